@@ -1,0 +1,93 @@
+// An entry of a room's log as bytes, made once and used by log, ring, history and fan-out alike.
+//
+//   97           25   ce 00 00 00 2a   cf 00 00 01 93 …   …
+//   array of n   op   seq              ts                 tail: the remaining fields, packed
+//
+// The server writes seq and ts at fixed width, so whoever holds the bytes reads op, seq and ts without decoding, and
+// the tail can be packed before the log has said which seq it gets. Readers elsewhere must accept any integer form.
+
+import { pack, unpack } from './codec.ts'
+import { OUT, type EntryOp } from './ops.ts'
+import type { User } from './values.ts'
+
+/** What an entry says after seq and ts, packed and counted. */
+export interface Tail {
+  readonly fields: number
+  readonly bytes: Uint8Array
+}
+
+/** Packs the fields that follow seq and ts (at most 12). */
+export function packTail (fields: readonly unknown[]): Tail {
+  if (fields.length > 12) throw new RangeError('an entry has at most 12 fields of its own')
+  const bytes = pack(fields)
+  return { fields: fields.length, bytes: bytes.subarray(1) }
+}
+
+/** Joins op, seq, ts and tail to the entry's bytes (a fresh, tightly sized array). */
+export function encodeEntry (op: EntryOp, seq: number, ts: number, tail: Tail): Uint8Array {
+  const wide = seq > 0xffffffff
+  const head = wide ? 20 : 16
+  // Not from the shared pool: an entry lives long and must not pin 8 KB of neighbours.
+  const bytes = new Uint8Array(head + tail.bytes.length)
+  const view = new DataView(bytes.buffer)
+  bytes[0] = 0x90 | (tail.fields + 3)
+  bytes[1] = op
+  if (wide) {
+    bytes[2] = 0xcf
+    view.setBigUint64(3, BigInt(seq))
+  } else {
+    bytes[2] = 0xce
+    view.setUint32(3, seq)
+  }
+  bytes[head - 9] = 0xcf
+  view.setUint32(head - 8, Math.floor(ts / 0x1_0000_0000))
+  view.setUint32(head - 4, ts >>> 0)
+  bytes.set(tail.bytes, head)
+  return bytes
+}
+
+/** The op of an entry's bytes. */
+export function entryOp (entry: Uint8Array): EntryOp {
+  return entry[1] as EntryOp
+}
+
+/** The seq of an entry's bytes. */
+export function entrySeq (entry: Uint8Array): number {
+  return entry[2] === 0xce ? uint32(entry, 3) : uint32(entry, 3) * 0x1_0000_0000 + uint32(entry, 7)
+}
+
+/** The time of an entry's bytes, Unix milliseconds. */
+export function entryTs (entry: Uint8Array): number {
+  const at = entry[2] === 0xce ? 8 : 12
+  return uint32(entry, at) * 0x1_0000_0000 + uint32(entry, at + 4)
+}
+
+function uint32 (bytes: Uint8Array, at: number): number {
+  return (bytes[at] as number) * 0x1000000 + ((bytes[at + 1] as number) << 16 | (bytes[at + 2] as number) << 8 | bytes[at + 3] as number)
+}
+
+/** An entry as REST and server-sent events show it. */
+export type EntryObject =
+  | { op: 'message', seq: number, ts: number, user: { id: string, name: string, roles: number }, kind: number, body: string, ext: Record<string, unknown> | null }
+  | { op: 'remove', seq: number, ts: number, target: Record<string, unknown>, by: string | null }
+  | { op: 'state', seq: number, ts: number, changes: Record<string, unknown> }
+  | { op: 'edit', seq: number, ts: number, target: number, body: string, ext: Record<string, unknown> | null }
+
+/** Decodes an entry's bytes to an object fit for JSON; an opaque body (kind 5) becomes base64. */
+export function entryObject (entry: Uint8Array): EntryObject {
+  const frame = unpack(entry) as unknown[]
+  const [op, seq, ts] = frame as [EntryOp, number, number]
+  switch (op) {
+    case OUT.MESSAGE: {
+      const [id, name, roles] = frame[3] as User
+      return { op: 'message', seq, ts, user: { id, name, roles }, kind: frame[4] as number, body: bodyText(frame[5]), ext: (frame[6] ?? null) as Record<string, unknown> | null }
+    }
+    case OUT.REMOVE: return { op: 'remove', seq, ts, target: frame[3] as Record<string, unknown>, by: (frame[4] ?? null) as string | null }
+    case OUT.STATE: return { op: 'state', seq, ts, changes: frame[3] as Record<string, unknown> }
+    case OUT.EDIT: return { op: 'edit', seq, ts, target: frame[3] as number, body: bodyText(frame[4]), ext: (frame[5] ?? null) as Record<string, unknown> | null }
+  }
+}
+
+function bodyText (body: unknown): string {
+  return body instanceof Uint8Array ? Buffer.from(body).toString('base64') : String(body)
+}

@@ -1,0 +1,173 @@
+// Configuration: one table of settings, read from the environment once, checked whole, then frozen. All faults are
+// reported together, by name, before anything starts. README shows the same table and a test holds the two together.
+// A setting with `secret` never appears in a log or an error.
+
+import { accessSync, constants } from 'node:fs'
+
+interface Base { readonly env: string, readonly doc: string, readonly secret?: true, readonly group: string }
+type Setting = Base & (
+  | { readonly type: 'string', readonly default: string }
+  | { readonly type: 'optional', readonly check?: 'url' | 'file' }
+  | { readonly type: 'list', readonly default: readonly string[] }
+  | { readonly type: 'int', readonly default: number, readonly min: number, readonly max: number }
+  | { readonly type: 'bool', readonly default: boolean }
+  | { readonly type: 'choice', readonly default: string, readonly choices: readonly string[] }
+)
+
+export const SETTINGS = {
+  host: { group: 'network', env: 'HOST', type: 'string', default: '127.0.0.1', doc: 'address that both listeners bind' },
+  port: { group: 'network', env: 'PORT', type: 'int', default: 8080, min: 0, max: 65535, doc: 'HTTP: pages, REST, events, health, metrics; 0 picks a free port' },
+  wsPort: { group: 'network', env: 'WS_PORT', type: 'int', default: 9001, min: 0, max: 65535, doc: 'WebSocket; 0 picks a free port' },
+  wsPublicUrl: { group: 'network', env: 'WS_PUBLIC_URL', type: 'optional', check: 'url', doc: 'WebSocket address that pages tell browsers, when a proxy stands in front (default: same host, `WS_PORT`)' },
+  tlsCertFile: { group: 'network', env: 'TLS_CERT_FILE', type: 'optional', check: 'file', doc: 'certificate chain (PEM); with `TLS_KEY_FILE` both listeners speak TLS' },
+  tlsKeyFile: { group: 'network', env: 'TLS_KEY_FILE', type: 'optional', check: 'file', doc: 'private key (PEM)' },
+  origins: { group: 'network', env: 'ORIGINS', type: 'list', default: [], doc: 'web origins that may connect, such as `https://example.org`; empty: any' },
+  trustedProxies: { group: 'network', env: 'TRUSTED_PROXIES', type: 'list', default: [], doc: 'addresses or CIDR ranges whose `X-Forwarded-For` is believed' },
+  compression: { group: 'network', env: 'COMPRESSION', type: 'bool', default: false, doc: 'permessage-deflate; costs 19 to 30 µs per viewer and message' },
+
+  dataDir: { group: 'storage', env: 'DATA_DIR', type: 'string', default: './data', doc: 'where the embedded log and directory live' },
+  logDurability: { group: 'storage', env: 'LOG_DURABILITY', type: 'choice', default: 'commit', choices: ['commit', 'flush'], doc: '`commit`: an OK survives the death of the process; `flush`: also the loss of power, at the price of latency' },
+  logQueueMax: { group: 'storage', env: 'LOG_QUEUE_MAX', type: 'int', default: 20_000, min: 1, max: 1_000_000, doc: 'drafts waiting for a commit; beyond it authors get `overloaded`' },
+  retentionHours: { group: 'storage', env: 'RETENTION_HOURS', type: 'int', default: 168, min: 1, max: 87_600, doc: 'how long a room\'s log keeps entries' },
+  retentionEntriesMax: { group: 'storage', env: 'RETENTION_ENTRIES_MAX', type: 'int', default: 1_000_000, min: 10_000, max: 1_000_000_000, doc: 'entries kept per room' },
+  retentionMbMax: { group: 'storage', env: 'RETENTION_MB_MAX', type: 'int', default: 1024, min: 16, max: 1_048_576, doc: 'megabytes kept per room' },
+  dedupMinutes: { group: 'storage', env: 'DEDUP_MINUTES', type: 'int', default: 10, min: 1, max: 1440, doc: 'how long a nonce is remembered, at least' },
+
+  role: { group: 'process', env: 'ROLE', type: 'list', default: ['all'], doc: 'roles of this process: `all`, or a list of `gateway,api`' },
+  logLevel: { group: 'process', env: 'LOG_LEVEL', type: 'choice', default: 'info', choices: ['trace', 'debug', 'info', 'warn', 'error', 'silent'], doc: 'least level that is logged' },
+  stopTimeoutS: { group: 'process', env: 'STOP_TIMEOUT_S', type: 'int', default: 20, min: 1, max: 3600, doc: 'time for a clean stop, seconds; a second signal ends at once' },
+
+  jwtSecret: { group: 'auth', env: 'JWT_SECRET', type: 'optional', secret: true, doc: 'secret of HS256, HS384 and HS512 tokens, 32 bytes at least' },
+  jwtPublicKeyFile: { group: 'auth', env: 'JWT_PUBLIC_KEY_FILE', type: 'optional', check: 'file', doc: 'public key (PEM) of RS256, ES256 or EdDSA tokens' },
+  jwksUrl: { group: 'auth', env: 'JWKS_URL', type: 'optional', check: 'url', doc: 'JWKS address; fetched, cached, refreshed, and used stale while it is away' },
+  jwtIssuer: { group: 'auth', env: 'JWT_ISSUER', type: 'optional', doc: 'required `iss` of tokens' },
+  jwtAudience: { group: 'auth', env: 'JWT_AUDIENCE', type: 'optional', doc: 'required `aud` of tokens' },
+  apiKeys: { group: 'auth', env: 'API_KEYS', type: 'list', default: [], secret: true, doc: 'server keys, 24 characters at least; each may act for any user' },
+
+  connectionsMax: { group: 'limits', env: 'CONNECTIONS_MAX', type: 'int', default: 0, min: 0, max: 10_000_000, doc: 'connections to this process; 0: no limit' },
+  connectionsPerAddressMax: { group: 'limits', env: 'CONNECTIONS_PER_ADDRESS_MAX', type: 'int', default: 1000, min: 0, max: 10_000_000, doc: 'connections from one address; 0: no limit' },
+  connectionsPerUserMax: { group: 'limits', env: 'CONNECTIONS_PER_USER_MAX', type: 'int', default: 10, min: 0, max: 10_000_000, doc: 'connections of one user; the oldest gives way; 0: no limit' },
+  roomsPerConnectionMax: { group: 'limits', env: 'ROOMS_PER_CONNECTION_MAX', type: 'int', default: 16, min: 1, max: 256, doc: 'rooms that one connection may be in' },
+  messagesPerSecondMax: { group: 'limits', env: 'MESSAGES_PER_SECOND_MAX', type: 'int', default: 2, min: 0, max: 1_000_000, doc: 'messages of one user a second, over time; 0: no limit' },
+  messagesBurstMax: { group: 'limits', env: 'MESSAGES_BURST_MAX', type: 'int', default: 8, min: 0, max: 1_000_000, doc: 'messages of one user at once; 0: no limit' },
+  framesPerSecondMax: { group: 'limits', env: 'FRAMES_PER_SECOND_MAX', type: 'int', default: 50, min: 0, max: 1_000_000, doc: 'frames of any kind from one connection a second; 0: no limit' },
+  requestsPerMinuteMax: { group: 'limits', env: 'REQUESTS_PER_MINUTE_MAX', type: 'int', default: 600, min: 0, max: 100_000_000, doc: 'HTTP requests from one address a minute; 0: no limit. Requests with an API key are exempt' },
+  clientMessageBytesMax: { group: 'limits', env: 'CLIENT_MESSAGE_BYTES_MAX', type: 'int', default: 4096, min: 512, max: 12_288, doc: 'size of a WebSocket message from a client' },
+  textCharactersMax: { group: 'limits', env: 'TEXT_CHARACTERS_MAX', type: 'int', default: 500, min: 1, max: 2000, doc: 'length of a message\'s text in characters (code points)' },
+  helloTimeoutMs: { group: 'limits', env: 'HELLO_TIMEOUT_MS', type: 'int', default: 5000, min: 100, max: 60_000, doc: 'time from the handshake to HELLO' },
+  idleTimeoutS: { group: 'limits', env: 'IDLE_TIMEOUT_S', type: 'int', default: 60, min: 8, max: 960, doc: 'silence after which a connection is closed (the thin client pings every 10 s)' },
+
+  roomsOnDemand: { group: 'rooms', env: 'ROOMS_ON_DEMAND', type: 'bool', default: true, doc: 'a room is made when it is first joined or written to; otherwise only by `PUT /v1/rooms/:room`' },
+  ringEntriesMax: { group: 'rooms', env: 'RING_ENTRIES_MAX', type: 'int', default: 1000, min: 200, max: 100_000, doc: 'newest entries of an active room kept in memory' },
+  ringKbMax: { group: 'rooms', env: 'RING_KB_MAX', type: 'int', default: 1024, min: 64, max: 1_048_576, doc: 'kilobytes of an active room kept in memory' },
+  roomIdleS: { group: 'rooms', env: 'ROOM_IDLE_S', type: 'int', default: 60, min: 1, max: 86_400, doc: 'time without viewers after which a room leaves memory' },
+  roomsActiveMax: { group: 'rooms', env: 'ROOMS_ACTIVE_MAX', type: 'int', default: 100_000, min: 1, max: 10_000_000, doc: 'rooms in memory at once; beyond it joins get `overloaded`' },
+  windowMsMax: { group: 'rooms', env: 'WINDOW_MS_MAX', type: 'int', default: 50, min: 0, max: 1000, doc: 'longest window in which a busy room\'s entries are gathered, below 5,000 local viewers' },
+  windowBigMsMax: { group: 'rooms', env: 'WINDOW_BIG_MS_MAX', type: 'int', default: 250, min: 0, max: 5000, doc: 'the same from 5,000 local viewers on' },
+  sliceViewers: { group: 'rooms', env: 'SLICE_VIEWERS', type: 'int', default: 500, min: 1, max: 100_000, doc: 'viewers per topic; one topic is published per turn of the loop' },
+  slowKb: { group: 'rooms', env: 'SLOW_KB', type: 'int', default: 256, min: 16, max: 65_536, doc: 'unsent kilobytes from which a viewer counts as slow and is served from the ring' },
+  slowTimeoutS: { group: 'rooms', env: 'SLOW_TIMEOUT_S', type: 'int', default: 15, min: 1, max: 600, doc: 'time without progress after which a slow viewer is closed (4408)' },
+  blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line' },
+
+  redisUrl: { group: 'engines', env: 'REDIS_URL', type: 'optional', check: 'url', secret: true, doc: 'Redis for many instances; not served by this version' },
+  kafkaBrokers: { group: 'engines', env: 'KAFKA_BROKERS', type: 'list', default: [], doc: 'Kafka for back-office consumers; not served by this version' },
+  clickhouseUrl: { group: 'engines', env: 'CLICKHOUSE_URL', type: 'optional', check: 'url', secret: true, doc: 'ClickHouse for the archive; not served by this version' },
+  workers: { group: 'engines', env: 'WORKERS', type: 'int', default: 1, min: 1, max: 1, doc: 'processes that share the ports; this version runs one' }
+} as const satisfies Record<string, Setting>
+
+type ValueOf<S> =
+  S extends { type: 'int' } ? number
+    : S extends { type: 'bool' } ? boolean
+      : S extends { type: 'list' } ? readonly string[]
+        : S extends { type: 'choice', choices: readonly (infer C)[] } ? C
+          : S extends { type: 'optional' } ? string | null
+            : string
+
+/** The settings as the program uses them; frozen. */
+export type Config = { readonly [K in keyof typeof SETTINGS]: ValueOf<(typeof SETTINGS)[K]> }
+
+/** Everything that is wrong with the environment, one line each. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly faults: readonly string[]
+  constructor (faults: readonly string[]) {
+    super(`configuration: ${faults.length} fault${faults.length === 1 ? '' : 's'}\n${faults.map((fault) => `  ${fault}`).join('\n')}`)
+    this.faults = faults
+  }
+}
+
+const ROLES = ['all', 'gateway', 'api']
+
+/** Reads and checks the environment. Throws ConfigError with every fault at once. */
+export function loadConfig (env: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const faults: string[] = []
+  const values: Record<string, unknown> = {}
+  for (const [key, setting] of Object.entries(SETTINGS) as [string, Setting][]) {
+    const text = env[setting.env]?.trim()
+    const value = text === undefined || text === '' ? unset(setting) : parse(setting, text)
+    if (value instanceof Fault) faults.push(`${setting.env}: ${value.reason}${setting.secret === true ? '' : ` (it is ${JSON.stringify(text)})`}`)
+    else values[key] = value
+  }
+  faults.push(...together(values as Partial<Config>))
+  if (faults.length > 0) throw new ConfigError(faults)
+  for (const value of Object.values(values)) if (Array.isArray(value)) Object.freeze(value)
+  return Object.freeze(values) as unknown as Config
+}
+
+class Fault {
+  readonly reason: string
+  constructor (reason: string) { this.reason = reason }
+}
+
+function unset (setting: Setting): unknown {
+  if (setting.type === 'optional') return null
+  return setting.type === 'list' ? [...setting.default] : setting.default
+}
+
+function parse (setting: Setting, text: string): unknown {
+  switch (setting.type) {
+    case 'string': return text
+    case 'optional': return setting.check === undefined ? text : CHECKS[setting.check](text)
+    case 'list': return text.split(',').map((part) => part.trim()).filter((part) => part !== '')
+    case 'bool': return BOOLS[text.toLowerCase()] ?? new Fault('must be true or false')
+    case 'choice': return setting.choices.includes(text) ? text : new Fault(`must be one of ${setting.choices.join(', ')}`)
+    case 'int': {
+      const value = /^\d{1,15}$/.test(text) ? Number(text) : NaN
+      return value >= setting.min && value <= setting.max ? value : new Fault(`must be a whole number from ${setting.min} to ${setting.max}`)
+    }
+  }
+}
+
+const BOOLS: Readonly<Record<string, boolean>> = Object.freeze({ true: true, 1: true, yes: true, on: true, false: false, 0: false, no: false, off: false })
+
+const CHECKS = {
+  url: (text: string): string | Fault => URL.canParse(text) ? text : new Fault('must be a URL'),
+  file (text: string): string | Fault {
+    try {
+      accessSync(text, constants.R_OK)
+      return text
+    } catch {
+      return new Fault('must name a file that can be read')
+    }
+  }
+} as const
+
+/** Faults that show only when settings are held together. */
+function together (config: Partial<Config>): string[] {
+  const faults: string[] = []
+  const unknown = config.role?.filter((role) => !ROLES.includes(role)) ?? []
+  if (unknown.length > 0) faults.push(`ROLE: this version serves ${ROLES.join(', ')}, not ${unknown.join(', ')}`)
+  if ((config.tlsCertFile === null) !== (config.tlsKeyFile === null)) faults.push('TLS_CERT_FILE, TLS_KEY_FILE: set both or neither')
+  if (config.jwtSecret != null && Buffer.byteLength(config.jwtSecret) < 32) faults.push('JWT_SECRET: must have 32 bytes at least')
+  if (config.apiKeys?.some((key) => key.length < 24) === true) faults.push('API_KEYS: every key must have 24 characters at least')
+  if (config.jwksUrl != null && !/^https?:/.test(config.jwksUrl)) faults.push('JWKS_URL: must be an http or https address')
+  const keys = [config.jwtSecret, config.jwtPublicKeyFile, config.jwksUrl].filter((key) => key != null)
+  if (keys.length > 1) faults.push('JWT_SECRET, JWT_PUBLIC_KEY_FILE, JWKS_URL: set one of them')
+  for (const origin of config.origins ?? []) if (!/^https?:\/\/[^/]+$/.test(origin)) faults.push(`ORIGINS: must be origins such as https://example.org (it has ${JSON.stringify(origin)})`)
+  if (config.port !== undefined && config.port !== 0 && config.port === config.wsPort) faults.push('PORT, WS_PORT: must differ')
+  if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
+  if (config.redisUrl != null) faults.push('REDIS_URL: this version has the embedded log only; unset it')
+  if ((config.kafkaBrokers?.length ?? 0) > 0) faults.push('KAFKA_BROKERS: this version has no feed to Kafka; unset it')
+  if (config.clickhouseUrl != null) faults.push('CLICKHOUSE_URL: this version has no archive; unset it')
+  return faults
+}

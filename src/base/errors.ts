@@ -1,0 +1,40 @@
+// What can go wrong, in two kinds. A Refusal is the user's to mend and is a value: it travels back to the author with
+// its code and, where waiting helps, how long. An AppError says that the world failed; it is thrown off the hot path.
+
+import { errorCode, type ErrorName } from '../../proto/codes.ts'
+
+/** A refusal as a value: a row of the error table with its sentence and its wait. */
+export class Refusal {
+  readonly name: ErrorName
+  readonly code: number
+  readonly message: string
+  readonly retryAfterMs: number | null
+
+  constructor (name: ErrorName, message: string, retryAfterMs: number | null = null) {
+    this.name = name
+    this.code = errorCode(name).code
+    this.message = message
+    this.retryAfterMs = retryAfterMs === null ? null : Math.max(1, Math.ceil(retryAfterMs))
+  }
+}
+
+/** The world failed: an engine is away, a queue is full. `canRetry` says whether the same call may succeed later. */
+export class AppError extends Error {
+  override readonly name = 'AppError'
+  readonly code: ErrorName
+  readonly canRetry: boolean
+  readonly retryAfterMs: number | null
+
+  constructor (code: ErrorName, message: string, options: { retryAfterMs?: number, cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.canRetry = errorCode(code).wait
+    this.retryAfterMs = options.retryAfterMs ?? (this.canRetry ? 1000 : null)
+  }
+}
+
+/** What the author is told when something threw: an AppError says so itself, anything else is `internal`. */
+export function refusalOf (error: unknown): Refusal {
+  if (error instanceof AppError) return new Refusal(error.code, error.message, error.retryAfterMs)
+  return new Refusal('internal', 'the server failed at this; it is logged')
+}

@@ -1,0 +1,116 @@
+// The room log: the truth. A message exists when the log has it; removals and settings are entries too. This is the
+// face that every engine implements and `log.suite.ts` holds it to; the guarantees are written here and nowhere else.
+//
+//   publish ──▶ [nonce seen? → the first result] [next seq] [append] [merge state] ──▶ durable ──▶ resolve
+//               └──────────────────────── one atomic act ───────────────────────┘        └──▶ watchers of the room
+//
+// Must not know sockets, viewers, or what an entry means beyond its op.
+
+import type { EntryOp } from '../../proto/ops.ts'
+import type { Tail } from '../../proto/entry.ts'
+
+/** What is to be appended: everything of an entry but seq and ts, which the log gives. */
+export interface Draft {
+  readonly op: EntryOp
+  readonly tail: Tail
+  /** Scope of the nonce: the author's user id. */
+  readonly author: string
+  /** 1 to 64 characters, or null for an entry that is never retried. */
+  readonly nonce: string | null
+  /** For STATE entries: what to merge into the room's state in the same act. */
+  readonly patch?: StatePatch
+}
+
+/** Keys to set; null deletes a key. `settings` is public (viewers see it), `guarded` is for the server alone. */
+export interface StatePatch {
+  readonly settings?: Readonly<Record<string, unknown>>
+  readonly guarded?: Readonly<Record<string, unknown>>
+}
+
+/** The fold of a room's STATE entries up to `seq`. */
+export interface RoomState {
+  readonly seq: number
+  readonly settings: Readonly<Record<string, unknown>>
+  readonly guarded: Readonly<Record<string, unknown>>
+}
+
+/** Where a published entry stands. `repeated`: the nonce was known, and this is the first result. */
+export interface Published {
+  readonly epoch: string
+  readonly seq: number
+  readonly ts: number
+  readonly repeated: boolean
+}
+
+/** A room's extent. An empty log has `first` 1 and `seq` 0; one trimmed whole has `first` = `seq` + 1. */
+export interface Head {
+  readonly epoch: string
+  /** Seq of the oldest entry still kept. */
+  readonly first: number
+  /** Seq of the newest entry. */
+  readonly seq: number
+}
+
+/** Bounds of a read: whichever is met first ends the page; at least one entry is given when there is one. */
+export interface ReadLimit {
+  readonly entries: number
+  readonly bytes: number
+}
+
+/** A run of entries, oldest first, consecutive in seq, with the room's extent at the time of the read. */
+export interface LogPage {
+  readonly head: Head
+  readonly entries: readonly Uint8Array[]
+}
+
+/** Called by the log as entries become durable. Must not throw and must not wait. */
+export interface Watcher {
+  /** Entries in seq order, without a gap to the batch before. The bytes are shared: never change them. */
+  entries (batch: readonly Uint8Array[]): void
+  /** Continuity ended (the room was deleted, the log was lost): nothing follows; read head() anew. */
+  lost (): void
+}
+
+export interface Log {
+  /**
+   * Appends a draft to the room's log, making the log when there is none.
+   *
+   * - **Atomic**: nonce check, next seq, append and state merge happen together or not at all.
+   * - **Dense and ordered**: seqs of a room are 1, 2, 3, … without a hole, also after failures and crashes; ts never
+   *   goes back within a room. Drafts that one caller publishes one after the other, without awaiting, keep their order.
+   * - **Durable**: when the promise resolves, the entry survives the death of this process at any moment.
+   * - **Once**: a draft whose (room, author, nonce) was published within the dedup window, before or after a restart, is
+   *   not appended; the promise resolves with the first result and `repeated: true`. So does one that is still under way.
+   * - **Bounded**: rejects with AppError `overloaded` at once when the queue is full, `unavailable` when the store
+   *   failed or is closed. After a rejection the entry is not in the log and its seq is given to another.
+   */
+  publish (room: string, draft: Draft): Promise<Published>
+
+  /** The first result of a nonce within the dedup window, or null. Sees only what is durable. */
+  find (room: string, author: string, nonce: string): Promise<Published | null>
+
+  /** The room's extent; makes an empty log with a fresh epoch when there is none. Durable before it resolves. */
+  head (room: string): Promise<Head>
+
+  /** Entries with seq > `seq`, from the oldest kept one on. */
+  after (room: string, seq: number, limit: ReadLimit): Promise<LogPage>
+
+  /** The newest entries with seq < `seq` (null: the newest of all), given oldest first. */
+  before (room: string, seq: number | null, limit: ReadLimit): Promise<LogPage>
+
+  /** The fold of the room's STATE entries; empty maps when there are none. */
+  state (room: string): Promise<RoomState>
+
+  /**
+   * Calls the watcher with every entry of the room that becomes durable after this call, from this or any other
+   * process, in seq order and without a gap. The author's instance learns of its own entries this way too, and before
+   * its publish resolves. Several watchers of a room each get everything. Returns how to end it.
+   */
+  watch (room: string, watcher: Watcher): () => void
+
+  /** Ends the room's log for good: entries, state and nonces go, watchers are told `lost`; a later one has a new epoch. */
+  remove (room: string): Promise<void>
+
+  /** Publishes what was accepted, then lets go. Later calls reject with `unavailable`. */
+  close (): Promise<void>
+}
