@@ -36,7 +36,7 @@ export const ERRORS = [
 
 export type ErrorName = (typeof ERRORS)[number]['name']
 
-const byName: ReadonlyMap<string, ErrorCode> = new Map(ERRORS.map((row) => [row.name, row]))
+const byName: ReadonlyMap<string, ErrorCode> = /* @__PURE__ */ new Map(/* @__PURE__ */ ERRORS.map((row) => [row.name, row]))
 
 /** The row of an error name. */
 export function errorCode (name: ErrorName): ErrorCode {
@@ -66,7 +66,7 @@ export const CLOSES = [
 
 export type CloseName = (typeof CLOSES)[number]['name']
 
-const closesByName: ReadonlyMap<string, CloseCode> = new Map(CLOSES.map((row) => [row.name, row]))
+const closesByName: ReadonlyMap<string, CloseCode> = /* @__PURE__ */ new Map(/* @__PURE__ */ CLOSES.map((row) => [row.name, row]))
 
 /** The row of a close name. */
 export function closeCode (name: CloseName): CloseCode {

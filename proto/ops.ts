@@ -23,8 +23,8 @@ export interface FrameShape {
   readonly entry?: true
 }
 
-const f = (name: string, type: FieldType): Field => ({ name, type })
-const n = (name: string, type: FieldType): Field => ({ name, type, nil: true })
+const f = /* @__NO_SIDE_EFFECTS__ */ (name: string, type: FieldType): Field => ({ name, type })
+const n = /* @__NO_SIDE_EFFECTS__ */ (name: string, type: FieldType): Field => ({ name, type, nil: true })
 
 export const FRAMES = [
   { op: 1, name: 'HELLO', from: 'client', fields: [n('token', 'str'), n('client', 'str')] },

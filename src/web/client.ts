@@ -7,9 +7,13 @@
 //   room.on('message', ({ user, body }) => show(user.name, body))
 //   const { seq } = await room.send('hello')
 
-import type { ChatRoom } from './chat-room.ts'
-import type { ClientEvents, ClientOptions, ConnectionState, HistoryQuery, JoinOptions, Page, SendOptions, Sent } from './client-types.ts'
+import { mayReconnect } from '../../proto/codes.ts'
+import { ChatRoom, type RoomHost } from './chat-room.ts'
+import { UproarError, type ClientEvents, type ClientOptions, type ConnectionState, type HistoryQuery, type Inbox, type JoinOptions, type Page, type SendOptions, type Sent, type Timing } from './client-types.ts'
 import { Emitter } from './emitter.ts'
+import { type Draft, type Link, type LinkSink, type Told, type Welcome } from './link.ts'
+import { SocketLink } from './socket-link.ts'
+import { StreamLink } from './stream-link.ts'
 
 export { KIND, ROLE } from '../../proto/ops.ts'
 export { ChatRoom } from './chat-room.ts'
@@ -17,19 +21,45 @@ export { UproarError } from './client-types.ts'
 export type * from './client-types.ts'
 export type { Off } from './emitter.ts'
 
-/** Makes a client and lets it connect. Nothing throws later: what happens is told by events. */
+const TIMING: Timing = {
+  pingMs: 10_000, pongMs: 5_000, openMs: 10_000, backoffMs: 500, backoffMaxMs: 30_000, gapMs: 300, gapMaxMs: 2_000,
+  socketRetryMs: 60_000, socketFailures: 2
+}
+
+/** Makes a client and lets it connect. Throws only for a `url` that is none; all else is told by events. */
 export function connect (options: ClientOptions): UproarClient {
   return new UproarClient(options)
 }
 
 export class UproarClient extends Emitter<ClientEvents> {
   readonly #options: ClientOptions
+  readonly #timing: Timing
+  readonly #base: string
   readonly #rooms = new Map<string, ChatRoom>()
+  readonly #waiting = new Set<() => void>()
+  readonly #timers: Record<'dial' | 'token' | 'socket', unknown> = { dial: null, token: null, socket: null }
   #state: ConnectionState = { state: 'connecting', attempt: 1 }
+  #link: Link | null = null
+  #probe: Link | null = null
+  #isUp = false
+  #upSince = Infinity
+  #attempt = 0
+  #notBefore = 0
+  #blocked = 0
+  #wasOpen = false
+  #pending = 0
+  #clockSkewMs = 0
 
   constructor (options: ClientOptions) {
     super()
     this.#options = options
+    this.#timing = { ...TIMING, ...options.timing }
+    const { href } = new URL(options.url)
+    this.#base = options.httpUrl?.replace(/\/$/, '') ?? href.replace(/^ws/, 'http').replace(/:9001(?=\/)/, ':8080').replace(/(\/ws)?\/?$/, '')
+    globalThis.addEventListener?.('online', this.#wake)
+    globalThis.document?.addEventListener('visibilitychange', this.#wake)
+    // Not at once, so that the application can listen first.
+    this.#timers.dial = setTimeout(() => this.#dial(), 0)
   }
 
   /** How the client is connected now; the `connection` event tells each change. */
@@ -43,8 +73,17 @@ export class UproarClient extends Emitter<ClientEvents> {
   }
 
   /** Enters a room, now and after every reconnect, until `leave`. The same name again gives the same handle. */
-  join (room: string, options: JoinOptions = {}): ChatRoom {
-    throw new Error(`not yet: ${room} ${String(options)} ${String(this.#options)}`)
+  join (name: string, options: JoinOptions = {}): ChatRoom {
+    const known = this.#rooms.get(name)
+    if (known !== undefined) return known
+    const room = new ChatRoom(name, this.#host, options, this.#timing)
+    if (this.#state.state === 'closed') {
+      room.part(closed())
+      return room
+    }
+    this.#rooms.set(name, room)
+    if (this.#isUp) this.#link?.join(room.place)
+    return room
   }
 
   /**
@@ -53,16 +92,319 @@ export class UproarClient extends Emitter<ClientEvents> {
    * refuses, when pendingMax sends are waiting (`overloaded`), when sendMs passed (`unavailable`), or at close (`closed`).
    */
   async send (room: string, body: string | Uint8Array, options: SendOptions = {}): Promise<Sent> {
-    throw new Error(`not yet: ${room} ${String(body)} ${String(options)}`)
+    const { sendMs = 60_000, pendingMax = 100 } = this.#options
+    if (this.#pending >= pendingMax) throw new UproarError(41, 'overloaded', `${pendingMax} messages are waiting for their answer`, 1000)
+    const draft: Draft = { room, body, nonce: options.nonce ?? nonce(), kind: options.kind ?? 0, ext: options.ext ?? null }
+    this.#pending++
+    try {
+      return await this.#deliver(draft, Date.now() + sendMs)
+    } finally {
+      this.#pending--
+    }
   }
 
   /** Older entries of a room. Rejects with UproarError. */
   async history (room: string, query: HistoryQuery = {}): Promise<Page> {
-    throw new Error(`not yet: ${room} ${String(query)}`)
+    return (await this.#usable(room, Date.now() + this.#timing.openMs)).history(room, query)
   }
 
   /** Ends it: leaves all rooms, rejects what is pending with `closed`. May be called twice. */
   close (): void {
-    this.#state = { state: 'closed', code: 1000, reason: 'closed by the application' }
+    this.#finish(1000, 'closed by the application')
+  }
+
+  readonly #host: RoomHost = {
+    send: (...message) => this.send(...message),
+    history: (...query) => this.history(...query),
+    signal: (...signal) => this.#link?.signal(...signal),
+    moderate: async (...action) => (await this.#usable(action[0], Date.now() + this.#timing.openMs)).moderate(...action),
+    leave: async (room) => {
+      if (this.#rooms.get(room.name) !== room) return
+      this.#rooms.delete(room.name)
+      room.part(closed())
+      // Whether the server heard of it or the link is lost first: we are out.
+      if (this.#isUp) await this.#link?.leave(room.name).catch(() => null)
+    },
+    stray: () => this.#drop(1006, 'the room has another log')
+  }
+
+  // Connecting. One link at a time; while it is the fallback, a second one may try the WebSocket again.
+
+  async #dial (): Promise<void> {
+    clearTimeout(this.#timers.dial as number)
+    this.#timers.dial = null
+    this.#become({ state: 'connecting', attempt: ++this.#attempt })
+    const token = await this.#askToken()
+    if (this.#state.state !== 'connecting') return
+    if (token === undefined) return this.#lose(1006, 'no token to be had', 0)
+    const isSocket = this.#socket() !== null && (this.#wasOpen || this.#blocked < this.#timing.socketFailures)
+    try {
+      this.#link = isSocket ? this.#dialSocket(token) : new StreamLink(this.#base, token, this.#timing, this.#sink(() => this.#link))
+    } catch (error) {
+      this.#blocked++
+      return this.#lose(1006, String(error), 0)
+    }
+    this.#refreshBefore(token)
+  }
+
+  #socket (): ClientOptions['WebSocket'] {
+    return this.#options.WebSocket === undefined ? globalThis.WebSocket ?? null : this.#options.WebSocket
+  }
+
+  #dialSocket (token: string | null): Link {
+    const link: Link = new SocketLink(this.#socket() as typeof WebSocket, {
+      url: this.#options.url,
+      token,
+      client: this.#options.client ?? null,
+      timing: this.#timing,
+      positions: () => Object.fromEntries([...this.#rooms.values()].filter(({ isJoined }) => isJoined).map(({ name, position }) => [name, position?.[1]])) as Record<string, number>
+    }, this.#sink(() => link))
+    return link
+  }
+
+  #sink (self: () => Link | null): LinkSink {
+    return {
+      opened: (welcome) => this.#open(self() as Link, welcome),
+      told: (room, name, what, epoch) => {
+        if (self() === this.#link) this.#hear(room, name, what, epoch)
+      },
+      lost: (code, reason, afterMs, isBlocked) => {
+        if (self() !== this.#link) {
+          this.#probe = null
+          return this.#retrySocket()
+        }
+        // On the fallback a failure sends us back to the socket, so that the two are tried in turn.
+        if (isBlocked) this.#blocked = this.#link instanceof SocketLink ? this.#blocked + 1 : this.#timing.socketFailures - 1
+        this.#lose(code, reason, afterMs)
+      }
+    }
+  }
+
+  #open (link: Link, welcome: Welcome | null): void {
+    if (link !== this.#link) {
+      // The WebSocket gets through after all: it takes over, and every room resumes where the fallback stood.
+      this.#link?.close()
+      this.#part()
+      this.#link = link
+      this.#probe = null
+    }
+    this.#isUp = true
+    this.#upSince = Date.now()
+    if (welcome === null) this.#retrySocket()
+    else {
+      this.#wasOpen = true
+      clearTimeout(this.#timers.socket as number)
+      this.#clockSkewMs = welcome.serverTime - Date.now()
+      this.#become(welcome)
+    }
+    for (const room of this.#rooms.values()) link.join(room.place)
+    if (this.#rooms.size === 0) this.#fallenBack()
+    this.#changed()
+  }
+
+  #fallenBack (): void {
+    if (this.#state.state === 'connecting') this.#become({ state: 'fallback' })
+  }
+
+  #retrySocket (): void {
+    clearTimeout(this.#timers.socket as number)
+    if (this.#socket() === null) return
+    this.#timers.socket = setTimeout(async () => {
+      const token = await this.#askToken()
+      if (token === undefined || this.#probe !== null || this.#state.state !== 'fallback') return this.#retrySocket()
+      this.#probe = this.#dialSocket(token)
+    }, this.#timing.socketRetryMs)
+  }
+
+  /** Hangs up and comes back. */
+  #drop (code: number, reason: string): void {
+    this.#link?.close()
+    this.#lose(code, reason, 0)
+  }
+
+  #lose (code: number, reason: string, afterMs: number): void {
+    if (this.#state.state === 'closed') return
+    if (!mayReconnect(code)) return this.#finish(code, reason)
+    this.#part()
+    // A connection that held for a while starts the back-off anew; one that was cut at once goes on with it.
+    if (Date.now() - this.#upSince > this.#timing.pingMs) this.#attempt = 0
+    this.#upSince = Infinity
+    const { backoffMs, backoffMaxMs } = this.#timing
+    this.#notBefore = Date.now() + afterMs
+    const waitMs = afterMs + Math.random() * Math.min(backoffMaxMs, backoffMs * 2 ** this.#attempt)
+    this.#timers.dial = setTimeout(() => this.#dial(), waitMs)
+    this.#become({ state: 'waiting', retryAt: Date.now() + waitMs, code, reason })
+  }
+
+  #part (): void {
+    this.#isUp = false
+    this.#link = null
+    clearTimeout(this.#timers.token as number)
+    for (const room of this.#rooms.values()) room.part()
+  }
+
+  #finish (code: number, reason: string): void {
+    if (this.#state.state === 'closed') return
+    this.#link?.close()
+    this.#probe?.close()
+    this.#part()
+    for (const timer of Object.values(this.#timers)) clearTimeout(timer as number)
+    globalThis.removeEventListener?.('online', this.#wake)
+    globalThis.document?.removeEventListener('visibilitychange', this.#wake)
+    this.#become({ state: 'closed', code, reason })
+    for (const room of this.#rooms.values()) room.part(closed())
+    this.#rooms.clear()
+    this.#changed()
+  }
+
+  #become (state: ConnectionState): void {
+    this.#state = state
+    this.emit('connection', state)
+  }
+
+  /** The network came back or the page is looked at again: no use in waiting, and the link may have died meanwhile. */
+  readonly #wake = (): void => {
+    if (globalThis.document?.visibilityState === 'hidden') return
+    if (this.#timers.dial === null) this.#link?.probe()
+    else {
+      clearTimeout(this.#timers.dial as number)
+      this.#timers.dial = setTimeout(() => this.#dial(), Math.max(0, this.#notBefore - Date.now()))
+    }
+  }
+
+  // Tokens.
+
+  /** Undefined when the provider failed, which is told as an error. */
+  async #askToken (): Promise<string | null | undefined> {
+    const { token = null } = this.#options
+    if (typeof token !== 'function') return token
+    const late = { timer: null as unknown }
+    try {
+      return await Promise.race([token(), new Promise<never>((_resolve, reject) => {
+        late.timer = setTimeout(() => reject(new Error('the token provider took too long')), this.#timing.openMs)
+      })])
+    } catch (error) {
+      this.emit('error', new UproarError(10, 'unauthorized', `no token: ${String(error)}`, 0))
+    } finally {
+      clearTimeout(late.timer as number)
+    }
+  }
+
+  /** Gets a fresh token to the server some time before this one expires. */
+  #refreshBefore (token: string | null): void {
+    clearTimeout(this.#timers.token as number)
+    const expiry = typeof this.#options.token === 'function' ? expiryOf(token) : null
+    if (expiry === null) return
+    const leftMs = expiry - Date.now() - this.#clockSkewMs
+    const waitMs = Math.max(leftMs - 60_000, leftMs * 0.8, 1000)
+    this.#timers.token = setTimeout(() => this.#refresh(), Math.min(waitMs, 86_400_000))
+  }
+
+  async #refresh (): Promise<void> {
+    const link = this.#link
+    const token = await this.#askToken() ?? null
+    if (link === null || link !== this.#link) return
+    // A provider that failed is asked again soon; what the server says to a bad token is told as an error.
+    if (token !== null) await link.auth(token).catch((error: UproarError) => this.emit('error', error))
+    if (link === this.#link) this.#refreshBefore(token)
+  }
+
+  // Hearing.
+
+  #hear<Name extends keyof Told> (name: string | null, what: Name, told: Told[Name], epoch: string | undefined): void {
+    const room = this.#rooms.get(name ?? '')
+    this.#fallenBack()
+    if (what === 'error') this.emit('error', told as UproarError)
+    else if (what === 'inbox') this.emit('inbox', { room: name, entry: told } as Inbox)
+    else if (what === 'sanction' || what === 'held') {
+      const event = { room: name, ...told as Told['sanction'] & Told['held'] }
+      this.emit(what, event)
+      room?.emit(what, event)
+    } else if (room === undefined) return
+    else if (what === 'refused') this.#refused(room, told as UproarError)
+    else {
+      room.hear(what, told, epoch)
+      if (what === 'joined') this.#changed()
+    }
+  }
+
+  #refused (room: ChatRoom, error: UproarError): void {
+    const isStale = error.code === 10 && typeof this.#options.token === 'function'
+    if (error.retryAfterMs === null && !isStale) {
+      this.#rooms.delete(room.name)
+      room.part(error)
+      room.emit('refused', error)
+      return this.#changed()
+    }
+    const link = this.#link
+    setTimeout(async () => {
+      if (isStale) await this.#refresh()
+      if (link === this.#link && this.#rooms.get(room.name) === room) link?.join(room.place)
+    }, Math.max(error.retryAfterMs ?? 0, this.#timing.backoffMs) * (1 + Math.random()))
+  }
+
+  // Sending.
+
+  async #deliver (draft: Draft, until: number): Promise<Sent> {
+    for (let isRefreshed = false; ;) {
+      const link = await this.#usable(draft.room, until)
+      try {
+        return await link.send(draft, Math.min(until - Date.now(), this.#timing.openMs))
+      } catch (error) {
+        const { code, retryAfterMs } = error as UproarError
+        if (code === 10 && !isRefreshed && typeof this.#options.token === 'function') {
+          isRefreshed = true
+          await this.#refresh()
+        } else if (code !== 40 && code !== 41) throw error
+        else if (retryAfterMs !== 0) await this.#pause(Math.min(until, Date.now() + (retryAfterMs ?? 1000) * (1 + Math.random() / 2)))
+      }
+    }
+  }
+
+  /** The link, once it is up and we are in that room (if it is one that we join). */
+  async #usable (room: string, until: number): Promise<Link> {
+    for (;;) {
+      if (this.#state.state === 'closed') throw closed()
+      if (until <= Date.now()) throw new UproarError(40, 'unavailable', 'no answer in time')
+      if (this.#link !== null && this.#isUp && this.#rooms.get(room)?.isJoined !== false) return this.#link
+      await this.#pause(until, true)
+    }
+  }
+
+  /** Waits until then, or until the client is closed; with `orChange`, until anything changed about the connection. */
+  #pause (until: number, orChange = false): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        if (!orChange && Date.now() < until && this.#state.state !== 'closed') return
+        this.#waiting.delete(wake)
+        clearTimeout(timer)
+        resolve()
+      }
+      const timer = setTimeout(wake, until - Date.now() + 1)
+      this.#waiting.add(wake)
+    })
+  }
+
+  #changed (): void {
+    for (const wake of [...this.#waiting]) wake()
+  }
+}
+
+function closed (): UproarError {
+  return new UproarError(0, 'closed', 'the client is closed')
+}
+
+/** 128 random bits; crypto.randomUUID alone would ask for a secure context. */
+function nonce (): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** When a JWT expires, Unix ms; null when that cannot be read. Nothing is verified: the server does that. */
+function expiryOf (token: string | null): number | null {
+  try {
+    const { exp } = JSON.parse(atob((token as string).split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'))) as { exp: unknown }
+    return typeof exp === 'number' ? exp * 1000 : null
+  } catch {
+    return null
   }
 }

@@ -1,0 +1,223 @@
+// The way to the server by WebSocket: frames as MessagePack, requests by rid, PING every pingMs.
+// Must not know what the client does with what it hears. Bounded: 1,000 unanswered requests, each with a deadline.
+
+import { IN, OUT, PROTOCOL } from '../../proto/ops.ts'
+import { UproarError, type Author, type Entry, type Ext, type HistoryQuery, type Page, type Sent, type Timing } from './client-types.ts'
+import { unanswered, type Draft, type Link, type LinkSink, type Place } from './link.ts'
+import { decodeAll, encode } from './wire.ts'
+
+const REQUESTS_MAX = 1000
+
+/** What a connection begins with. */
+export interface Dial {
+  readonly url: string
+  readonly token: string | null
+  readonly client: string | null
+  readonly timing: Timing
+  /** Where each room stands, told with every PING. */
+  readonly positions: () => Record<string, number>
+}
+
+interface Request {
+  readonly room: string | null
+  readonly resolve: (result: never) => void
+  readonly reject: (error: UproarError) => void
+  readonly timer: unknown
+}
+
+export class SocketLink implements Link {
+  readonly #socket: WebSocket
+  readonly #dial: Dial
+  readonly #sink: LinkSink
+  readonly #requests = new Map<number, Request>()
+  readonly #timers: Record<'open' | 'ping' | 'pong', unknown>
+  #rid = 0
+  #isOpen = false
+  #isOver = false
+
+  /** Throws what the constructor throws, as where a page's policy forbids the address. */
+  constructor (Socket: new (url: string, protocols?: string | string[]) => WebSocket, dial: Dial, sink: LinkSink) {
+    this.#dial = dial
+    this.#sink = sink
+    const socket = this.#socket = new Socket(dial.url, PROTOCOL)
+    socket.binaryType = 'arraybuffer'
+    socket.onopen = () => this.#write([IN.HELLO, dial.token, dial.client])
+    socket.onmessage = ({ data }) => this.#hear(data as ArrayBuffer)
+    socket.onclose = ({ code, reason }) => this.#end(code, reason)
+    this.#timers = {
+      open: setTimeout(() => this.#end(1006, 'no welcome in time'), dial.timing.openMs),
+      ping: null,
+      pong: null
+    }
+  }
+
+  join ({ room, position, history, view }: Place): void {
+    const options = position === null ? { history, view } : { history, view, position }
+    this.#ask(room, (rid) => [IN.JOIN, rid, room, options]).catch((error: UproarError) => this.#tell(room, 'refused', error))
+  }
+
+  leave (room: string): Promise<unknown> {
+    return this.#ask(room, (rid) => [IN.LEAVE, rid, room])
+  }
+
+  async send ({ room, nonce, kind, body, ext }: Draft, deadlineMs: number): Promise<Sent> {
+    const [seq, ts] = await this.#ask<[number, number]>(room, (rid) => [IN.SEND, rid, room, nonce, kind, body, ext], deadlineMs)
+    return { seq, ts }
+  }
+
+  history (room: string, { before, limit }: HistoryQuery): Promise<Page> {
+    return this.#ask(room, (rid) => [IN.HISTORY, rid, room, before ?? null, limit ?? 50])
+  }
+
+  auth (token: string): Promise<unknown> {
+    return this.#ask(null, (rid) => [IN.AUTH, rid, token])
+  }
+
+  signal (room: string, what: string, value: unknown): void {
+    this.#write([IN.SIGNAL, room, what, value])
+  }
+
+  moderate (room: string, action: string, args: Record<string, unknown>): Promise<unknown> {
+    return this.#ask(room, (rid) => [IN.MODERATE, rid, room, action, args])
+  }
+
+  // Dead means: a PING went out and nothing at all came for pongMs. Silence alone says nothing, since a hidden page's
+  // timers may sleep for a minute.
+  probe (): void {
+    if (!this.#isOpen) return
+    clearTimeout(this.#timers.ping as number)
+    this.#write([IN.PING, null, this.#dial.positions()])
+    const { pingMs, pongMs } = this.#dial.timing
+    this.#timers.ping = setTimeout(() => this.probe(), pingMs)
+    this.#timers.pong ??= setTimeout(() => this.#end(1006, 'the link is dead'), pongMs)
+  }
+
+  close (): void {
+    this.#end(1000, '', 0, true)
+  }
+
+  #end (code: number, reason: string, afterMs = 0, isOurs = false): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    for (const timer of Object.values(this.#timers)) clearTimeout(timer as number)
+    const socket = this.#socket
+    socket.onopen = socket.onmessage = socket.onclose = null
+    socket.close()
+    for (const { reject, timer } of this.#requests.values()) {
+      clearTimeout(timer as number)
+      reject(unanswered('the connection was lost'))
+    }
+    // Without a welcome and without a close code of ours, something in between may not let WebSockets through.
+    if (!isOurs) this.#sink.lost(code, reason, afterMs, !this.#isOpen && !(code >= 4400 && code < 4600))
+  }
+
+  #write (frame: unknown[]): void {
+    if (this.#socket.readyState === 1) this.#socket.send(encode(frame))
+  }
+
+  #ask<Result> (room: string | null, frame: (rid: number) => unknown[], deadlineMs = this.#dial.timing.openMs): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      if (this.#isOver || this.#requests.size >= REQUESTS_MAX) return reject(unanswered('not connected, or too many requests'))
+      const rid = ++this.#rid
+      const timer = setTimeout(() => {
+        this.#requests.delete(rid)
+        reject(unanswered('no answer in time'))
+      }, deadlineMs)
+      this.#requests.set(rid, { room, resolve, reject, timer })
+      this.#write(frame(rid))
+    })
+  }
+
+  #answer (rid: number): Request | undefined {
+    const request = this.#requests.get(rid)
+    this.#requests.delete(rid)
+    clearTimeout(request?.timer as number)
+    return request
+  }
+
+  #tell: LinkSink['told'] = (room, name, what, epoch) => {
+    if (!this.#isOver) this.#sink.told(room, name, what, epoch)
+  }
+
+  #hear (data: ArrayBuffer): void {
+    clearTimeout(this.#timers.pong as number)
+    this.#timers.pong = null
+    try {
+      // ROOM holds for the frames behind it in the same message, so that is how far this variable reaches.
+      let at: [room: string, epoch: string] | null = null
+      for (const frame of decodeAll(new Uint8Array(data))) {
+        if (this.#isOver) return
+        const [op, room, epoch] = frame as [number, string, string]
+        if (op === OUT.ROOM) at = [room, epoch]
+        else if (at === null || !this.#hearInRoom(frame as unknown[], at)) this.#hearOne(frame as unknown[], at?.[0] ?? null)
+      }
+    } catch (error) {
+      this.#end(1002, `unreadable: ${String(error)}`)
+    }
+  }
+
+  /** The frames that belong to the room named before them. */
+  #hearInRoom (frame: unknown[], [room, epoch]: [string, string]): boolean {
+    const [op, a, b, c, d] = frame as [number, never, never, never, never]
+    if (op === OUT.VIEWERS) this.#tell(room, 'viewers', a)
+    else if (op === OUT.SIGNAL) this.#tell(room, 'signal', { what: a, value: b })
+    else if (op === OUT.SKIPPED) this.#tell(room, 'skipped', { first: a, last: b, count: c, reason: d }, epoch)
+    else {
+      const entry = entryOf(frame)
+      if (entry === null) return false
+      this.#tell(room, 'entry', entry, epoch)
+    }
+    return true
+  }
+
+  #hearOne (frame: unknown[], room: string | null): void {
+    const [op, a, b, c, d, e] = frame as [number, never, never, never, never, never]
+    switch (op) {
+      case OUT.WELCOME: {
+        this.#isOpen = true
+        clearTimeout(this.#timers.open as number)
+        this.#sink.opened({ state: 'open', session: a, user: authorOf(b), serverTime: c, limits: d })
+        return this.probe()
+      }
+      case OUT.OK: return this.#answer(a)?.resolve(b)
+      case OUT.ERR: {
+        const error = new UproarError(b, c, d, e ?? null)
+        const request = this.#answer(a)
+        return request === undefined ? this.#tell(room, 'error', error) : request.reject(error)
+      }
+      case OUT.JOINED: {
+        this.#answer(a)
+        const [, , , epoch, seq, state, recovered] = frame as [0, 0, 0, string, number, Record<string, unknown>, boolean]
+        return this.#tell(b, 'joined', { epoch, seq, state, recovered })
+      }
+      case OUT.PAGE: return this.#answer(a)?.resolve({ entries: (c as unknown[][]).map(entryOf).filter(Boolean), more: d } as never)
+      case OUT.SANCTION: return this.#tell(room, 'sanction', { kind: a, until: b, reason: c })
+      case OUT.HELD: {
+        const request = this.#answer(a)
+        request?.reject(new UproarError(27, 'held', 'the message waits for a moderator'))
+        return this.#tell(request?.room ?? room, 'held', { ref: b, text: c })
+      }
+      case OUT.INBOX: {
+        const entry = entryOf(b)
+        return entry === null ? undefined : this.#tell(a, 'inbox', entry)
+      }
+      case OUT.BYE: return this.#end(a, b, c)
+    }
+  }
+}
+
+function authorOf (user: [string, string, number] | null): Author | null {
+  return user && { id: user[0], name: user[1], roles: user[2] }
+}
+
+/** An entry's frame as the application sees it; null when it is none. */
+function entryOf (frame: unknown[]): Entry | null {
+  const [op, seq, ts, a, b, c, d] = frame as [number, number, number, never, never, never, Ext | null | undefined]
+  switch (op) {
+    case OUT.MESSAGE: return { op: 'message', seq, ts, user: authorOf(a) as Author, kind: b, body: c, ext: d ?? null }
+    case OUT.REMOVE: return { op: 'remove', seq, ts, target: a, by: b ?? null }
+    case OUT.STATE: return { op: 'state', seq, ts, changes: a }
+    case OUT.EDIT: return { op: 'edit', seq, ts, target: a, body: b, ext: c ?? null }
+    default: return null
+  }
+}
