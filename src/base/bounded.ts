@@ -83,7 +83,8 @@ export class TokenBucket {
   spend (now: number, perSecond: number, burst: number): number {
     this.#tokens = Math.min(burst, this.#tokens + (now - this.#at) / 1000 * perSecond)
     this.#at = now
-    if (this.#tokens >= 1) {
+    // A hair less than one, so that who waits as told is not refused over a rounding.
+    if (this.#tokens >= 1 - 1e-9) {
       this.#tokens -= 1
       return 0
     }

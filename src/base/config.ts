@@ -3,6 +3,7 @@
 // A setting with `secret` never appears in a log or an error.
 
 import { accessSync, constants } from 'node:fs'
+import { isIP } from 'node:net'
 
 interface Base { readonly env: string, readonly doc: string, readonly secret?: true, readonly group: string }
 type Setting = Base & (
@@ -129,7 +130,7 @@ function parse (setting: Setting, text: string): unknown {
     case 'string': return text
     case 'optional': return setting.check === undefined ? text : CHECKS[setting.check](text)
     case 'list': return text.split(',').map((part) => part.trim()).filter((part) => part !== '')
-    case 'bool': return BOOLS[text.toLowerCase()] ?? new Fault('must be true or false')
+    case 'bool': return BOOLS.get(text.toLowerCase()) ?? new Fault('must be true or false')
     case 'choice': return setting.choices.includes(text) ? text : new Fault(`must be one of ${setting.choices.join(', ')}`)
     case 'int': {
       const value = /^\d{1,15}$/.test(text) ? Number(text) : NaN
@@ -138,7 +139,9 @@ function parse (setting: Setting, text: string): unknown {
   }
 }
 
-const BOOLS: Readonly<Record<string, boolean>> = Object.freeze({ true: true, 1: true, yes: true, on: true, false: false, 0: false, no: false, off: false })
+const BOOLS: ReadonlyMap<string, boolean> = new Map([
+  ['true', true], ['1', true], ['yes', true], ['on', true], ['false', false], ['0', false], ['no', false], ['off', false]
+])
 
 const CHECKS = {
   url: (text: string): string | Fault => URL.canParse(text) ? text : new Fault('must be a URL'),
@@ -156,7 +159,7 @@ const CHECKS = {
 function together (config: Partial<Config>): string[] {
   const faults: string[] = []
   const unknown = config.role?.filter((role) => !ROLES.includes(role)) ?? []
-  if (unknown.length > 0) faults.push(`ROLE: this version serves ${ROLES.join(', ')}, not ${unknown.join(', ')}`)
+  if (unknown.length > 0 || config.role?.length === 0) faults.push(`ROLE: this version serves ${ROLES.join(', ')}, not ${unknown.join(', ') || 'nothing'}`)
   if ((config.tlsCertFile === null) !== (config.tlsKeyFile === null)) faults.push('TLS_CERT_FILE, TLS_KEY_FILE: set both or neither')
   if (config.jwtSecret != null && Buffer.byteLength(config.jwtSecret) < 32) faults.push('JWT_SECRET: must have 32 bytes at least')
   if (config.apiKeys?.some((key) => key.length < 24) === true) faults.push('API_KEYS: every key must have 24 characters at least')
@@ -164,10 +167,18 @@ function together (config: Partial<Config>): string[] {
   const keys = [config.jwtSecret, config.jwtPublicKeyFile, config.jwksUrl].filter((key) => key != null)
   if (keys.length > 1) faults.push('JWT_SECRET, JWT_PUBLIC_KEY_FILE, JWKS_URL: set one of them')
   for (const origin of config.origins ?? []) if (!/^https?:\/\/[^/]+$/.test(origin)) faults.push(`ORIGINS: must be origins such as https://example.org (it has ${JSON.stringify(origin)})`)
+  for (const range of config.trustedProxies ?? []) if (!isRange(range)) faults.push(`TRUSTED_PROXIES: must be addresses or CIDR ranges such as 10.0.0.0/8 (it has ${JSON.stringify(range)})`)
+  if (config.wsPublicUrl != null && !/^wss?:/.test(config.wsPublicUrl)) faults.push('WS_PUBLIC_URL: must be a ws or wss address')
   if (config.port !== undefined && config.port !== 0 && config.port === config.wsPort) faults.push('PORT, WS_PORT: must differ')
   if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
   if (config.redisUrl != null) faults.push('REDIS_URL: this version has the embedded log only; unset it')
   if ((config.kafkaBrokers?.length ?? 0) > 0) faults.push('KAFKA_BROKERS: this version has no feed to Kafka; unset it')
   if (config.clickhouseUrl != null) faults.push('CLICKHOUSE_URL: this version has no archive; unset it')
   return faults
+}
+
+function isRange (text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/')
+  const family = isIP(address)
+  return family !== 0 && rest.length === 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)))
 }

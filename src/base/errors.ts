@@ -3,6 +3,10 @@
 
 import { errorCode, type ErrorName } from '../../proto/codes.ts'
 
+// The contract: an error that waiting helps carries a wait, and a whole number that any client can hold.
+const RETRY_DEFAULT_MS = 1000
+const RETRY_MS_MAX = 2 ** 31 - 1
+
 /** A refusal as a value: a row of the error table with its sentence and its wait. */
 export class Refusal {
   readonly name: ErrorName
@@ -14,7 +18,8 @@ export class Refusal {
     this.name = name
     this.code = errorCode(name).code
     this.message = message
-    this.retryAfterMs = retryAfterMs === null ? null : Math.max(1, Math.ceil(retryAfterMs))
+    const wait = retryAfterMs ?? (errorCode(name).wait ? RETRY_DEFAULT_MS : null)
+    this.retryAfterMs = wait === null ? null : Math.min(RETRY_MS_MAX, Math.max(1, Math.ceil(wait)))
   }
 }
 
@@ -29,7 +34,7 @@ export class AppError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.canRetry = errorCode(code).wait
-    this.retryAfterMs = options.retryAfterMs ?? (this.canRetry ? 1000 : null)
+    this.retryAfterMs = options.retryAfterMs ?? (this.canRetry ? RETRY_DEFAULT_MS : null)
   }
 }
 

@@ -21,6 +21,8 @@ export class Lifecycle {
   /** Starts every part in order. When one fails, stops what was started and throws that failure. */
   async start (stopTimeoutMs: number): Promise<void> {
     for (const part of this.#parts) {
+      // A signal during the start: what came after would never be stopped.
+      if (this.#stopping !== null) throw new Error('stopped before everything had started')
       this.#started.push(part)
       try {
         await part.start?.()

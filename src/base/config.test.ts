@@ -1,0 +1,103 @@
+// Settings from the environment: defaults, every type's edges, all faults at once, and no secret in any of them.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { ConfigError, loadConfig, SETTINGS } from './config.ts'
+
+function faultsOf (env: Record<string, string>): readonly string[] {
+  try {
+    loadConfig(env)
+    return []
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults
+    throw error
+  }
+}
+
+t.test('nothing set: defaults, frozen', (t) => {
+  const config = loadConfig({})
+  t.equal(config.host, '127.0.0.1')
+  t.equal(config.port, 8080)
+  t.equal(config.wsPort, 9001)
+  t.equal(config.dataDir, './data')
+  t.equal(config.jwtSecret, null)
+  t.same(config.origins, [])
+  t.same(Object.keys(config), Object.keys(SETTINGS), 'every setting has a value')
+  t.throws(() => { (config as { port: number }).port = 1 })
+  t.throws(() => { (config.origins as string[]).push('x') })
+  t.same(loadConfig({ PORT: '', ORIGINS: ' ', JWT_SECRET: '' }), config, 'empty counts as unset')
+  t.end()
+})
+
+t.test('what is set is read', (t) => {
+  const config = loadConfig({
+    HOST: '0.0.0.0', PORT: ' 0 ', WS_PORT: '0', COMPRESSION: 'Yes', ROOMS_ON_DEMAND: '0', LOG_DURABILITY: 'flush',
+    ORIGINS: 'https://a.example, http://b.example:8080,', TRUSTED_PROXIES: '10.0.0.0/8,::1,fd00::/8,192.0.2.7', API_KEYS: 'k'.repeat(24),
+    JWT_SECRET: 's'.repeat(32), WS_PUBLIC_URL: 'wss://chat.example/ws', ROLE: 'gateway,api', MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0'
+  })
+  t.match(config, { host: '0.0.0.0', port: 0, wsPort: 0, compression: true, roomsOnDemand: false, logDurability: 'flush', wsPublicUrl: 'wss://chat.example/ws' })
+  t.same(config.origins, ['https://a.example', 'http://b.example:8080'])
+  t.same(config.trustedProxies, ['10.0.0.0/8', '::1', 'fd00::/8', '192.0.2.7'])
+  t.same(config.role, ['gateway', 'api'])
+  t.end()
+})
+
+t.test('each fault is found, by name', (t) => {
+  const cases: readonly (readonly [Record<string, string>, RegExp])[] = [
+    [{ PORT: '65536' }, /^PORT: must be a whole number from 0 to 65535 \(it is "65536"\)/],
+    [{ PORT: '-1' }, /^PORT: /], [{ PORT: '80.5' }, /^PORT: /], [{ PORT: '0x50' }, /^PORT: /], [{ PORT: '1e3' }, /^PORT: /], [{ PORT: 'Infinity' }, /^PORT: /],
+    [{ PORT: '9001' }, /^PORT, WS_PORT: must differ/],
+    [{ COMPRESSION: 'maybe' }, /^COMPRESSION: must be true or false/],
+    [{ COMPRESSION: 'constructor' }, /^COMPRESSION: must be true or false/],
+    [{ LOG_LEVEL: 'loud' }, /^LOG_LEVEL: must be one of trace, /],
+    [{ IDLE_TIMEOUT_S: '7' }, /^IDLE_TIMEOUT_S: /], [{ IDLE_TIMEOUT_S: '961' }, /^IDLE_TIMEOUT_S: /],
+    [{ ROLE: 'gateway,relay' }, /^ROLE: .* not relay/], [{ ROLE: ',' }, /^ROLE: .* not nothing/],
+    [{ JWKS_URL: 'example.org/keys' }, /^JWKS_URL: must be a URL/], [{ JWKS_URL: 'ftp://example.org/keys' }, /^JWKS_URL: must be an http/],
+    [{ WS_PUBLIC_URL: 'https://example.org' }, /^WS_PUBLIC_URL: must be a ws or wss/],
+    [{ ORIGINS: '*' }, /^ORIGINS: .*\(it has "\*"\)/], [{ ORIGINS: 'https://a.example/' }, /^ORIGINS: /],
+    [{ TRUSTED_PROXIES: 'loopback' }, /^TRUSTED_PROXIES: .*"loopback"/], [{ TRUSTED_PROXIES: '10.0.0.0/33' }, /^TRUSTED_PROXIES: /], [{ TRUSTED_PROXIES: '10.0.0.0/8/8' }, /^TRUSTED_PROXIES: /],
+    [{ BLOCKED_TERMS_FILE: '/nowhere/terms.txt' }, /^BLOCKED_TERMS_FILE: must name a file/],
+    [{ MESSAGES_PER_SECOND_MAX: '0' }, /^MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: /],
+    [{ REDIS_URL: 'redis://localhost' }, /^REDIS_URL: /], [{ KAFKA_BROKERS: 'localhost:9092' }, /^KAFKA_BROKERS: /],
+    [{ CLICKHOUSE_URL: 'http://localhost:8123' }, /^CLICKHOUSE_URL: /], [{ WORKERS: '2' }, /^WORKERS: /]
+  ]
+  for (const [env, expected] of cases) {
+    const faults = faultsOf(env)
+    t.equal(faults.length, 1, JSON.stringify(env))
+    t.match(faults[0], expected)
+  }
+  t.end()
+})
+
+t.test('files must be readable; TLS takes both or neither', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'uproar-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'some.pem')
+  writeFileSync(file, 'x')
+  t.same(faultsOf({ TLS_CERT_FILE: file, TLS_KEY_FILE: file }), [])
+  t.match(faultsOf({ TLS_CERT_FILE: file }), [/both or neither/])
+  t.match(faultsOf({ TLS_KEY_FILE: file }), [/both or neither/])
+  t.match(faultsOf({ JWT_PUBLIC_KEY_FILE: file, JWT_SECRET: 's'.repeat(32) }), [/set one of them/])
+  t.end()
+})
+
+t.test('all faults at once, and no secret in them', (t) => {
+  const faults = faultsOf({ PORT: 'x', WS_PORT: 'y', JWT_SECRET: 'hunter2', API_KEYS: 'hunter3,hunter4', CLICKHOUSE_URL: 'hunter5', REDIS_URL: 'redis://:hunter6@localhost' })
+  t.equal(faults.length, 6)
+  t.notMatch(faults.join('\n'), /hunter/)
+  t.match(new ConfigError(faults).message, /^configuration: 6 faults\n {2}PORT: /)
+  t.match(new ConfigError(['one']).message, /^configuration: 1 fault\n/)
+  t.end()
+})
+
+t.test('the table itself', (t) => {
+  const rows: { env: string, doc: string, type: string, default?: unknown, min?: number, max?: number }[] = Object.values(SETTINGS)
+  t.equal(new Set(rows.map((row) => row.env)).size, rows.length, 'no name twice')
+  for (const row of rows) {
+    if (row.type === 'int') t.ok((row.default as number) >= (row.min as number) && (row.default as number) <= (row.max as number), `${row.env}: default within its bounds`)
+  }
+  t.same(rows.filter((row) => !/^[A-Z][A-Z0-9_]*$/.test(row.env) || row.doc.length < 10), [])
+  t.end()
+})

@@ -1,0 +1,144 @@
+// The embedded store: one lmdb environment in DATA_DIR, shared by the log and the directory, with one owner at a time
+// and a format version. Owns the tables and the one way to write; must not know what the records mean.
+//
+// What lmdb 3.5.6 does, by reading its source and by trying (a slowed and a failing fdatasync, kill -9, a full disk):
+// - Writes are instructions that a thread of libuv's pool carries out; JavaScript never waits for them. Those of one
+//   `batch` call are in one transaction: all or none, whatever else is queued.
+// - `eventTurnBatching` is off: it adds a promise of its own to every turn that nobody can catch, so that one failed
+//   commit would end the process as an unhandled rejection. `batch` is what gives atomicity here.
+// - `overlappingSync` (default) writes the pages and the meta page, makes the transaction visible, unlocks, and then
+//   syncs. The README says that a commit resolves before its sync; in 3.5.6 both promises settle after it (40 ms with
+//   an fdatasync slowed to 40 ms). So a resolved commit survives kill -9 and the loss of power alike, and a slow disk
+//   makes batches larger, not the log slower. After a loss of power the newest synced transaction is the state.
+// - `noSync` would commit in 0.06 ms instead of 0.3 ms, and may corrupt the whole file when power goes. `useWritemap`
+//   ends the process (SIGBUS) when the disk is full. Neither is used.
+// - A failed write (disk full, EIO) aborts its transaction and the next one works. A failed sync rejects too, although
+//   the transaction is visible by then: who needs to know reads it back (lmdb-log.ts).
+
+import { accessSync, constants, mkdirSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { open, type Database, type RootDatabase } from 'lmdb'
+import { AppError } from './errors.ts'
+import { claim, type Claim } from './owner.ts'
+
+/** Rises when the records change in a way that older versions cannot read. */
+const FORMAT = 1
+
+const TABLES = ['meta', 'heads', 'states', 'entries', 'nonces-0', 'nonces-1', 'removed', 'rooms'] as const
+export type TableName = (typeof TABLES)[number]
+
+/** Bytes to bytes, sorted by key. Keys 1 to 1,978 bytes. */
+export type Table = Database<Uint8Array, Uint8Array>
+
+export interface Store {
+  readonly dir: string
+  readonly tables: Readonly<Record<TableName, Table>>
+  /**
+   * Carries out the writes that `work` makes (put, remove, clearAsync on tables, synchronously) as one transaction,
+   * and resolves when it is durable. Rejects with AppError `unavailable` when it failed.
+   * `isFlushed`: also wait for the sync's own word.
+   */
+  commit (work: () => void, isFlushed?: boolean): Promise<void>
+  /** Waits for what is under way, closes the environment, gives the directory up. May be called twice. */
+  close (): Promise<void>
+}
+
+/** The value as bytes of their own: not a view on lmdb's memory, and not a slice of a pool. */
+export function read (table: Table, key: Uint8Array): Uint8Array | undefined {
+  const found = table.getBinary(key)
+  return found === undefined ? undefined : new Uint8Array(found.buffer, found.byteOffset, found.length)
+}
+
+/** Opens the store in the directory, making both when they are missing. Errors name the directory. */
+export async function openStore (dataDir: string): Promise<Store> {
+  const dir = resolve(dataDir)
+  try {
+    mkdirSync(dir, { recursive: true })
+    accessSync(dir, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (error) {
+    throw new Error(`the data directory ${dir} cannot be written: ${(error as Error).message}`, { cause: error })
+  }
+  const owner = await claim(dir)
+  try {
+    return openOwned(dir, owner)
+  } catch (error) {
+    await owner.release()
+    throw error
+  }
+}
+
+function openOwned (dir: string, owner: Claim): Store {
+  const env = openEnvironment(dir)
+  let tables: Record<TableName, Table>
+  try {
+    const meta = openTable(env, 'meta')
+    checkFormat(meta, dir)
+    tables = Object.fromEntries(TABLES.map((name) => [name, name === 'meta' ? meta : openTable(env, name)])) as Record<TableName, Table>
+  } catch (error) {
+    void env.close()
+    throw error
+  }
+  const underWay = new Set<Promise<unknown>>()
+  let closing: Promise<void> | null = null
+  return {
+    dir,
+    tables,
+    commit (work, isFlushed = false) {
+      if (closing !== null) return Promise.reject(new AppError('unavailable', 'the store is closed'))
+      const commit = settle(env, env.batch(work) as Commit, isFlushed)
+      underWay.add(commit)
+      const done = (): void => { underWay.delete(commit) }
+      commit.then(done, done)
+      return commit
+    },
+    close () {
+      closing ??= Promise.allSettled(underWay).then(() => env.close()).finally(() => owner.release())
+      return closing
+    }
+  }
+}
+
+function openEnvironment (dir: string): RootDatabase<Uint8Array, Uint8Array> {
+  try {
+    return open({ path: join(dir, 'lmdb'), noSubdir: false, maxDbs: 32, encoding: 'binary', keyEncoding: 'binary', eventTurnBatching: false, separateFlushed: true })
+  } catch (error) {
+    throw new Error(`the store in ${dir} cannot be opened: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+function openTable (env: RootDatabase<Uint8Array, Uint8Array>, name: TableName): Table {
+  return env.openDB({ name, encoding: 'binary', keyEncoding: 'binary' })
+}
+
+function checkFormat (meta: Table, dir: string): void {
+  const key = Buffer.from('format')
+  const found = meta.getBinary(key)
+  if (found === undefined) {
+    meta.putSync(key, Buffer.from(String(FORMAT)))
+    return
+  }
+  const format = Number(found.toString())
+  if (format > FORMAT) throw new Error(`the store in ${dir} has format ${format}, made by a newer version; this one reads up to ${FORMAT}`)
+  if (format !== FORMAT) throw new Error(`the store in ${dir} has the unknown format ${JSON.stringify(found.toString())}`)
+}
+
+type Commit = Promise<boolean> & { flushed?: Promise<unknown> }
+
+async function settle (env: RootDatabase<Uint8Array, Uint8Array>, commit: Commit, isFlushed: boolean): Promise<void> {
+  try {
+    await commit
+  } catch (error) {
+    throw new AppError('unavailable', 'the store could not write; try again', { cause: await causeOf(error) })
+  } finally {
+    env.resetReadTxn()
+  }
+  if (isFlushed) await commit.flushed
+}
+
+/** lmdb rejects with a promise of the cause, which must be taken or it counts as unhandled; it may also never settle. */
+async function causeOf (error: unknown): Promise<unknown> {
+  const inner = (error as { commitError?: Promise<unknown> }).commitError
+  if (inner === undefined) return error
+  const cause = inner.then(() => error, (reason: unknown) => reason)
+  return Promise.race([cause, new Promise((resolve) => setImmediate(resolve, error))])
+}

@@ -1,0 +1,35 @@
+// The README says what the code says: its tables are the ones that src/docs.ts writes, its commands exist, its links
+// lead somewhere.
+
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import t from 'tap'
+import { README, written } from './docs.ts'
+
+const readme = readFileSync(README, 'utf8')
+const root = dirname(README)
+
+t.test('tables are as the code has them', (t) => {
+  const stale = written(readme).split('\n').filter((line) => !readme.includes(line))
+  t.same(stale, [], 'run `npm run docs`')
+  t.equal(written(readme), readme, 'run `npm run docs`')
+  t.end()
+})
+
+t.test('a README without its markers is refused', (t) => {
+  t.throws(() => written('# Uproar'), { message: /needs <!-- settings -->/ })
+  t.end()
+})
+
+t.test('commands and links of the README exist', (t) => {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+  const named = [...readme.matchAll(/npm run ([a-z]+)/g)].map((match) => match[1] as string)
+  t.same(named.filter((name) => !(name in scripts)), [], 'scripts named in the README')
+  const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => match[1] as string)
+  const files = [...readme.matchAll(/`((?:src|proto|bench|deploy|\.ci)\/[\w./-]*)`/g)].map((match) => match[1] as string)
+  t.same([...links, ...files].filter((path) => !existsSync(join(root, path))), [], 'files named in the README')
+  t.match(readme, 'npm ci && npm start')
+  t.match(readme, 'npm ci && npm test')
+  t.match(readFileSync(join(root, '.ci/run'), 'utf8'), /npm ci[\s\S]*\nnpm test\n/, 'CI runs the README\'s test line')
+  t.end()
+})
