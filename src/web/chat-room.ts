@@ -132,7 +132,7 @@ export class ChatRoom extends Emitter<RoomEvents> {
     this.#isJoined = true
     this.#state = state
     this.#viewers = viewers ?? this.#viewers
-    if (recovered) this.#sequence.resume(this.#sequence.last)
+    if (recovered && !reset) this.#sequence.resume(this.#sequence.last)
     else this.#sequence.begin(seq, this.place.history, reset)
     const joined: Joined = { room: this.name, epoch, seq, state, recovered, reset, viewers: this.#viewers }
     this.#first.resolve(joined)

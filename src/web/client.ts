@@ -16,7 +16,7 @@ import { SocketLink } from './socket-link.ts'
 import { StreamLink } from './stream-link.ts'
 
 export { KIND, ROLE } from '../../proto/ops.ts'
-export { ChatRoom } from './chat-room.ts'
+export type { ChatRoom } from './chat-room.ts'
 export { UproarError } from './client-types.ts'
 export type * from './client-types.ts'
 export type { Off } from './emitter.ts'
@@ -48,6 +48,7 @@ export class UproarClient extends Emitter<ClientEvents> {
   #blocked = 0
   #wasOpen = false
   #pending = 0
+  #refreshing: Promise<void> | null = null
   #clockSkewMs = 0
 
   constructor (options: ClientOptions) {
@@ -139,7 +140,7 @@ export class UproarClient extends Emitter<ClientEvents> {
     if (token === undefined) return this.#lose(1006, 'no token to be had', 0)
     const isSocket = this.#socket() !== null && (this.#wasOpen || this.#blocked < this.#timing.socketFailures)
     try {
-      this.#link = isSocket ? this.#dialSocket(token) : new StreamLink(this.#base, token, this.#timing, this.#sink(() => this.#link))
+      this.#link = isSocket ? this.#dialSocket(token) : this.#dialStream(token)
     } catch (error) {
       this.#blocked++
       return this.#lose(1006, String(error), 0)
@@ -162,9 +163,14 @@ export class UproarClient extends Emitter<ClientEvents> {
     return link
   }
 
-  #sink (self: () => Link | null): LinkSink {
+  #dialStream (token: string | null): Link {
+    const link: Link = new StreamLink(this.#base, token, this.#timing, this.#sink(() => link))
+    return link
+  }
+
+  #sink (self: () => Link): LinkSink {
     return {
-      opened: (welcome) => this.#open(self() as Link, welcome),
+      opened: (welcome) => this.#open(self(), welcome),
       told: (room, name, what, epoch) => {
         if (self() === this.#link) this.#hear(room, name, what, epoch)
       },
@@ -185,8 +191,9 @@ export class UproarClient extends Emitter<ClientEvents> {
       // The WebSocket gets through after all: it takes over, and every room resumes where the fallback stood.
       this.#link?.close()
       this.#part()
+      clearTimeout(this.#timers.dial as number)
+      this.#timers.dial = this.#probe = null
       this.#link = link
-      this.#probe = null
     }
     this.#isUp = true
     this.#upSince = Date.now()
@@ -194,6 +201,7 @@ export class UproarClient extends Emitter<ClientEvents> {
     else {
       this.#wasOpen = true
       clearTimeout(this.#timers.socket as number)
+      this.#timers.socket = null
       this.#clockSkewMs = welcome.serverTime - Date.now()
       this.#become(welcome)
     }
@@ -203,13 +211,13 @@ export class UproarClient extends Emitter<ClientEvents> {
   }
 
   #fallenBack (): void {
-    if (this.#state.state === 'connecting') this.#become({ state: 'fallback' })
+    if (this.#isUp && this.#state.state === 'connecting') this.#become({ state: 'fallback' })
   }
 
   #retrySocket (): void {
-    clearTimeout(this.#timers.socket as number)
     if (this.#socket() === null) return
-    this.#timers.socket = setTimeout(async () => {
+    this.#timers.socket ??= setTimeout(async () => {
+      this.#timers.socket = null
       const token = await this.#askToken()
       if (token === undefined || this.#probe !== null || this.#state.state !== 'fallback') return this.#retrySocket()
       this.#probe = this.#dialSocket(token)
@@ -231,7 +239,7 @@ export class UproarClient extends Emitter<ClientEvents> {
     this.#upSince = Infinity
     const { backoffMs, backoffMaxMs } = this.#timing
     this.#notBefore = Date.now() + afterMs
-    const waitMs = afterMs + Math.random() * Math.min(backoffMaxMs, backoffMs * 2 ** this.#attempt)
+    const waitMs = afterMs + Math.random() * Math.min(backoffMaxMs, backoffMs * 2 ** Math.max(0, this.#attempt - 1))
     this.#timers.dial = setTimeout(() => this.#dial(), waitMs)
     this.#become({ state: 'waiting', retryAt: Date.now() + waitMs, code, reason })
   }
@@ -300,7 +308,12 @@ export class UproarClient extends Emitter<ClientEvents> {
     this.#timers.token = setTimeout(() => this.#refresh(), Math.min(waitMs, 86_400_000))
   }
 
-  async #refresh (): Promise<void> {
+  /** One at a time: whoever else needs it waits for the same. */
+  #refresh (): Promise<void> {
+    return this.#refreshing ??= this.#renew().finally(() => { this.#refreshing = null })
+  }
+
+  async #renew (): Promise<void> {
     const link = this.#link
     const token = await this.#askToken() ?? null
     if (link === null || link !== this.#link) return
@@ -346,7 +359,7 @@ export class UproarClient extends Emitter<ClientEvents> {
   // Sending.
 
   async #deliver (draft: Draft, until: number): Promise<Sent> {
-    for (let isRefreshed = false; ;) {
+    for (let isRefreshed = false, isUnsure = false; ;) {
       const link = await this.#usable(draft.room, until)
       try {
         return await link.send(draft, Math.min(until - Date.now(), this.#timing.openMs))
@@ -355,8 +368,14 @@ export class UproarClient extends Emitter<ClientEvents> {
         if (code === 10 && !isRefreshed && typeof this.#options.token === 'function') {
           isRefreshed = true
           await this.#refresh()
-        } else if (code !== 40 && code !== 41) throw error
-        else if (retryAfterMs !== 0) await this.#pause(Math.min(until, Date.now() + (retryAfterMs ?? 1000) * (1 + Math.random() / 2)))
+          continue
+        }
+        // After a try without an answer the message may stand already. A limit met then is waited out, so that the
+        // next try tells what became of it.
+        if (!(code === 40 || code === 41 || (isUnsure && (code === 22 || code === 23)))) throw error
+        if (retryAfterMs === 0) isUnsure = true
+        const waitMs = Math.max(retryAfterMs ?? 1000, this.#timing.backoffMs) * (1 + Math.random() / 2)
+        await this.#pause(Math.min(waitMs, until - Date.now()), retryAfterMs === 0)
       }
     }
   }
@@ -367,20 +386,22 @@ export class UproarClient extends Emitter<ClientEvents> {
       if (this.#state.state === 'closed') throw closed()
       if (until <= Date.now()) throw new UproarError(40, 'unavailable', 'no answer in time')
       if (this.#link !== null && this.#isUp && this.#rooms.get(room)?.isJoined !== false) return this.#link
-      await this.#pause(until, true)
+      await this.#pause(until - Date.now(), true)
     }
   }
 
-  /** Waits until then, or until the client is closed; with `orChange`, until anything changed about the connection. */
-  #pause (until: number, orChange = false): Promise<void> {
+  /** Waits so long, or until the client is closed; with `orChange`, until anything changes about the connection. */
+  #pause (ms: number, orChange: boolean): Promise<void> {
     return new Promise((resolve) => {
-      const wake = (): void => {
-        if (!orChange && Date.now() < until && this.#state.state !== 'closed') return
-        this.#waiting.delete(wake)
+      const done = (): void => {
         clearTimeout(timer)
+        this.#waiting.delete(wake)
         resolve()
       }
-      const timer = setTimeout(wake, until - Date.now() + 1)
+      const wake = (): void => {
+        if (orChange || this.#state.state === 'closed') done()
+      }
+      const timer = setTimeout(done, this.#state.state === 'closed' ? 0 : ms)
       this.#waiting.add(wake)
     })
   }

@@ -16,7 +16,7 @@ export class Emitter<Events extends object> {
   }
 
   /**
-   * Tells all listeners, in the order they came; for the client's own use. A listener that throws stops neither the
+   * @internal Tells all listeners, in the order they came. A listener that throws stops neither the
    * others nor the client: its error surfaces as uncaught, as with the platform's own event targets.
    */
   emit<Name extends keyof Events> (name: Name, event: Events[Name]): void {

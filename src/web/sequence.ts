@@ -135,8 +135,10 @@ export class Sequence {
     this.#timer = null
     if (!isGap) return
     this.#gapAt = this.#next
+    // Spread, since whatever one viewer misses a thousand others may miss too.
+    const waitMs = this.#timing.gapMs * (1 + Math.random())
     this.#timer = setTimeout(() => {
-      this.#timer = setTimeout(() => this.#giveUp(), this.#timing.gapMaxMs - this.#timing.gapMs)
+      this.#timer = setTimeout(() => this.#giveUp(), this.#timing.gapMaxMs - waitMs)
       void this.#repair(this.#next, this.#behind() - 1, this.#timer)
     }, this.#timing.gapMs)
   }

@@ -177,7 +177,8 @@ export class SocketLink implements Link {
         this.#isOpen = true
         clearTimeout(this.#timers.open as number)
         this.#sink.opened({ state: 'open', session: a, user: authorOf(b), serverTime: c, limits: d })
-        return this.probe()
+        this.#timers.ping = setTimeout(() => this.probe(), this.#dial.timing.pingMs)
+        return
       }
       case OUT.OK: return this.#answer(a)?.resolve(b)
       case OUT.ERR: {
