@@ -3,7 +3,7 @@
 // A setting with `secret` never appears in a log or an error.
 
 import { accessSync, constants } from 'node:fs'
-import { isIP } from 'node:net'
+import { TrustedProxies } from './peers.ts'
 
 interface Base { readonly env: string, readonly doc: string, readonly secret?: true, readonly group: string }
 type Setting = Base & (
@@ -167,18 +167,16 @@ function together (config: Partial<Config>): string[] {
   const keys = [config.jwtSecret, config.jwtPublicKeyFile, config.jwksUrl].filter((key) => key != null)
   if (keys.length > 1) faults.push('JWT_SECRET, JWT_PUBLIC_KEY_FILE, JWKS_URL: set one of them')
   for (const origin of config.origins ?? []) if (!/^https?:\/\/[^/]+$/.test(origin)) faults.push(`ORIGINS: must be origins such as https://example.org (it has ${JSON.stringify(origin)})`)
-  for (const range of config.trustedProxies ?? []) if (!isRange(range)) faults.push(`TRUSTED_PROXIES: must be addresses or CIDR ranges such as 10.0.0.0/8 (it has ${JSON.stringify(range)})`)
   if (config.wsPublicUrl != null && !/^wss?:/.test(config.wsPublicUrl)) faults.push('WS_PUBLIC_URL: must be a ws or wss address')
+  try {
+    void new TrustedProxies(config.trustedProxies ?? [])
+  } catch (error) {
+    faults.push(`TRUSTED_PROXIES: ${(error as Error).message}`)
+  }
   if (config.port !== undefined && config.port !== 0 && config.port === config.wsPort) faults.push('PORT, WS_PORT: must differ')
   if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
   if (config.redisUrl != null) faults.push('REDIS_URL: this version has the embedded log only; unset it')
   if ((config.kafkaBrokers?.length ?? 0) > 0) faults.push('KAFKA_BROKERS: this version has no feed to Kafka; unset it')
   if (config.clickhouseUrl != null) faults.push('CLICKHOUSE_URL: this version has no archive; unset it')
   return faults
-}
-
-function isRange (text: string): boolean {
-  const [address = '', bits, ...rest] = text.split('/')
-  const family = isIP(address)
-  return family !== 0 && rest.length === 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)))
 }

@@ -1,0 +1,98 @@
+// The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
+// reverse one:
+//
+//   store ─▶ log ─▶ auth ─▶ canary ─▶ rooms ─▶ gateway ─▶ http
+//
+// so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
+// closes.
+
+import type { Logger } from 'pino'
+import { createApi } from './api/api.ts'
+import { createAuthenticator } from './auth/authenticator.ts'
+import { systemClock, type Clock } from './base/clock.ts'
+import { ConfigError, type Config } from './base/config.ts'
+import { Lifecycle } from './base/lifecycle.ts'
+import { Metrics } from './base/metrics.ts'
+import { openStore } from './base/store.ts'
+import { createLmdbDirectory } from './directory/lmdb-directory.ts'
+import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
+import { Ingest } from './ingest/ingest.ts'
+import { Canary } from './log/canary.ts'
+import { createLmdbLog } from './log/lmdb-log.ts'
+import { compileTerms, loadTermsFile } from './moderation/screen.ts'
+import { Rooms } from './rooms/rooms.ts'
+
+export interface App {
+  /** Starts every part; resolves with the ports in use (0 where this process has no such role). */
+  start (): Promise<{ port: number, wsPort: number }>
+  /** Stops every part within the configured time; resolves with what did not end cleanly. May be called twice. */
+  stop (): Promise<string[]>
+}
+
+/** Puts the parts together; nothing is opened before start(). Throws ConfigError for faults that only files show. */
+export function createApp (config: Config, options: { log: Logger, clock?: Clock }): App {
+  const { log } = options
+  const clock = options.clock ?? systemClock
+  const fault = (error: unknown, what: string): void => log.error({ err: error, what }, 'fault')
+  const terms = compileTerms(config.blockedTermsFile === null ? [] : readTerms(config.blockedTermsFile))
+  const stopTimeoutMs = config.stopTimeoutS * 1000
+  const serves = (role: string): boolean => config.role.includes('all') || config.role.includes(role)
+  const lifecycle = new Lifecycle()
+
+  async function start (): Promise<{ port: number, wsPort: number }> {
+    const store = await openStore(config.dataDir)
+    lifecycle.add({ name: 'store', stop: () => store.close() })
+    const metrics = new Metrics()
+    const roomLog = createLmdbLog(store, {
+      clock, metrics, durability: config.logDurability, queueMax: config.logQueueMax, dedupMinutes: config.dedupMinutes,
+      retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax }
+    })
+    lifecycle.add({ name: 'log', stop: () => roomLog.close() })
+    const directory = createLmdbDirectory(store)
+    const authenticator = createAuthenticator(config, { clock, log })
+    lifecycle.add(authenticator)
+    const canary = new Canary(roomLog, clock)
+    lifecycle.add(canary)
+    const listener = createListener(config)
+    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, fault })
+    lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
+    const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
+    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, authenticator, listener, fault })
+    if (serves('gateway')) lifecycle.add(gateway)
+    const api = createApi({
+      config, log, clock, metrics, authenticator, rooms, ingest, assetsDir: ASSETS_DIR,
+      connections: (query) => gateway.connections(query),
+      wsPort: () => gateway.port,
+      ready: async () => {
+        metrics.set('uproar_canary_seconds', canary.age / 1000)
+        return { ready: canary.verdict === 'ok', checks: { delivery: canary.verdict } }
+      }
+    })
+    if (serves('api')) lifecycle.add(api)
+    await lifecycle.start(stopTimeoutMs)
+    return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
+  }
+
+  return {
+    async start () {
+      try {
+        return await start()
+      } catch (error) {
+        await lifecycle.stop(stopTimeoutMs)
+        throw error
+      }
+    },
+    stop: () => lifecycle.stop(stopTimeoutMs)
+  }
+}
+
+/** Where `npm run build` puts the page and the client. */
+const ASSETS_DIR = new URL('../dist/web/', import.meta.url).pathname
+
+function readTerms (path: string): readonly string[] {
+  try {
+    return loadTermsFile(path)
+  } catch (error) {
+    throw new ConfigError([`BLOCKED_TERMS_FILE: ${(error as Error).message}`])
+  }
+}

@@ -1,0 +1,52 @@
+// Whose connection it is: the client's address, seen through trusted proxies only.
+
+import { BlockList, isIP } from 'node:net'
+
+/** Addresses and CIDR ranges whose X-Forwarded-For is believed. */
+export class TrustedProxies {
+  readonly #list = new BlockList()
+  readonly #isEmpty: boolean
+
+  /** Throws an Error that names the entry which is neither an address nor a range. */
+  constructor (entries: readonly string[]) {
+    this.#isEmpty = entries.length === 0
+    for (const entry of entries) {
+      const [, address = '', bits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(entry) ?? []
+      const family = isIP(address)
+      const length = bits === undefined ? null : Number(bits)
+      if (family === 0 || (length !== null && length > (family === 4 ? 32 : 128))) {
+        throw new Error(`${JSON.stringify(entry)} is neither an address nor a CIDR range`)
+      }
+      const kind = family === 4 ? 'ipv4' : 'ipv6'
+      if (length === null) this.#list.addAddress(address, kind)
+      else this.#list.addSubnet(address, length, kind)
+    }
+  }
+
+  /** The nearest address in the chain that is not a trusted proxy's; the peer itself when it is not one. */
+  clientAddress (peer: string, forwardedFor: string): string {
+    let address = plainAddress(peer)
+    if (this.#isEmpty || forwardedFor === '') return address
+    const hops = forwardedFor.split(',')
+    while (this.#trusts(address)) {
+      const hop = hops.pop()?.trim()
+      if (hop === undefined || isIP(hop) === 0) break
+      address = plainAddress(hop)
+    }
+    return address
+  }
+
+  #trusts (address: string): boolean {
+    const family = isIP(address)
+    return family !== 0 && this.#list.check(address, family === 4 ? 'ipv4' : 'ipv6')
+  }
+}
+
+/** One form for one address: IPv4 never in its IPv6 clothes, IPv6 without needless zeros. */
+export function plainAddress (address: string): string {
+  if (isIP(address) !== 6) return address
+  const mapped = /^(?:0000:){5}ffff:([0-9a-f]{2})([0-9a-f]{2}):([0-9a-f]{2})([0-9a-f]{2})$/i.exec(address)
+  if (mapped !== null) return mapped.slice(1).map((byte) => parseInt(byte, 16)).join('.')
+  if (address.startsWith('::ffff:') && isIP(address.slice(7)) === 4) return address.slice(7)
+  return new URL(`http://[${address}]`).hostname.slice(1, -1)
+}

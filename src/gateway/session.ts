@@ -1,0 +1,353 @@
+// One client's connection: what it may say when, and what it is answered. States:
+//
+//   new ──HELLO──▶ (token is verified) ──▶ ready ──▶ closed
+//
+// HELLO, JOIN and AUTH take time; frames that arrive meanwhile wait in order, PENDING_MAX of them. Everything else is
+// answered as it comes, so many SENDs may be under way at once. State per viewer is these few fields: no closures, timers
+// or maps (the gateway's tick looks at all sessions). Must not know uWebSockets.js, nor what a room does with a viewer.
+
+import { decode, encode, pack, BadFrame, type Frame } from '../../proto/codec.ts'
+import { closeCode, type CloseName } from '../../proto/codes.ts'
+import { IN, OUT, type InOp } from '../../proto/ops.ts'
+import { checkFrame } from '../../proto/shape.ts'
+import { isMap, isPosition, isUint, LIMITS, type Position } from '../../proto/values.ts'
+import { can, type Identity } from '../auth/auth.ts'
+import type { Authenticator } from '../auth/authenticator.ts'
+import { TokenBucket } from '../base/bounded.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Config } from '../base/config.ts'
+import { Refusal, refusalOf } from '../base/errors.ts'
+import type { Metrics } from '../base/metrics.ts'
+import type { Ingest } from '../ingest/ingest.ts'
+import type { Member, Rooms, Viewer } from '../rooms/rooms.ts'
+import type { Socket } from './socket.ts'
+
+export interface SessionContext {
+  readonly rooms: Rooms
+  readonly ingest: Ingest
+  readonly authenticator: Authenticator
+  readonly clock: Clock
+  readonly metrics: Metrics
+  readonly config: Config
+  readonly limits: Readonly<Record<string, number>>
+  /** The session has (another) user now: limits per user are the gateway's. */
+  readonly identified: (session: Session) => void
+  readonly fault: (error: unknown, what: string) => void
+}
+
+const PENDING_MAX = 64
+/** Frames a connection may send at once, in seconds' worth of its rate. */
+const BURST_SECONDS = 4
+/** So many frames over the rate, and the connection is closed. */
+const OVERRUN_MAX = 500
+
+type Handler = (session: Session, frame: Frame) => Promise<void> | void
+
+export class Session implements Viewer {
+  readonly socket: Socket
+  readonly address: string
+  readonly number: number
+  /** Unix milliseconds. */
+  readonly since: number
+  identity: Identity | null = null
+  isReady = false
+  isClosed = false
+  readonly #context: SessionContext
+  #members: Member[] = []
+  /** Frames that wait for the one under way; null when nothing is under way. */
+  #pending: Frame[] | null = null
+  #bucket: TokenBucket
+  #overrun = 0
+
+  constructor (context: SessionContext, socket: Socket, address: string, number: number) {
+    this.#context = context
+    this.socket = socket
+    this.address = address
+    this.number = number
+    this.since = context.clock.now()
+    this.#bucket = new TokenBucket(context.config.framesPerSecondMax * BURST_SECONDS, context.clock.elapsed())
+  }
+
+  get id (): string { return `s${this.number.toString(36)}` }
+  get rooms (): string[] { return this.#members.map((member) => member.room.name) }
+
+  // ---- from the socket ------------------------------------------------------------------------------------------------
+
+  /** A message arrived; its bytes are good until this returns. */
+  message (bytes: Uint8Array, isBinary: boolean): void {
+    if (this.isClosed) return
+    const { metrics, config } = this.#context
+    const frames = !isBinary
+      ? new BadFrame('messages are binary')
+      : bytes.length > config.clientMessageBytesMax ? new BadFrame(`a message has at most ${config.clientMessageBytesMax} bytes`) : decode(bytes)
+    if (frames instanceof BadFrame) {
+      metrics.add('uproar_bad_frames_total')
+      return this.close('bad_frame', frames.reason)
+    }
+    for (const frame of frames) {
+      if (this.isClosed) return
+      if (this.#pending === null) this.#take(frame)
+      else if (this.#pending.length < PENDING_MAX) this.#pending.push(frame)
+      else this.#refuse(frame, new Refusal('overloaded', `more than ${PENDING_MAX} frames wait for HELLO, JOIN or AUTH`, 1000))
+    }
+  }
+
+  /** The socket took what was kept. */
+  drained (): void {
+    for (const member of this.#members) member.room.drained(member)
+  }
+
+  /** The socket is gone. */
+  gone (): void {
+    this.isClosed = true
+    this.#pending = null
+    for (const member of this.#members) member.room.leave(member, false)
+    this.#members = []
+  }
+
+  // ---- to the socket --------------------------------------------------------------------------------------------------
+
+  send (bytes: Uint8Array): boolean {
+    if (this.isClosed) return false
+    if (this.socket.send(bytes)) return true
+    this.tooSlow()
+    return false
+  }
+
+  buffered (): number {
+    return this.socket.buffered()
+  }
+
+  subscribe (topic: string): void { this.socket.subscribe(topic) }
+  unsubscribe (topic: string): void { this.socket.unsubscribe(topic) }
+
+  evicted (member: Member): void {
+    this.#members = this.#members.filter((other) => other !== member)
+  }
+
+  tooSlow (): void {
+    if (this.isClosed) return
+    if (this.socket.buffered() === 0) return this.close('too_slow', 'reading too slowly')
+    // A close frame would wait behind what is not being read: the connection is cut, and the client resumes.
+    this.#context.metrics.add('uproar_closes_total', 1, 'too_slow')
+    this.#depart()
+    this.socket.cut()
+  }
+
+  /** Tells the client why (BYE), then closes. */
+  close (name: CloseName, reason: string, reconnectAfterMs = 0): void {
+    if (this.isClosed) return
+    const { code } = closeCode(name)
+    this.#context.metrics.add('uproar_closes_total', 1, name)
+    this.socket.send(encode([OUT.BYE, code, reason, reconnectAfterMs]))
+    this.#depart()
+    this.socket.end(code, name)
+  }
+
+  /** Leaves every room at once: a socket that closes slowly must not go on being published to. */
+  #depart (): void {
+    this.isClosed = true
+    for (const member of this.#members) member.room.leave(member)
+    this.#members = []
+  }
+
+  /** An answer. A client that asks without reading is too slow, like one that watches without reading. */
+  #answer (frame: Frame): void {
+    this.#answerBytes(encode(frame))
+  }
+
+  #answerBytes (bytes: Uint8Array): void {
+    if (this.isClosed) return
+    if (this.socket.buffered() > this.#context.config.slowKb * 1024) return this.tooSlow()
+    this.send(bytes)
+  }
+
+  #refuse (frame: Frame, refusal: Refusal): void {
+    const rid = HAS_RID.has(frame[0]) && isUint(frame[1]) ? frame[1] : null
+    this.#answer([OUT.ERR, rid, refusal.code, refusal.name, refusal.message, refusal.retryAfterMs])
+  }
+
+  // ---- frames ---------------------------------------------------------------------------------------------------------
+
+  #take (frame: Frame): void {
+    if (!this.#mayGoOn(frame)) return
+    const op = frame[0] as InOp
+    const handler = HANDLERS[op]
+    this.#context.metrics.add('uproar_frames_in_total', 1, handler === undefined ? 'unknown' : OP_NAMES[op])
+    if (handler === undefined) return this.#refuse(frame, new Refusal('unsupported', `op ${op} is not served`))
+    const fault = checkFrame(frame, 'client')
+    if (fault !== null) return this.#refuse(frame, new Refusal('bad_request', fault))
+    if (!this.isReady && op !== IN.HELLO) return this.#refuse(frame, new Refusal('bad_request', 'HELLO comes first'))
+    const work = handler(this, frame)
+    if (work === undefined) return
+    this.#pending = []
+    work.catch((error: unknown) => {
+      this.#context.fault(error, `op ${op}`)
+      this.#refuse(frame, refusalOf(error))
+    }).finally(() => this.#goOn())
+  }
+
+  #goOn (): void {
+    const waiting = this.#pending
+    this.#pending = null
+    if (waiting === null) return
+    for (const [at, frame] of waiting.entries()) {
+      if (this.isClosed) return
+      this.#take(frame)
+      // This one takes time too: the rest goes on waiting behind it.
+      if (this.#pending !== null) {
+        (this.#pending as Frame[]).push(...waiting.slice(at + 1))
+        return
+      }
+    }
+  }
+
+  #mayGoOn (frame: Frame): boolean {
+    const perSecond = this.#context.config.framesPerSecondMax
+    if (perSecond === 0) return true
+    const wait = this.#bucket.spend(this.#context.clock.elapsed(), perSecond, perSecond * BURST_SECONDS)
+    if (wait === 0) return true
+    if (++this.#overrun > OVERRUN_MAX) this.close('too_many_connections', 'far too many frames', 30_000)
+    else this.#refuse(frame, new Refusal('rate_limited', `more than ${perSecond} frames a second`, wait))
+    return false
+  }
+
+  async hello (token: string | null): Promise<void> {
+    const identity = token === null ? null : await this.#context.authenticator.verify(token)
+    if (this.isClosed) return
+    if (identity instanceof Refusal) {
+      this.#answer([OUT.ERR, null, identity.code, identity.name, identity.message, identity.retryAfterMs])
+      return identity.name === 'unauthorized'
+        ? this.close('unauthorized', identity.message)
+        : this.close('server_error', identity.message, identity.retryAfterMs ?? 1000)
+    }
+    this.identity = identity
+    this.isReady = true
+    this.#context.identified(this)
+    const user = identity === null ? null : [identity.id, identity.name, identity.roles]
+    this.#answer([OUT.WELCOME, this.id, user, this.#context.clock.now(), this.#context.limits])
+  }
+
+  welcomedAlready (frame: Frame): void {
+    this.#refuse(frame, new Refusal('bad_request', 'HELLO was said already; AUTH brings a fresh token'))
+  }
+
+  async join (frame: Frame): Promise<void> {
+    const [, rid, name] = frame as [number, number, string]
+    const options = parseJoin(frame[3] ?? null)
+    if (options instanceof Refusal) return this.#refuse(frame, options)
+    const before = this.#memberOf(name)
+    if (before === undefined && this.#members.length >= this.#context.config.roomsPerConnectionMax) {
+      return this.#refuse(frame, new Refusal('forbidden', `a connection is in at most ${this.#context.config.roomsPerConnectionMax} rooms`))
+    }
+    const room = await this.#context.rooms.open(name, this.identity)
+    if (this.isClosed) return
+    if (room instanceof Refusal) return this.#refuse(frame, room)
+    if (before !== undefined) this.#leave(before)
+    this.#members.push(room.join(this, rid, options))
+  }
+
+  leave (frame: Frame): void {
+    const [, rid, name] = frame as [number, number, string]
+    const member = this.#memberOf(name)
+    if (member === undefined) return this.#refuse(frame, notJoined(name))
+    this.#leave(member)
+    this.#answer([OUT.OK, rid, null])
+  }
+
+  submit (frame: Frame): void {
+    const [, rid, name, nonce, kind, body, ext] = frame as [number, number, string, unknown, unknown, unknown, unknown]
+    if (this.identity === null) return this.#refuse(frame, new Refusal('unauthorized', 'reading needs no token, writing does'))
+    const member = this.#memberOf(name)
+    if (member === undefined) return this.#refuse(frame, notJoined(name))
+    const author = { identity: this.identity, address: this.address, via: 'socket' } as const
+    this.#context.ingest.accept(member.room, author, { nonce, kind, body, ext: ext ?? null }).then((result) => {
+      if (result instanceof Refusal) this.#refuse(frame, result)
+      else this.#answer([OUT.OK, rid, [result.seq, result.ts]])
+    }, (error: unknown) => this.#context.fault(error, 'SEND'))
+  }
+
+  history (frame: Frame): void {
+    this.#page(frame).catch((error: unknown) => this.#refuse(frame, refusalOf(error)))
+  }
+
+  async #page (frame: Frame): Promise<void> {
+    const [, rid, name, before, limit] = frame as [number, number, string, number | null, number]
+    const room = this.#memberOf(name)?.room ?? await this.#context.rooms.open(name, this.identity)
+    if (room instanceof Refusal) return this.#refuse(frame, room)
+    const page = await room.history({ before, limit: Math.min(Math.max(limit, 1), LIMITS.historyEntries) })
+    // [55, rid, room, entries, more], the entries' bytes as they are.
+    const count = page.entries.length
+    const head = Buffer.concat([new Uint8Array([0x95, OUT.PAGE]), pack(rid), pack(name), new Uint8Array([0xdc, count >> 8, count & 0xff])])
+    this.#answerBytes(Buffer.concat([head, ...page.entries, pack(page.more)]))
+  }
+
+  ping (value: unknown, positions: unknown): void {
+    this.#answer([OUT.PONG, value ?? null])
+    if (!isMap(positions)) return
+    for (const member of [...this.#members]) {
+      const seq = Object.hasOwn(positions, member.room.name) ? positions[member.room.name] : undefined
+      if (isUint(seq)) member.room.reported(member, seq)
+    }
+  }
+
+  moderate (frame: Frame): void {
+    this.#refuse(frame, new Refusal('unsupported', 'this server does not serve moderation yet'))
+  }
+
+  async reauthenticate (frame: Frame): Promise<void> {
+    const [, rid, token] = frame as [number, number, string]
+    const identity = await this.#context.authenticator.verify(token)
+    if (this.isClosed) return
+    if (identity instanceof Refusal) return this.#refuse(frame, identity)
+    if (this.identity !== null && this.identity.id !== identity.id) return this.#refuse(frame, new Refusal('forbidden', 'the token is of another user; connect anew to be somebody else'))
+    this.identity = identity
+    this.#context.identified(this)
+    this.#answer([OUT.OK, rid, identity.expiresAt])
+    for (const member of [...this.#members]) {
+      const { room } = member
+      if (!can(identity, 'read', { name: room.name, isPrivate: room.settings.private })) room.expel(member)
+    }
+  }
+
+  #memberOf (name: string): Member | undefined {
+    for (const member of this.#members) if (member.room.name === name) return member
+    return undefined
+  }
+
+  #leave (member: Member): void {
+    this.evicted(member)
+    member.room.leave(member)
+  }
+}
+
+const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
+  [IN.HELLO]: (session, frame) => session.isReady ? session.welcomedAlready(frame) : session.hello((frame[1] ?? null) as string | null),
+  [IN.JOIN]: (session, frame) => session.join(frame),
+  [IN.LEAVE]: (session, frame) => session.leave(frame),
+  [IN.SEND]: (session, frame) => session.submit(frame),
+  [IN.HISTORY]: (session, frame) => session.history(frame),
+  // Best effort, and no kind of signal is served yet: nothing is answered, as the contract says.
+  [IN.SIGNAL]: () => {},
+  [IN.MODERATE]: (session, frame) => session.moderate(frame),
+  [IN.PING]: (session, frame) => session.ping(frame[1], frame[2]),
+  [IN.AUTH]: (session, frame) => session.reauthenticate(frame)
+}
+
+const OP_NAMES = Object.fromEntries(Object.entries(IN).map(([name, op]) => [op, name])) as Record<InOp, string>
+const HAS_RID: ReadonlySet<number> = new Set([IN.JOIN, IN.LEAVE, IN.SEND, IN.HISTORY, IN.MODERATE, IN.AUTH])
+
+function notJoined (name: string): Refusal {
+  return new Refusal('not_joined', `join ${name.slice(0, LIMITS.roomCharacters)} first`)
+}
+
+function parseJoin (value: unknown): { position: Position | null, history: number } | Refusal {
+  const options = isMap(value) ? value : {}
+  const position = options['position'] ?? null
+  if (position !== null && !isPosition(position)) return new Refusal('bad_request', 'options.position must be [epoch, seq]')
+  const history = options['history'] ?? LIMITS.historyEntriesDefault
+  if (!isUint(history) || history > LIMITS.historyEntries) return new Refusal('bad_request', `options.history must be a whole number from 0 to ${LIMITS.historyEntries}`)
+  const view = options['view'] ?? 'full'
+  if (view !== 'full' && view !== 'live') return new Refusal('bad_request', 'options.view must be full or live')
+  return { position, history }
+}

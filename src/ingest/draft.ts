@@ -1,0 +1,43 @@
+// A message on its way in: what the author sent, then what the steps made of it.
+
+import type { Identity } from '../auth/auth.ts'
+import type { Room } from '../rooms/rooms.ts'
+
+/** What came from a client, as it came: nothing about it is known to be right. */
+export interface Submission {
+  readonly nonce: unknown
+  readonly kind: unknown
+  readonly body: unknown
+  readonly ext: unknown
+}
+
+/** Who sends, from where, and by which way in. */
+export interface Submitter {
+  readonly identity: Identity
+  readonly address: string
+  readonly via: 'socket' | 'rest'
+}
+
+/** The extra fields of a message, checked; absent keys are not sent. */
+export interface Ext {
+  re?: number
+  at?: readonly string[]
+  thread?: number
+  meta?: Readonly<Record<string, unknown>>
+}
+
+/** A submission whose shape is right. The steps after `shape` may rely on its types. */
+export interface MessageDraft {
+  readonly room: Room
+  readonly author: Submitter
+  /** Roles of the author in this room. */
+  readonly roles: number
+  readonly nonce: string
+  readonly kind: number
+  /** Cleaned text, or the opaque bytes of kind 5. */
+  readonly body: string | Uint8Array
+  readonly ext: Ext | null
+  /** When it was read: Unix milliseconds and clock.elapsed(). */
+  readonly now: number
+  readonly elapsed: number
+}

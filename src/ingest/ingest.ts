@@ -1,0 +1,121 @@
+// The way in: from what an author sent to an entry in the log, as a list of steps. The only await is the log's.
+//
+//   submission ─▶ shape ─▶ permission ─▶ lock ─▶ rate ─▶ (gates) ─▶ screen ─▶ slow mode ─▶ log.publish ─▶ OK
+//                   └────────── a refusal at any step, with its code and wait ──────────▶ ERR
+//
+// A retry must be answered with its first result even when a step would refuse it now (slow mode, a lock set since), so
+// those refusals look the nonce up before they go out. Bounds: the maps of rate and slow mode; the log's queue.
+
+import { packTail } from '../../proto/entry.ts'
+import { OUT } from '../../proto/ops.ts'
+import { userIn } from '../auth/auth.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Config } from '../base/config.ts'
+import { AppError, Refusal, refusalOf } from '../base/errors.ts'
+import type { Metrics } from '../base/metrics.ts'
+import type { Log, Published } from '../log/log.ts'
+import type { Terms } from '../moderation/screen.ts'
+import type { Room } from '../rooms/rooms.ts'
+import type { MessageDraft, Submission, Submitter } from './draft.ts'
+import { shape } from './shape.ts'
+import { lock, permission, rate, screening, slowMode, type Step } from './steps.ts'
+
+export type { Submission, Submitter } from './draft.ts'
+export type { Step } from './steps.ts'
+
+export interface IngestOptions {
+  readonly log: Log
+  readonly clock: Clock
+  readonly metrics: Metrics
+  readonly config: Config
+  /** Terms blocked in every room. */
+  readonly terms: Terms
+  /** Further steps, such as sanctions; they stand before the screen. */
+  readonly gates?: readonly Step[]
+  readonly fault: (error: unknown, what: string) => void
+}
+
+/** Refusals that a message which was accepted before may meet when it is sent again. */
+const MAY_BE_RETRY: ReadonlySet<string> = new Set(['slow_mode', 'room_locked', 'blocked', 'banned', 'timed_out', 'duplicate'])
+
+export class Ingest {
+  readonly #log: Log
+  readonly #clock: Clock
+  readonly #metrics: Metrics
+  readonly #config: Config
+  readonly #steps: readonly Step[]
+  readonly #fault: (error: unknown, what: string) => void
+  #underWay = 0
+
+  constructor (options: IngestOptions) {
+    const { config } = options
+    this.#log = options.log
+    this.#clock = options.clock
+    this.#metrics = options.metrics
+    this.#config = config
+    this.#fault = options.fault
+    this.#steps = [
+      permission,
+      lock,
+      rate(config.messagesPerSecondMax, config.messagesBurstMax),
+      ...(options.gates ?? []),
+      screening(options.terms),
+      slowMode()
+    ]
+  }
+
+  /** Drafts that wait for the log. */
+  get underWay (): number { return this.#underWay }
+
+  /** Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not. */
+  async accept (room: Room, author: Submitter, submission: Submission): Promise<Published | Refusal> {
+    const started = this.#clock.elapsed()
+    const draft = shape(room, author, submission, this.#clock.now(), started, this.#config)
+    if (draft instanceof Refusal) return this.#refuse(draft)
+    for (let at = 0; at < this.#steps.length; at++) {
+      const refusal = (this.#steps[at] as Step).check(draft)
+      if (refusal === null) continue
+      const first = MAY_BE_RETRY.has(refusal.name) ? await this.#firstResult(draft) : null
+      return first ?? this.#refuse(refusal)
+    }
+    return this.#publish(draft, started)
+  }
+
+  async #publish (draft: MessageDraft, started: number): Promise<Published | Refusal> {
+    const { room, author, kind, body, ext, nonce } = draft
+    this.#underWay++
+    try {
+      const tail = packTail([userIn(author.identity, room.name), kind, body, ext])
+      const published = await this.#log.publish(room.name, { op: OUT.MESSAGE, tail, author: author.identity.id, nonce })
+      this.#settle(draft, true)
+      if (published.repeated) this.#metrics.add('uproar_messages_repeated_total')
+      else this.#metrics.add('uproar_messages_accepted_total', 1, author.via)
+      this.#metrics.observe('uproar_accept_seconds', (this.#clock.elapsed() - started) / 1000)
+      return published
+    } catch (error) {
+      this.#settle(draft, false)
+      if (!(error instanceof AppError)) this.#fault(error, 'publishing a message')
+      return this.#refuse(refusalOf(error))
+    } finally {
+      this.#underWay--
+    }
+  }
+
+  #settle (draft: MessageDraft, isPublished: boolean): void {
+    for (const step of this.#steps) step.settled?.(draft, isPublished)
+  }
+
+  async #firstResult (draft: MessageDraft): Promise<Published | null> {
+    try {
+      return await this.#log.find(draft.room.name, draft.author.identity.id, draft.nonce)
+    } catch (error) {
+      this.#fault(error, 'looking up a nonce')
+      return null
+    }
+  }
+
+  #refuse (refusal: Refusal): Refusal {
+    this.#metrics.add('uproar_refusals_total', 1, refusal.name)
+    return refusal
+  }
+}

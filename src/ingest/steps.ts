@@ -1,0 +1,82 @@
+// What a draft goes through between its shape and the log: a list that can be read from top to bottom. Every step is
+// synchronous, looks at local state only, and answers null or the refusal that the author gets.
+
+import { KIND } from '../../proto/ops.ts'
+import { can, STAFF } from '../auth/auth.ts'
+import { BoundedMap, TokenBucket } from '../base/bounded.ts'
+import { Refusal } from '../base/errors.ts'
+import { screen, type Terms } from '../moderation/screen.ts'
+import type { MessageDraft } from './draft.ts'
+import { isCurrent } from './shape.ts'
+
+export interface Step {
+  readonly name: string
+  check (draft: MessageDraft): Refusal | null
+  /** Told when a draft that passed was published, or could not be. */
+  settled? (draft: MessageDraft, isPublished: boolean): void
+}
+
+/** The token must still count and give the right to write here. */
+export const permission: Step = {
+  name: 'permission',
+  check ({ author, room, now }) {
+    if (!isCurrent(author.identity, now)) return new Refusal('unauthorized', 'the token has expired')
+    return can(author.identity, 'send', { name: room.name, isPrivate: room.settings.private }) ? null : new Refusal('forbidden', 'the token does not allow writing here')
+  }
+}
+
+/** A locked room takes messages of its staff only. */
+export const lock: Step = {
+  name: 'lock',
+  check: ({ room, roles }) => room.settings.locked && (roles & STAFF) === 0 ? new Refusal('room_locked', 'the room is locked') : null
+}
+
+/** So many messages a user and second, over time, whichever connections they come by; in all rooms together. */
+export function rate (perSecond: number, burst: number): Step {
+  const buckets = new BoundedMap<string, TokenBucket>(100_000)
+  return {
+    name: 'rate',
+    check ({ author, elapsed }) {
+      if (perSecond === 0) return null
+      const { id } = author.identity
+      const bucket = buckets.get(id) ?? new TokenBucket(burst, elapsed)
+      // Written again so that the one longest silent is the one forgotten when the map is full.
+      buckets.set(id, bucket)
+      const wait = bucket.spend(elapsed, perSecond, burst)
+      return wait === 0 ? null : new Refusal('rate_limited', 'too many messages', wait)
+    }
+  }
+}
+
+/** Blocked terms, of the server and of the room. Opaque bodies are never inspected. */
+export function screening (terms: Terms): Step {
+  return {
+    name: 'screen',
+    check ({ body, kind, room, roles }) {
+      if (kind === KIND.encrypted || typeof body !== 'string' || (roles & STAFF) !== 0) return null
+      return screen(body, terms, room.terms) === null ? null : new Refusal('blocked', 'the message has a term that is not allowed here')
+    }
+  }
+}
+
+/** Slow mode: one message a user and so many seconds in a room; those who run the room are exempt. */
+export function slowMode (): Step {
+  // Keyed by room and user; `nonce` lets the retry of a message that is still under way pass.
+  const last = new BoundedMap<string, { until: number, nonce: string }>(200_000)
+  const keyOf = ({ room, author }: MessageDraft): string => `${room.name} ${author.identity.id}`
+  return {
+    name: 'slow mode',
+    check (draft) {
+      const seconds = draft.room.settings.slowModeSeconds
+      if (seconds === 0 || (draft.roles & STAFF) !== 0) return null
+      const before = last.get(keyOf(draft))
+      if (before !== undefined && before.nonce === draft.nonce) return null
+      if (before !== undefined && before.until > draft.elapsed) return new Refusal('slow_mode', `slow mode: one message every ${seconds} s`, before.until - draft.elapsed)
+      last.set(keyOf(draft), { until: draft.elapsed + seconds * 1000, nonce: draft.nonce })
+      return null
+    },
+    settled (draft, isPublished) {
+      if (!isPublished && last.get(keyOf(draft))?.nonce === draft.nonce) last.delete(keyOf(draft))
+    }
+  }
+}

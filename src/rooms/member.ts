@@ -1,0 +1,30 @@
+// One viewer's place in one room. Live members sit in a slice and cost nothing per entry; members that catch up (after a
+// join, a resume, or having been slow) read forward with a Reader as their socket drains.
+
+import type { Room } from './room.ts'
+import type { Reader } from './reader.ts'
+import type { Slice } from './delivery.ts'
+import type { Viewer } from './viewer.ts'
+
+export class Member {
+  readonly viewer: Viewer
+  readonly room: Room
+  /** Where the member is subscribed; null while it catches up. */
+  slice: Slice | null = null
+  /** Place in slice.members. */
+  index = 0
+  /** Set while it catches up. */
+  reader: Reader | null = null
+  /** Catching up because it was slow, not because it just joined. */
+  isSlow = false
+  /** A read of the log is under way. */
+  isReading = false
+  /** When it last took bytes off our hands, by clock.elapsed(); meaningful while it catches up. */
+  progressAt = 0
+  isGone = false
+
+  constructor (viewer: Viewer, room: Room) {
+    this.viewer = viewer
+    this.room = room
+  }
+}

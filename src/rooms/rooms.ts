@@ -1,0 +1,299 @@
+// Rooms: which are active on this instance, how one is found or made, what may be set. The face of the module.
+//
+//   open ──▶ active? ──▶ directory ──▶ (made on demand) ──▶ log: state + newest entries ──▶ Room
+//                                                              idle for a while, nobody in it ──▶ leaves memory
+//
+// Bounds: ROOMS_ACTIVE_MAX rooms in memory. Must not know sockets or HTTP.
+
+import { packTail } from '../../proto/entry.ts'
+import { OUT } from '../../proto/ops.ts'
+import { isRoom } from '../../proto/values.ts'
+import { can, type Identity } from '../auth/auth.ts'
+import type { Clock, Timer } from '../base/clock.ts'
+import type { Config } from '../base/config.ts'
+import { Refusal, refusalOf } from '../base/errors.ts'
+import type { Metrics } from '../base/metrics.ts'
+import { ROOM_KINDS, type Directory, type RoomKind, type RoomRecord } from '../directory/directory.ts'
+import type { Log } from '../log/log.ts'
+import type { Member } from './member.ts'
+import { Room, type RoomContext } from './room.ts'
+import { parseSettings, readSettings, type RoomSettings } from './settings.ts'
+import type { Fanout } from './viewer.ts'
+
+export { Room, RESUME_ENTRIES, type History, type JoinOptions } from './room.ts'
+export { Member } from './member.ts'
+export type { Cursor, CursorStep } from './cursor.ts'
+export type { Skip } from './reader.ts'
+export type { Fanout, Viewer } from './viewer.ts'
+export { SETTING_NAMES, type RoomSettings } from './settings.ts'
+export { SWEEP_BYTES } from './delivery.ts'
+
+/** Names with this prefix belong to the server and are refused to clients. */
+export const RESERVED_PREFIX = 'uproar:'
+
+/** A room as REST shows it. */
+export interface RoomView {
+  readonly room: string
+  readonly kind: RoomKind
+  readonly createdAt: number
+  readonly createdBy: string | null
+  readonly epoch: string
+  readonly seq: number
+  readonly viewers: number
+  readonly settings: RoomSettings
+}
+
+export interface RoomsOptions {
+  readonly log: Log
+  readonly directory: Directory
+  readonly fanout: Fanout
+  readonly clock: Clock
+  readonly metrics: Metrics
+  readonly config: Config
+  /** Told of faults that have no caller to go to. */
+  readonly fault: (error: unknown, what: string) => void
+}
+
+const TICK_MS = 1000
+const TICKS_PER_ANNOUNCEMENT = 2
+
+export class Rooms {
+  readonly #log: Log
+  readonly #directory: Directory
+  readonly #clock: Clock
+  readonly #metrics: Metrics
+  readonly #config: Config
+  readonly #fault: (error: unknown, what: string) => void
+  readonly #context: RoomContext
+  #active = new Map<string, Room>()
+  #opening = new Map<string, Promise<Room | Refusal>>()
+  #forgetting = new Map<string, Promise<void>>()
+  #changed = new Set<Room>()
+  #behind = new Set<Member>()
+  /** Rooms without viewers, and since when. */
+  #idle = new Map<Room, number>()
+  #tick: Timer | null = null
+  #ticks = 0
+  #isStopped = false
+
+  constructor (options: RoomsOptions) {
+    const { log, directory, clock, metrics, config, fault } = options
+    this.#log = log
+    this.#directory = directory
+    this.#clock = clock
+    this.#metrics = metrics
+    this.#config = config
+    this.#fault = fault
+    this.#context = {
+      log, clock, metrics, fault, fanout: options.fanout,
+      window: { maxMs: config.windowMsMax, bigMaxMs: config.windowBigMsMax },
+      sliceViewers: config.sliceViewers,
+      slowBytes: config.slowKb * 1024,
+      slowTimeoutMs: config.slowTimeoutS * 1000,
+      ringEntriesMax: config.ringEntriesMax,
+      ringBytesMax: config.ringKbMax * 1024,
+      whyLost: (room) => this.#whyLost(room),
+      noteViewers: (room) => this.#noteViewers(room),
+      noteBehind: (member) => { this.#behind.add(member) },
+      noteEnd: (room) => this.#forget(room)
+    }
+  }
+
+  start (): void {
+    this.#tick = this.#clock.every(TICK_MS, () => this.#onTick())
+  }
+
+  /** Lets every room go. Viewers should have been sent away before. */
+  stop (): void {
+    this.#isStopped = true
+    this.#tick?.cancel()
+    for (const room of [...this.#active.values()]) room.close()
+  }
+
+  /** The active room of that name, or null. */
+  active (name: string): Room | null {
+    return this.#active.get(name) ?? null
+  }
+
+  /**
+   * The active room, loaded or made where that is allowed. Refuses with bad_request (name), not_found, forbidden,
+   * overloaded (too many active rooms), unavailable (the store).
+   */
+  async open (name: string, by: Identity | null): Promise<Room | Refusal> {
+    const room = this.#active.get(name) ?? await this.#load(name, by)
+    if (room instanceof Refusal) return room
+    if (room.isClosed) return new Refusal('unavailable', `the room ${name} is being closed`, 1000)
+    return can(by, 'read', { name, isPrivate: room.settings.private }) ? room : forbidden(name)
+  }
+
+  /** The room's record, settings and numbers; makes nothing. */
+  async describe (name: string, by: Identity | null): Promise<RoomView | Refusal> {
+    const fault = checkName(name)
+    if (fault !== null) return fault
+    return this.#guard(async () => {
+      const record = await this.#directory.get(name)
+      if (record === null) return missing(name)
+      const view = await this.#view(record)
+      return can(by, 'read', { name, isPrivate: view.settings.private }) ? view : forbidden(name)
+    })
+  }
+
+  /** Makes the room when there is none, and sets what the request says; viewers are told by a STATE entry. */
+  async configure (name: string, by: Identity, request: { kind?: RoomKind, settings?: Record<string, unknown> }): Promise<{ view: RoomView, created: boolean } | Refusal> {
+    const fault = checkName(name)
+    if (fault !== null) return fault
+    const patch = parseSettings(request.settings ?? {})
+    if (patch instanceof Refusal) return patch
+    if (request.kind !== undefined && !ROOM_KINDS.includes(request.kind)) return new Refusal('bad_request', `kind must be one of ${ROOM_KINDS.join(', ')}`)
+    return this.#guard(async () => {
+      const known = await this.#directory.get(name)
+      const settings = readSettings(await this.#stateOf(known, name))
+      if (!can(by, known === null ? 'create' : 'configure', { name, isPrivate: settings.private })) return forbidden(name)
+      if (known !== null && request.kind !== undefined && request.kind !== known.kind) return new Refusal('bad_request', 'the kind of a room cannot be changed')
+      const { record, created } = known !== null
+        ? { record: known, created: false }
+        : await this.#directory.create({ room: name, kind: request.kind ?? 'stream', createdAt: this.#clock.now(), createdBy: by.id })
+      const isEmpty = Object.keys(patch.settings ?? {}).length + Object.keys(patch.guarded ?? {}).length === 0
+      if (!isEmpty) await this.#log.publish(name, { op: OUT.STATE, tail: packTail([patch.settings]), author: by.id, nonce: null, patch })
+      await this.#active.get(name)?.settled()
+      return { view: await this.#view(record), created }
+    })
+  }
+
+  /** Deletes the room, its log and its record; viewers are told and let go. */
+  async remove (name: string, by: Identity): Promise<true | Refusal> {
+    const fault = checkName(name)
+    if (fault !== null) return fault
+    if (!can(by, 'delete', { name, isPrivate: false })) return forbidden(name)
+    return this.#guard(async () => {
+      if (!await this.#directory.remove(name)) return missing(name)
+      await this.#log.remove(name)
+      return true
+    })
+  }
+
+  /** Rooms by name, without private ones that the asker may not enter. */
+  async list (query: { prefix?: string, after?: string, limit: number }, by: Identity | null): Promise<{ rooms: RoomView[], more: boolean } | Refusal> {
+    return this.#guard(async () => {
+      const page = await this.#directory.list(query)
+      const views = await Promise.all(page.rooms.map((record) => this.#view(record)))
+      return { rooms: views.filter((view) => can(by, 'read', { name: view.room, isPrivate: view.settings.private })), more: page.more }
+    })
+  }
+
+  async #load (name: string, by: Identity | null): Promise<Room | Refusal> {
+    const fault = checkName(name)
+    if (fault !== null) return fault
+    if (this.#isStopped) return new Refusal('unavailable', 'the server is stopping', 1000)
+    const opening = this.#opening.get(name)
+    if (opening !== undefined) return opening
+    if (this.#active.size + this.#opening.size >= this.#config.roomsActiveMax) return new Refusal('overloaded', 'too many rooms are active on this server', 5000)
+    const promise = this.#guard(() => this.#make(name, by)).finally(() => this.#opening.delete(name))
+    this.#opening.set(name, promise)
+    return promise
+  }
+
+  async #make (name: string, by: Identity | null): Promise<Room | Refusal> {
+    await this.#forgetting.get(name)
+    let record = await this.#directory.get(name)
+    if (record === null) {
+      if (!this.#config.roomsOnDemand && !can(by, 'create', { name, isPrivate: false })) return missing(name)
+      record = (await this.#directory.create({ room: name, kind: 'stream', createdAt: this.#clock.now(), createdBy: by?.id ?? null })).record
+    }
+    const room = await Room.open(this.#context, record)
+    if (room.isClosed) return new Refusal('unavailable', `the room ${name} is being closed`, 1000)
+    this.#active.set(name, room)
+    this.#metrics.set('uproar_rooms', this.#active.size)
+    this.#noteViewers(room)
+    return room
+  }
+
+  async #view (record: RoomRecord): Promise<RoomView> {
+    const room = this.#active.get(record.room)
+    const { kind, createdAt, createdBy } = record
+    if (room !== undefined) {
+      return { room: record.room, kind, createdAt, createdBy, epoch: room.epoch, seq: room.seq, viewers: room.viewers, settings: room.settings }
+    }
+    const head = await this.#log.head(record.room)
+    const settings = readSettings(await this.#log.state(record.room))
+    return { room: record.room, kind, createdAt, createdBy, epoch: head.epoch, seq: head.seq, viewers: 0, settings }
+  }
+
+  async #stateOf (record: RoomRecord | null, name: string): Promise<{ seq: number, settings: Record<string, unknown>, guarded: Record<string, unknown> }> {
+    return record === null ? { seq: 0, settings: {}, guarded: {} } : await this.#log.state(name)
+  }
+
+  async #whyLost (name: string): Promise<Refusal> {
+    return await this.#directory.get(name) === null
+      ? new Refusal('not_found', `the room ${name} was deleted`)
+      : new Refusal('unavailable', `the room ${name} has to be joined anew`, 1000)
+  }
+
+  /** Turns a failing store into the refusal that the caller gets. */
+  async #guard<T> (work: () => Promise<T>): Promise<T | Refusal> {
+    try {
+      return await work()
+    } catch (error) {
+      this.#fault(error, 'the room store')
+      return refusalOf(error)
+    }
+  }
+
+  #noteViewers (room: Room): void {
+    this.#changed.add(room)
+    this.#idle.delete(room)
+    if (room.viewers === 0 && !room.isClosed) this.#idle.set(room, this.#clock.elapsed())
+  }
+
+  #forget (room: Room): void {
+    if (this.#active.get(room.name) === room) this.#active.delete(room.name)
+    this.#changed.delete(room)
+    this.#idle.delete(room)
+    this.#metrics.set('uproar_rooms', this.#active.size)
+  }
+
+  #onTick (): void {
+    this.#ticks++
+    if (this.#ticks % TICKS_PER_ANNOUNCEMENT === 0) {
+      for (const room of this.#changed) room.announceViewers()
+      this.#changed.clear()
+    }
+    for (const member of this.#behind) if (!member.room.checkBehind(member)) this.#behind.delete(member)
+    this.#metrics.set('uproar_slow_viewers', this.#behind.size)
+    const over = this.#clock.elapsed() - this.#config.roomIdleS * 1000
+    for (const [room, since] of this.#idle) {
+      if (since > over) break
+      this.#retire(room)
+    }
+  }
+
+  /** An idle room leaves memory; one that was made on demand and never used leaves the store too. */
+  #retire (room: Room): void {
+    const isForgettable = room.isBlank && this.#config.roomsOnDemand && room.record.createdBy === null
+    room.close()
+    if (!isForgettable) return
+    const forgetting = this.#forgetBlank(room.name)
+      .catch((error: unknown) => this.#fault(error, `forgetting ${room.name}`))
+      .finally(() => this.#forgetting.delete(room.name))
+    this.#forgetting.set(room.name, forgetting)
+  }
+
+  async #forgetBlank (name: string): Promise<void> {
+    if ((await this.#log.head(name)).seq > 0) return
+    await this.#directory.remove(name)
+    await this.#log.remove(name)
+  }
+}
+
+function checkName (name: string): Refusal | null {
+  if (!isRoom(name)) return new Refusal('bad_request', 'room must be 1 to 64 of A-Z a-z 0-9 _ . : -')
+  return name.startsWith(RESERVED_PREFIX) ? new Refusal('forbidden', `names that start with ${RESERVED_PREFIX} belong to the server`) : null
+}
+
+function forbidden (name: string): Refusal {
+  return new Refusal('forbidden', `the token does not allow this in ${name}`)
+}
+
+function missing (name: string): Refusal {
+  return new Refusal('not_found', `there is no room ${name}`)
+}
