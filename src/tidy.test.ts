@@ -34,8 +34,8 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   bench: ['crowd.ts']
 }
 
-/** Concrete engines and adapters: named by app.ts, by tests and by benches, by nobody else. */
-const ADAPTERS: readonly string[] = ['src/log/lmdb-log.ts', 'src/directory/lmdb-directory.ts']
+/** Concrete engines and what app.ts starts beside the faces: named by app.ts, by tests and by benches, by nobody else. */
+const ADAPTERS: readonly string[] = ['src/log/lmdb-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts']
 
 /** The one place that may know the sockets' library (tests and benches may too). */
 const SOCKETS = { library: 'uWebSockets.js', module: 'gateway' }

@@ -57,7 +57,7 @@ t.test('each fault is found, by name', (t) => {
     [{ JWKS_URL: 'example.org/keys' }, /^JWKS_URL: must be a URL/], [{ JWKS_URL: 'ftp://example.org/keys' }, /^JWKS_URL: must be an http/],
     [{ WS_PUBLIC_URL: 'https://example.org' }, /^WS_PUBLIC_URL: must be a ws or wss/],
     [{ ORIGINS: '*' }, /^ORIGINS: .*\(it has "\*"\)/], [{ ORIGINS: 'https://a.example/' }, /^ORIGINS: /],
-    [{ TRUSTED_PROXIES: 'loopback' }, /^TRUSTED_PROXIES: .*"loopback"/], [{ TRUSTED_PROXIES: '10.0.0.0/33' }, /^TRUSTED_PROXIES: /], [{ TRUSTED_PROXIES: '10.0.0.0/8/8' }, /^TRUSTED_PROXIES: /],
+    [{ TRUSTED_PROXIES: 'loopback' }, /^TRUSTED_PROXIES: .*"loopback"/], [{ TRUSTED_PROXIES: '10.0.0.0/33' }, /^TRUSTED_PROXIES: /], [{ TRUSTED_PROXIES: '10.0.0.0/8/8' }, /^TRUSTED_PROXIES: /], [{ TRUSTED_PROXIES: '10.0.0.0/' }, /^TRUSTED_PROXIES: /],
     [{ BLOCKED_TERMS_FILE: '/nowhere/terms.txt' }, /^BLOCKED_TERMS_FILE: must name a file/],
     [{ MESSAGES_PER_SECOND_MAX: '0' }, /^MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: /],
     [{ REDIS_URL: 'redis://localhost' }, /^REDIS_URL: /], [{ KAFKA_BROKERS: 'localhost:9092' }, /^KAFKA_BROKERS: /],
