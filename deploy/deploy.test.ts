@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join, matchesGlob } from 'node:path'
 import t from 'tap'
 import { SETTINGS } from '../src/base/config.ts'
-import { chromiumPath, SERVICES, withoutChromium } from './services/services.ts'
+import { chromiumPath, ensure, SERVICES, withoutChromium } from './services/services.ts'
 
 const root = join(import.meta.dirname, '..')
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')
@@ -79,6 +79,32 @@ t.test('tests find their browser, and CI does not skip', (t) => {
   t.throws(() => withoutChromium(), { message: /NO CHROMIUM/ })
   for (const service of SERVICES) t.ok(service.remedy.length > 10 && service.packages.length > 0, service.name)
   t.end()
+})
+
+t.test('what is missing is installed, or it is said what to do', async (t) => {
+  const before = { ...process.env }
+  t.teardown(() => { process.env = before })
+  const folder = mkdtempSync(join(tmpdir(), 'uproar-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const browser = join(folder, 'browser')
+  const stand = (name: string, lines: string): void => writeFileSync(join(folder, name), `#!/bin/sh\n${lines}\n`, { mode: 0o755 })
+  const said: string[] = []
+  const run = async (): Promise<string[]> => {
+    said.length = 0
+    return (await ensure((line) => said.push(line))).map((service) => service.name)
+  }
+  process.env = { ...before, CHROMIUM_PATH: browser, PATH: `${folder}:${before.PATH}` }
+  stand('sudo', 'shift; exec "$@"')
+
+  stand('apt-get', 'case "$*" in *--version) exit 0;; *) echo "no network here" >&2; exit 100;; esac')
+  t.same(await run(), ['Chromium'])
+  t.match(said.join('\n'), /apt-get update: failed \(exit 100\)\nno network here[\s\S]*apt-get install: failed/)
+
+  stand('apt-get', `case "$*" in *install*chromium*) echo x > "${browser}"; chmod +x "${browser}";; esac`)
+  t.same(await run(), [])
+  t.match(said.at(-1), `Chromium: ${browser}`)
+  t.same(await run(), [], 'what is there is not installed again')
+  t.equal(said.length, 1)
 })
 
 t.test('scripts and tests are where the runner looks', (t) => {
