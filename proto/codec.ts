@@ -4,8 +4,11 @@
 // Must not know sockets, rooms or what an op means.
 
 import { isUtf8 } from 'node:buffer'
-import { Packr } from 'msgpackr'
+import { Unpackr } from 'msgpackr'
+import { pack } from './pack.ts'
 import { LIMITS } from './values.ts'
+
+export { pack }
 
 /** A frame as it is read or written: `[op, ...fields]`. */
 export type Frame = readonly [op: number, ...fields: unknown[]]
@@ -26,19 +29,11 @@ export class BadFrame {
   }
 }
 
-const packr = new Packr({ useRecords: false, int64AsType: 'number', encodeUndefinedAsNil: true, copyBuffers: true })
-
-/**
- * Packs one value. Whole numbers beyond 32 bits are written as 64-bit integers (the library alone would write them
- * as floats, which strict readers in other languages refuse).
- */
-export function pack (value: unknown): Uint8Array {
-  return packr.pack(wideIntegers(value))
-}
+const unpackr = new Unpackr({ useRecords: false, int64AsType: 'number', copyBuffers: true })
 
 /** Unpacks exactly one value of trusted origin (our own log, a golden vector). Throws on malformed bytes. */
 export function unpack (bytes: Uint8Array): unknown {
-  return packr.unpack(bytes)
+  return unpackr.unpack(bytes)
 }
 
 /** One frame as bytes. */
@@ -56,7 +51,7 @@ export function decode (bytes: Uint8Array, limits: DecodeLimits = CLIENT_LIMITS)
   const frames: Frame[] = []
   let start = 0
   for (const end of ends) {
-    const frame = packr.unpack(bytes.subarray(start, end)) as unknown[]
+    const frame = unpackr.unpack(bytes.subarray(start, end)) as unknown[]
     const op = frame[0]
     if (typeof op !== 'number' || !Number.isInteger(op) || op < 0 || op > 127) return new BadFrame('a frame starts with its op')
     frames.push(frame as unknown as Frame)
@@ -79,8 +74,8 @@ export function decodeTrusted (bytes: Uint8Array): Frame[] | BadFrame {
 
 /**
  * Finds where each frame ends. Refuses whatever is not arrays back to back: truncated values, trailing bytes,
- * extension types, the unused byte c1, map keys that are not strings, strings that are not UTF-8, nesting beyond the
- * limit, too many frames. Linear in the number of bytes; allocates the list of ends only.
+ * extension types, the unused byte c1, map keys that are not strings or are `__proto__`, strings that are not UTF-8,
+ * nesting beyond the limit, too many frames. Linear in the number of bytes; allocates the list of ends only.
  */
 export function scan (bytes: Uint8Array, limits: DecodeLimits = CLIENT_LIMITS): number[] | BadFrame {
   const size = bytes.length
@@ -130,6 +125,7 @@ export function scan (bytes: Uint8Array, limits: DecodeLimits = CLIENT_LIMITS): 
       if (text >= 0) {
         if (at + text > size) return new BadFrame('truncated')
         if (text > 0 && !isUtf8(bytes.subarray(at, at + text))) return new BadFrame('a string that is not UTF-8')
+        if (isKey && text === PROTO.length && isProto(bytes, at)) return new BadFrame('the map key __proto__')
         at += text
       } else if (open >= 0) {
         // Every value takes a byte at least: a length beyond what is left is a lie, found before it is believed.
@@ -154,22 +150,10 @@ const WIDTH = [
   1, 2, 4, 8, -1, -1, -1, -1, -1, 1, 2, 4, 2, 4, 2, 4
 ]
 
-function wideIntegers (value: unknown): unknown {
-  if (typeof value === 'number') return isWide(value) ? BigInt(value) : value
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
-  if (Array.isArray(value)) return value.some(holdsWide) ? value.map(wideIntegers) : value
-  if (!holdsWide(value)) return value
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, wideIntegers(inner)]))
-}
+// No reader agrees with another on this key (renamed, refused, or worse), so it has no place in a frame.
+const PROTO = Buffer.from('__proto__')
 
-function holdsWide (value: unknown): boolean {
-  if (typeof value === 'number') return isWide(value)
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return false
-  if (Array.isArray(value)) return value.some(holdsWide)
-  for (const key in value) if (holdsWide((value as Record<string, unknown>)[key])) return true
-  return false
-}
-
-function isWide (value: number): boolean {
-  return (value > 0xffffffff || value < -0x80000000) && Number.isSafeInteger(value)
+function isProto (bytes: Uint8Array, at: number): boolean {
+  for (let i = 0; i < PROTO.length; i++) if (bytes[at + i] !== PROTO[i]) return false
+  return true
 }

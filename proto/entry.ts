@@ -46,6 +46,13 @@ export function encodeEntry (op: EntryOp, seq: number, ts: number, tail: Tail): 
   return bytes
 }
 
+/** A PAGE frame around entries' bytes as they are. */
+export function encodePage (rid: number, room: string, entries: readonly Uint8Array[], more: boolean): Uint8Array {
+  const head = pack([OUT.PAGE, rid, room, null, more])
+  // `more` is the last byte and the nil before it makes way for the entries.
+  return Buffer.concat([head.subarray(0, -2), listHead(entries.length), ...entries, head.subarray(-1)])
+}
+
 /** The op of an entry's bytes. */
 export function entryOp (entry: Uint8Array): EntryOp {
   return entry[1] as EntryOp
@@ -60,6 +67,10 @@ export function entrySeq (entry: Uint8Array): number {
 export function entryTs (entry: Uint8Array): number {
   const at = entry[2] === 0xce ? 8 : 12
   return uint32(entry, at) * 0x1_0000_0000 + uint32(entry, at + 4)
+}
+
+function listHead (length: number): Uint8Array {
+  return Uint8Array.of(0xdc, length >> 8, length)
 }
 
 function uint32 (bytes: Uint8Array, at: number): number {

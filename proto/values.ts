@@ -14,6 +14,7 @@ export const LIMITS = {
   framesPerMessage: 32,
   nesting: 8,
   metaBytes: 1024,
+  metaNesting: 6,
   mentions: 20,
   historyEntries: 200,
   historyEntriesDefault: 50,
@@ -23,9 +24,9 @@ export const LIMITS = {
 
 const ROOM = /^[A-Za-z0-9_.:-]{1,64}$/
 
-/** 1 to 64 of `A-Z a-z 0-9 _ . : -`. */
+/** 1 to 64 of `A-Z a-z 0-9 _ . : -`, but not `__proto__`: PING has rooms as map keys. */
 export function isRoom (value: unknown): value is string {
-  return typeof value === 'string' && ROOM.test(value)
+  return typeof value === 'string' && ROOM.test(value) && value !== '__proto__'
 }
 
 /** A string of 1 to 64 UTF-16 units. */
@@ -47,4 +48,10 @@ export function isPosition (value: unknown): value is Position {
 /** A plain map as the decoder makes it. */
 export function isMap (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+}
+
+/** Whether arrays and maps nest at most `levels` deep (a text or number: 0). Looks no deeper than that. */
+export function nestsWithin (value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return true
+  return levels > 0 && Object.values(value).every((inner) => nestsWithin(inner, levels - 1))
 }
