@@ -6,10 +6,11 @@
 // answered as it comes, so many SENDs may be under way at once. State per viewer is these few fields: no closures, timers
 // or maps (the gateway's tick looks at all sessions). Must not know uWebSockets.js, nor what a room does with a viewer.
 
-import { decode, encode, pack, BadFrame, type Frame } from '../../proto/codec.ts'
+import { decode, encode, BadFrame, type Frame } from '../../proto/codec.ts'
 import { closeCode, type CloseName } from '../../proto/codes.ts'
+import { encodePage } from '../../proto/entry.ts'
 import { IN, OUT, type InOp } from '../../proto/ops.ts'
-import { checkFrame } from '../../proto/shape.ts'
+import { checkFrame, ridOf } from '../../proto/shape.ts'
 import { isMap, isPosition, isUint, LIMITS, type Position } from '../../proto/values.ts'
 import { can, type Identity } from '../auth/auth.ts'
 import type { Authenticator } from '../auth/authenticator.ts'
@@ -163,8 +164,7 @@ export class Session implements Viewer {
   }
 
   #refuse (frame: Frame, refusal: Refusal): void {
-    const rid = HAS_RID.has(frame[0]) && isUint(frame[1]) ? frame[1] : null
-    this.#answer([OUT.ERR, rid, refusal.code, refusal.name, refusal.message, refusal.retryAfterMs])
+    this.#answer([OUT.ERR, ridOf(frame), refusal.code, refusal.name, refusal.message, refusal.retryAfterMs])
   }
 
   // ---- frames ---------------------------------------------------------------------------------------------------------
@@ -276,10 +276,7 @@ export class Session implements Viewer {
     const room = this.#memberOf(name)?.room ?? await this.#context.rooms.open(name, this.identity)
     if (room instanceof Refusal) return this.#refuse(frame, room)
     const page = await room.history({ before, limit: Math.min(Math.max(limit, 1), LIMITS.historyEntries) })
-    // [55, rid, room, entries, more], the entries' bytes as they are.
-    const count = page.entries.length
-    const head = Buffer.concat([new Uint8Array([0x95, OUT.PAGE]), pack(rid), pack(name), new Uint8Array([0xdc, count >> 8, count & 0xff])])
-    this.#answerBytes(Buffer.concat([head, ...page.entries, pack(page.more)]))
+    this.#answerBytes(encodePage(rid, name, page.entries, page.more))
   }
 
   ping (value: unknown, positions: unknown): void {
@@ -335,7 +332,6 @@ const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
 }
 
 const OP_NAMES = Object.fromEntries(Object.entries(IN).map(([name, op]) => [op, name])) as Record<InOp, string>
-const HAS_RID: ReadonlySet<number> = new Set([IN.JOIN, IN.LEAVE, IN.SEND, IN.HISTORY, IN.MODERATE, IN.AUTH])
 
 function notJoined (name: string): Refusal {
   return new Refusal('not_joined', `join ${name.slice(0, LIMITS.roomCharacters)} first`)

@@ -2,7 +2,7 @@
 
 import { pack } from '../../proto/codec.ts'
 import { KIND, ROLE } from '../../proto/ops.ts'
-import { isMap, isNonce, isUint, LIMITS } from '../../proto/values.ts'
+import { isMap, isNonce, isUint, LIMITS, nestsWithin } from '../../proto/values.ts'
 import { rolesIn, type Identity } from '../auth/auth.ts'
 import { Refusal } from '../base/errors.ts'
 import type { Room } from '../rooms/rooms.ts'
@@ -72,7 +72,7 @@ function extOf (value: unknown, room: Room): Ext | null | Refusal {
   }
   const meta = value['meta']
   if (meta != null) {
-    if (!isMap(meta)) return bad('ext.meta must be a map')
+    if (!isMap(meta) || !nestsWithin(meta, LIMITS.metaNesting)) return bad(`ext.meta must be a map of at most ${LIMITS.metaNesting} levels`)
     if (pack(meta).length > LIMITS.metaBytes) return new Refusal('too_long', `ext.meta has at most ${LIMITS.metaBytes} bytes`)
     ext.meta = meta
   }
