@@ -6,6 +6,7 @@ import { ManualClock, systemClock } from './clock.ts'
 import { AppError, Refusal, refusalOf } from './errors.ts'
 import { Lifecycle, type Part } from './lifecycle.ts'
 import { METRICS, Metrics } from './metrics.ts'
+import { TrustedProxies } from './peers.ts'
 import { ERRORS } from '../../proto/codes.ts'
 
 t.test('BoundedQueue keeps order and its bound', (t) => {
@@ -207,5 +208,20 @@ t.test('metric names say what they are', (t) => {
   const rows: [string, { type: string, label?: string }][] = Object.entries(METRICS)
   t.same(rows.filter(([name, row]) => (row.type === 'counter') !== name.endsWith('_total')).map(([name]) => name), [], 'counters, and they alone, end in _total')
   t.same(rows.filter(([, row]) => ['room', 'user', 'address'].includes(row.label ?? '')).map(([name]) => name), [], 'labels are closed sets')
+  t.end()
+})
+
+t.test('the client behind proxies: the nearest hop that is not ours', (t) => {
+  const proxies = new TrustedProxies(['10.0.0.0/8', '192.0.2.7', 'fd00::/8'])
+  const seen = (peer: string, chain: string): string => proxies.clientAddress(peer, chain)
+  t.equal(seen('10.1.1.1', '203.0.113.5'), '203.0.113.5')
+  t.equal(seen('10.1.1.1', '9.9.9.9, 203.0.113.5, 192.0.2.7'), '203.0.113.5', 'what a client wrote itself does not count')
+  t.equal(seen('203.0.113.9', '9.9.9.9'), '203.0.113.9', 'a stranger is not believed')
+  t.equal(seen('10.1.1.1', ''), '10.1.1.1')
+  t.equal(seen('10.1.1.1', 'unknown, 10.2.2.2'), '10.2.2.2', 'what is no address ends the chain')
+  t.equal(seen('0000:0000:0000:0000:0000:ffff:0a01:0101', '203.0.113.5'), '203.0.113.5', 'IPv4 in IPv6 clothes')
+  t.equal(seen('fd00:0000:0000:0000:0000:0000:0000:0001', '2001:0db8:0000:0000:0000:0000:0000:0001'), '2001:db8::1')
+  t.equal(new TrustedProxies([]).clientAddress('::ffff:10.1.1.1', '9.9.9.9'), '10.1.1.1', 'nobody is trusted by default')
+  for (const entry of ['', 'localhost', '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/8/8', 'fd00::/129', '/8']) t.throws(() => new TrustedProxies([entry]), { message: /neither an address nor a CIDR range/ }, entry)
   t.end()
 })
