@@ -19,7 +19,7 @@ import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
 import { Ingest } from './ingest/ingest.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
-import { compileTerms, loadTermsFile } from './moderation/screen.ts'
+import { compileTerms, loadTermsFile, type Terms } from './moderation/screen.ts'
 import { Rooms } from './rooms/rooms.ts'
 
 export interface App {
@@ -34,7 +34,7 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
   const { log } = options
   const clock = options.clock ?? systemClock
   const fault = (error: unknown, what: string): void => log.error({ err: error, what }, 'fault')
-  const terms = compileTerms(config.blockedTermsFile === null ? [] : readTerms(config.blockedTermsFile))
+  const terms = config.blockedTermsFile === null ? compileTerms([]) : readTerms(config.blockedTermsFile)
   const stopTimeoutMs = config.stopTimeoutS * 1000
   const serves = (role: string): boolean => config.role.includes('all') || config.role.includes(role)
   const lifecycle = new Lifecycle()
@@ -89,7 +89,7 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
 /** Where `npm run build` puts the page and the client. */
 const ASSETS_DIR = new URL('../dist/web/', import.meta.url).pathname
 
-function readTerms (path: string): readonly string[] {
+function readTerms (path: string): Terms {
   try {
     return loadTermsFile(path)
   } catch (error) {

@@ -40,8 +40,11 @@ export class Cursor {
   async next (): Promise<CursorStep> {
     for (;;) {
       if (this.#isClosed) return 'closed'
-      const step = await this.#room.take(this.#reader, STEP_BYTES)
+      // Without an await where none is needed: a wake between looking and waiting would be lost.
+      const taken = this.#room.take(this.#reader, STEP_BYTES)
+      const step = taken instanceof Promise ? await taken : taken
       if (step !== null) return step
+      if (taken instanceof Promise) continue
       if (this.#isEnded) return 'ended'
       await new Promise<void>((resolve) => { this.#waiting = resolve })
     }

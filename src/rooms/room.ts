@@ -300,7 +300,8 @@ export class Room implements Watcher {
   #joined (rid: number, head: number, recovered: boolean): Uint8Array {
     // [35, rid, room, epoch, seq, state, recovered], the state packed once for all who join.
     return Buffer.concat([
-      new Uint8Array([0x97, OUT.JOINED]), pack(rid), pack(this.name), pack(this.#epoch), pack(head), this.#packedState, pack(recovered)
+      new Uint8Array([0x97, OUT.JOINED]), pack(rid), pack(this.name), pack(this.#epoch), pack(head), this.#packedState, pack(recovered),
+      this.#frame, encode([OUT.VIEWERS, this.viewers])
     ])
   }
 

@@ -1,0 +1,306 @@
+// The socket side with a socket and a clock in hand, on real rooms, log and tokens: who may say what, when, and how much.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import t from 'tap'
+import { BadFrame, decodeTrusted, encode, type Frame } from '../../proto/codec.ts'
+import { IN, OUT } from '../../proto/ops.ts'
+import { createAuthenticator } from '../auth/authenticator.ts'
+import { ManualClock } from '../base/clock.ts'
+import { loadConfig } from '../base/config.ts'
+import { Metrics } from '../base/metrics.ts'
+import { TrustedProxies } from '../base/peers.ts'
+import { openStore } from '../base/store.ts'
+import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
+import { Ingest } from '../ingest/ingest.ts'
+import { createLmdbLog } from '../log/lmdb-log.ts'
+import { compileTerms } from '../moderation/screen.ts'
+import { Rooms } from '../rooms/rooms.ts'
+import { createListener, Gateway } from './gateway.ts'
+import type { Session } from './session.ts'
+import type { Socket } from './socket.ts'
+
+type Test = Pick<typeof t, 'teardown'>
+
+class FakeSocket implements Socket {
+  frames: Frame[] = []
+  ended: { code: number, reason: string } | null = null
+  isCut = false
+  held = 0
+  topics = new Set<string>()
+  send (bytes: Uint8Array): boolean {
+    const frames = decodeTrusted(bytes)
+    if (frames instanceof BadFrame) throw new Error(frames.reason)
+    this.frames.push(...frames)
+    return true
+  }
+
+  buffered (): number { return this.held }
+  subscribe (topic: string): void { this.topics.add(topic) }
+  unsubscribe (topic: string): void { this.topics.delete(topic) }
+  end (code: number, reason: string): void { this.ended = { code, reason } }
+  cut (): void { this.isCut = true }
+  take (): Frame[] { return this.frames.splice(0) }
+}
+
+async function setUp (t: Test, env: Record<string, string> = {}) {
+  const dir = mkdtempSync(join(tmpdir(), 'uproar-gateway-'))
+  const clock = new ManualClock(Date.now())
+  const metrics = new Metrics()
+  const config = loadConfig(env)
+  const store = await openStore(dir)
+  const log = createLmdbLog(store, { clock, metrics, durability: 'commit', queueMax: 10_000, dedupMinutes: 10, retention: { hours: 168, entriesMax: 1_000_000, mbMax: 1024 } })
+  const faults: unknown[] = []
+  const fault = (error: unknown): void => { faults.push(error) }
+  const rooms = new Rooms({ log, directory: createLmdbDirectory(store), fanout: { publish () {} }, clock, metrics, config, fault })
+  const authenticator = createAuthenticator(config, { clock, log: pino({ level: 'silent' }) })
+  await authenticator.start()
+  const ingest = new Ingest({ log, clock, metrics, config, terms: compileTerms([]), fault })
+  const listener = createListener(config)
+  const gateway = new Gateway({ config, clock, metrics, rooms, ingest, authenticator, listener, fault })
+  t.teardown(async () => {
+    rooms.stop()
+    await authenticator.stop()
+    await log.close()
+    await store.close()
+    rmSync(dir, { recursive: true })
+  })
+  const token = async (id: string, seconds = 600): Promise<string> => {
+    const minted = await authenticator.devTokens?.mint({ id, name: id, roles: [] }, seconds)
+    if (typeof minted !== 'string') throw new Error('no token')
+    return minted
+  }
+  const connect = (address = '10.0.0.1'): { socket: FakeSocket, session: Session, say: (...frames: Frame[]) => void } => {
+    const socket = new FakeSocket()
+    const session = gateway.open(socket, address)
+    return { socket, session, say: (...frames) => gateway.message(session, Buffer.concat(frames.map(encode)), true) }
+  }
+  const until = async (isDone: () => boolean): Promise<void> => {
+    for (const end = performance.now() + 10_000; performance.now() < end && !isDone();) await new Promise((resolve) => setImmediate(resolve))
+    if (!isDone()) throw new Error('it never came')
+  }
+  const enter = async (user: string | null, room = 'a', address?: string) => {
+    const peer = connect(address)
+    peer.say([IN.HELLO, user === null ? null : await token(user), 'test'], [IN.JOIN, 1, room, null])
+    await until(() => peer.socket.frames.some((frame) => frame[0] === OUT.JOINED))
+    peer.socket.take()
+    return peer
+  }
+  return { clock, config, gateway, rooms, metrics, connect, enter, token, until, faults }
+}
+
+t.test('HELLO first; frames of one message wait for it in order', async (t) => {
+  const { connect, token, until } = await setUp(t)
+  const { socket, say } = connect()
+  say([IN.JOIN, 5, 'a', null])
+  t.match(socket.take(), [[OUT.ERR, 5, 1, 'bad_request', /HELLO/]])
+  say([IN.HELLO, await token('ann'), 'x'], [IN.JOIN, 1, 'a', null], [IN.SEND, 2, 'a', 'n1', 0, 'hi', null], [IN.PING, 'p', null])
+  await until(() => socket.frames.some((frame) => frame[0] === OUT.OK))
+  const ops = socket.frames.map((frame) => frame[0])
+  t.same(ops.filter((op) => op === OUT.WELCOME || op === OUT.JOINED || op === OUT.PONG || op === OUT.OK), [OUT.WELCOME, OUT.JOINED, OUT.PONG, OUT.OK])
+  t.match(socket.frames[0], [OUT.WELCOME, /^s/, ['ann', 'ann', 0], Number, { textCharacters: 500 }])
+  t.match(socket.frames.find((frame) => frame[0] === OUT.OK), [OUT.OK, 2, [1, Number]])
+  socket.take()
+  say([IN.HELLO, null, null])
+  t.match(socket.take(), [[OUT.ERR, null, 1, 'bad_request', /already/]])
+})
+
+t.test('anonymous viewers read and do not write', async (t) => {
+  const { enter } = await setUp(t)
+  const { socket, say } = await enter(null)
+  say([IN.SEND, 1, 'a', 'n', 0, 'hi', null])
+  t.match(socket.take(), [[OUT.ERR, 1, 10, 'unauthorized']])
+})
+
+t.test('a token that is not valid closes for good', async (t) => {
+  const { connect, until } = await setUp(t)
+  const { socket, say } = connect()
+  say([IN.HELLO, 'junk', null])
+  await until(() => socket.ended !== null)
+  t.match(socket.frames, [[OUT.ERR, null, 10, 'unauthorized'], [OUT.BYE, 4501]])
+  t.match(socket.ended, { code: 4501 })
+})
+
+t.test('what is not of the protocol closes with 4500 and is counted', async (t) => {
+  const { connect, gateway, metrics } = await setUp(t)
+  const bad: [Uint8Array, boolean][] = [
+    [Buffer.from('hello'), false], [Buffer.from([0xc1]), true], [new Uint8Array(0), true], [encode([IN.PING, 'x'.repeat(5000)]), true],
+    [Buffer.concat(Array(33).fill(encode([IN.PING, null]))), true]
+  ]
+  for (const [bytes, isBinary] of bad) {
+    const { socket, session } = connect()
+    gateway.message(session, bytes, isBinary)
+    t.match([socket.frames.at(-1), socket.ended], [[OUT.BYE, 4500], { code: 4500 }])
+    gateway.message(session, encode([IN.PING, null]), true)
+    t.equal(socket.frames.length, 1, 'nothing is answered after it')
+  }
+  t.equal(metrics.value('uproar_bad_frames_total'), bad.length)
+})
+
+t.test('unknown ops, wrong fields and what is not served are refused, and the connection goes on', async (t) => {
+  const { enter, metrics } = await setUp(t)
+  const { socket, say } = await enter('ann')
+  say([99, 1, 2], [IN.SEND, 7, 'a'], [IN.MODERATE, 8, 'a', 'ban', {}], [IN.SIGNAL, 'a', 'typing', true], [IN.LEAVE, 9, 'b'], [IN.SEND, 10, 'b', 'n', 0, 'hi', null], [IN.PING, 1, null])
+  t.match(socket.take(), [
+    [OUT.ERR, 1, 2, 'unsupported'], [OUT.ERR, 7, 1, 'bad_request'], [OUT.ERR, 8, 2, 'unsupported'], [OUT.ERR, 9, 13, 'not_joined'],
+    [OUT.ERR, 10, 13, 'not_joined'], [OUT.PONG, 1]
+  ])
+  t.equal(metrics.value('uproar_frames_in_total', 'unknown'), 1)
+})
+
+t.test('JOIN: options are checked, rooms are bounded, a second JOIN starts anew', async (t) => {
+  const { enter, until } = await setUp(t, { ROOMS_PER_CONNECTION_MAX: '2' })
+  const { socket, say, session } = await enter('ann')
+  for (const options of [{ position: 5 }, { position: ['e', -1] }, { history: 201 }, { history: 'x' }, { view: 'half' }]) say([IN.JOIN, 3, 'a', options])
+  await until(() => socket.frames.length === 5)
+  for (const frame of socket.take()) t.match(frame, [OUT.ERR, 3, 1, 'bad_request', /options/])
+  say([IN.JOIN, 4, 'bad name', null], [IN.JOIN, 5, 'b', { view: 'live' }], [IN.JOIN, 6, 'c', null], [IN.JOIN, 7, 'a', { history: 0 }])
+  const answers = (): Frame[] => socket.frames.filter((frame) => frame[0] === OUT.ERR || frame[0] === OUT.JOINED)
+  await until(() => answers().length === 4)
+  t.match(answers().map((frame) => [frame[0], frame[1]]), [[OUT.ERR, 4], [OUT.JOINED, 5], [OUT.ERR, 6], [OUT.JOINED, 7]])
+  socket.take()
+  t.same(session.rooms, ['b', 'a'])
+  t.equal(socket.topics.size, 2)
+  say([IN.LEAVE, 8, 'a'])
+  t.match(socket.take(), [[OUT.OK, 8, null]])
+  t.equal(socket.topics.size, 1)
+})
+
+t.test('HISTORY gives a page of the entries as they are', async (t) => {
+  const { enter, until } = await setUp(t, { MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0' })
+  const { socket, say } = await enter('ann')
+  for (let at = 0; at < 30; at++) say([IN.SEND, at, 'a', `n${at}`, 0, `text ${at}`, null])
+  await until(() => socket.frames.filter((frame) => frame[0] === OUT.OK).length === 30)
+  socket.take()
+  say([IN.HISTORY, 50, 'a', 21, 10], [IN.HISTORY, 51, 'a', null, 1000], [IN.HISTORY, 52, 'bad room', null, 5])
+  await until(() => socket.frames.length === 3)
+  const [page, all, refused] = socket.frames.sort((a, b) => (a[1] as number) - (b[1] as number)) as [Frame, Frame, Frame]
+  t.match([page[0], page[1], page[2], page[4]], [OUT.PAGE, 50, 'a', true])
+  t.same((page[3] as Frame[]).map((entry) => entry[1]), [11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
+  t.match((page[3] as Frame[])[0], [OUT.MESSAGE, 11, Number, ['ann', 'ann', 0], 0, /^text/, null])
+  t.match([(all[3] as Frame[]).length, all[4]], [30, false])
+  t.match(refused, [OUT.ERR, 52, 1, 'bad_request'])
+})
+
+t.test('frames beyond the rate are refused with a wait; far beyond, the connection ends', async (t) => {
+  const { enter, clock } = await setUp(t, { FRAMES_PER_SECOND_MAX: '5' })
+  const { socket, say } = await enter('ann')
+  for (let at = 0; at < 18; at++) say([IN.PING, at, null])
+  t.same(socket.take().map((frame) => frame[0]), Array(18).fill(OUT.PONG))
+  say([IN.LEAVE, 77, 'a'])
+  t.match(socket.take(), [[OUT.ERR, 77, 23, 'rate_limited', String, 200]])
+  clock.advance(200)
+  say([IN.PING, 1, null])
+  t.match(socket.take(), [[OUT.PONG, 1]])
+  for (let at = 0; at < 600; at++) say([IN.PING, at, null])
+  t.match(socket.ended, { code: 4429 })
+})
+
+t.test('a client that asks without reading is cut', async (t) => {
+  const { enter } = await setUp(t, { SLOW_KB: '16' })
+  const { socket, say } = await enter('ann')
+  socket.held = 16_385
+  say([IN.PING, 1, null])
+  t.equal(socket.isCut, true)
+  t.equal(socket.topics.size, 0, 'and no longer published to')
+})
+
+t.test('HELLO has a deadline', async (t) => {
+  const { connect, gateway, clock } = await setUp(t, { HELLO_TIMEOUT_MS: '1000', WS_PORT: '0' })
+  await gateway.start()
+  t.teardown(() => gateway.stop())
+  const { socket } = connect()
+  clock.advance(750)
+  t.equal(socket.ended, null)
+  clock.advance(500)
+  t.match([socket.frames, socket.ended], [[[OUT.BYE, 4402]], { code: 4402 }])
+})
+
+t.test('one user\'s connections: the oldest gives way', async (t) => {
+  const { enter } = await setUp(t, { CONNECTIONS_PER_USER_MAX: '2' })
+  const [first, second] = [await enter('ann'), await enter('ann')]
+  await enter('bob')
+  const third = await enter('ann')
+  t.match(first.socket.ended, { code: 4508 })
+  t.same([second.socket.ended, third.socket.ended], [null, null])
+})
+
+t.test('an expired token ends writing, then the connection; AUTH renews it, for the same user only', async (t) => {
+  const { connect, gateway, clock, token, until } = await setUp(t, { WS_PORT: '0' })
+  await gateway.start()
+  t.teardown(() => gateway.stop())
+  const { socket, say } = connect()
+  say([IN.HELLO, await token('ann', 60), null], [IN.JOIN, 1, 'a', null])
+  await until(() => socket.frames.some((frame) => frame[0] === OUT.JOINED))
+  socket.take()
+  clock.advance(61_000)
+  say([IN.SEND, 2, 'a', 'n', 0, 'late', null])
+  await until(() => socket.frames.some((frame) => frame[0] === OUT.ERR))
+  t.match(socket.take().find((frame) => frame[0] === OUT.ERR), [OUT.ERR, 2, 10, 'unauthorized', /expired/])
+  say([IN.AUTH, 3, await token('bob')], [IN.AUTH, 4, 'junk'], [IN.AUTH, 5, await token('ann', 60)], [IN.SEND, 6, 'a', 'n', 0, 'again', null])
+  await until(() => socket.frames.filter((frame) => frame[0] === OUT.OK).length === 2)
+  t.match(socket.take().filter((frame) => frame[0] === OUT.ERR || frame[0] === OUT.OK), [[OUT.ERR, 3, 11], [OUT.ERR, 4, 10], [OUT.OK, 5, Number], [OUT.OK, 6]])
+  clock.advance(61_000)
+  t.equal(socket.ended, null)
+  clock.advance(31_000)
+  t.match(socket.ended, { code: 4401 })
+})
+
+t.test('an anonymous viewer may become a user', async (t) => {
+  const { enter, token, until, gateway } = await setUp(t)
+  const { socket, say } = await enter(null)
+  say([IN.AUTH, 1, await token('ann')], [IN.SEND, 2, 'a', 'n', 0, 'hi', null])
+  await until(() => socket.frames.some((frame) => frame[0] === OUT.OK && frame[1] === 2))
+  t.match(gateway.connections({ limit: 10, user: 'ann' }), [{ user: 'ann', rooms: ['a'], address: '10.0.0.1' }])
+  t.same(gateway.connections({ limit: 10, room: 'b' }), [])
+})
+
+t.test('handshakes: origins, subprotocols, addresses, the whole server', async (t) => {
+  const { gateway, connect } = await setUp(t, { ORIGINS: 'https://ok.example', CONNECTIONS_PER_ADDRESS_MAX: '2', CONNECTIONS_MAX: '3', TRUSTED_PROXIES: '10.9.0.0/16' })
+  const shake = (over: Partial<Parameters<Gateway['admit']>[0]>) => gateway.admit({ origin: 'https://ok.example', protocols: '', forwardedFor: '', peer: '10.0.0.1', ...over })
+  t.match(shake({}), { admitted: true, protocol: '', address: '10.0.0.1' })
+  t.match(shake({ origin: 'https://evil.example' }), { admitted: false, status: /^403/ })
+  t.match(shake({ origin: '' }), { admitted: false, status: /^403/ })
+  t.match(shake({ protocols: 'x, uproar.v1' }), { admitted: true, protocol: 'uproar.v1' })
+  t.match(shake({ protocols: 'x, y' }), { admitted: false, status: /^400/ })
+  t.match(shake({ peer: '10.9.1.1', forwardedFor: '6.6.6.6, 1.2.3.4' }), { admitted: true, address: '1.2.3.4' })
+  t.match(shake({ forwardedFor: '1.2.3.4' }), { admitted: true, address: '10.0.0.1' }, 'nobody else is believed')
+  connect('10.0.0.1')
+  const { session } = connect('10.0.0.1')
+  const refused = shake({})
+  t.match(refused, { admitted: false, status: /^429/, retryAfterS: 10 })
+  t.match(JSON.parse((refused as { body: string }).body), { error: { name: 'rate_limited', code: 23, retryAfterMs: 10_000 } })
+  gateway.close(session)
+  t.match(shake({}), { admitted: true })
+  connect('10.0.0.2')
+  connect('10.0.0.3')
+  t.match(shake({ peer: '10.0.0.4' }), { admitted: false, status: /^503/ })
+})
+
+t.test('addresses: one form for one address, and only trusted hops are believed', async (t) => {
+  const proxies = new TrustedProxies(['127.0.0.1', '10.0.0.0/8', 'fd00::/8'])
+  const table: [string, string, string][] = [
+    ['1.2.3.4', '', '1.2.3.4'], ['0000:0000:0000:0000:0000:ffff:0102:0304', '', '1.2.3.4'], ['2001:0db8:0000:0000:0000:0000:0000:0001', '', '2001:db8::1'],
+    ['127.0.0.1', '5.6.7.8', '5.6.7.8'], ['127.0.0.1', '9.9.9.9, 5.6.7.8, 10.1.1.1', '5.6.7.8'], ['127.0.0.1', 'junk', '127.0.0.1'],
+    ['127.0.0.1', '5.6.7.8, junk', '127.0.0.1'], ['1.2.3.4', '5.6.7.8', '1.2.3.4'], ['fd00:0000:0000:0000:0000:0000:0000:0001', '2001:db8::5', '2001:db8::5'], ['127.0.0.1', '10.1.1.1', '10.1.1.1']
+  ]
+  for (const [peer, forwarded, expected] of table) t.equal(proxies.clientAddress(peer, forwarded), expected, `${peer} ${forwarded}`)
+  for (const entry of ['nonsense', '10.0.0.0/33', '10.0.0.0/x', '']) t.throws(() => new TrustedProxies([entry]), /neither/)
+})
+
+t.test('stop says goodbye to everybody with spread delays', async (t) => {
+  const { enter, gateway, faults } = await setUp(t, { WS_PORT: '0' })
+  await gateway.start()
+  const peers = [await enter('ann'), await enter('bob')]
+  const stopping = gateway.stop()
+  for (const end = performance.now() + 10_000; performance.now() < end && peers.some(({ socket }) => socket.ended === null);) await new Promise((resolve) => setImmediate(resolve))
+  for (const { socket, session } of peers) {
+    t.match(socket.frames.at(-1), [OUT.BYE, 4413, String, Number])
+    gateway.close(session)
+  }
+  await stopping
+  t.match(gateway.admit({ origin: '', protocols: '', forwardedFor: '', peer: '1.1.1.1' }), { admitted: false, status: /^503/ })
+  t.same(faults, [])
+})
