@@ -63,7 +63,7 @@ async function declare (files: Files, out: string): Promise<void> {
   await mkdir(out, { recursive: true })
   const folder = await mkdtemp(join(out, '.types-'))
   try {
-    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+    const tsc = join(ROOT, 'node_modules/typescript/lib/tsc.js')
     await promisify(execFile)(process.execPath, [tsc, '--ignoreConfig', '--declaration', '--emitDeclarationOnly', '--stripInternal', '--strict',
       '--target', 'es2024', '--lib', 'es2024,dom,dom.iterable', '--module', 'nodenext', '--types', '', '--allowImportingTsExtensions', '--skipLibCheck',
       '--rootDir', ROOT, '--outDir', folder, join(ROOT, 'src/web/client.ts')], { timeout: 60_000 })

@@ -239,7 +239,7 @@ export class UproarClient extends Emitter<ClientEvents> {
     this.#upSince = Infinity
     const { backoffMs, backoffMaxMs } = this.#timing
     this.#notBefore = Date.now() + afterMs
-    const waitMs = afterMs + Math.random() * Math.min(backoffMaxMs, backoffMs * 2 ** Math.max(0, this.#attempt - 1))
+    const waitMs = Math.round(afterMs + Math.random() * Math.min(backoffMaxMs, backoffMs * 2 ** Math.max(0, this.#attempt - 1)))
     this.#timers.dial = setTimeout(() => this.#dial(), waitMs)
     this.#become({ state: 'waiting', retryAt: Date.now() + waitMs, code, reason })
   }

@@ -44,6 +44,8 @@ export class SocketLink implements Link {
     socket.onopen = () => this.#write([IN.HELLO, dial.token, dial.client])
     socket.onmessage = ({ data }) => this.#hear(data as ArrayBuffer)
     socket.onclose = ({ code, reason }) => this.#end(code, reason)
+    // Node 22 tells a connection that never came about as an error alone; where a close follows, it has the code.
+    socket.onerror = () => setTimeout(() => this.#end(1006, 'no connection'), 0)
     this.#timers = {
       open: setTimeout(() => this.#end(1006, 'no welcome in time'), dial.timing.openMs),
       ping: null,
@@ -101,7 +103,7 @@ export class SocketLink implements Link {
     this.#isOver = true
     for (const timer of Object.values(this.#timers)) clearTimeout(timer as number)
     const socket = this.#socket
-    socket.onopen = socket.onmessage = socket.onclose = null
+    socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null
     socket.close()
     for (const { reject, timer } of this.#requests.values()) {
       clearTimeout(timer as number)

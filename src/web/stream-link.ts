@@ -38,9 +38,10 @@ export class StreamLink implements Link {
     this.#streams.delete(room)
   }
 
-  send ({ room, nonce, kind, body, ext }: Draft, deadlineMs: number): Promise<Sent> {
+  async send ({ room, nonce, kind, body, ext }: Draft, deadlineMs: number): Promise<Sent> {
     const text = typeof body === 'string' ? body : btoa(Array.from(body, (byte) => String.fromCharCode(byte)).join(''))
-    return this.#ask(`${room}/messages`, deadlineMs, { method: 'POST', body: JSON.stringify({ nonce, kind, body: text, ext }) })
+    const { seq, ts } = await this.#ask<Sent>(`${room}/messages`, deadlineMs, { method: 'POST', body: JSON.stringify({ nonce, kind, body: text, ext }) })
+    return { seq, ts }
   }
 
   async history (room: string, { before, limit = 50 }: HistoryQuery): Promise<Page> {

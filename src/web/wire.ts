@@ -56,7 +56,7 @@ export function decodeAll (bytes: Uint8Array): unknown[] {
       case 0xc0: return null
       case 0xc2: return false
       case 0xc3: return true
-      case 0xc4: case 0xc5: case 0xc6: return slice(uint(1 << head - 0xc4)).slice()
+      case 0xc4: case 0xc5: case 0xc6: return new Uint8Array(slice(uint(1 << head - 0xc4)))
       case 0xca: return view.getFloat32((at += 4) - 4)
       case 0xcb: return view.getFloat64((at += 8) - 8)
       case 0xcc: case 0xcd: case 0xce: case 0xcf: return uint(1 << head - 0xcc)
