@@ -30,7 +30,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   moderation: ['moderation.ts', 'screen.ts'],
   web: ['client.ts'],
   deploy: ['services/services.ts'],
-  replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts'],
+  replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts'],
   bench: ['crowd.ts']
 }
 
@@ -39,6 +39,9 @@ const ADAPTERS: readonly string[] = ['src/log/lmdb-log.ts', 'src/log/canary.ts',
 
 /** The one place that may know the sockets' library (tests and benches may too). */
 const SOCKETS = { library: 'uWebSockets.js', module: 'gateway' }
+
+/** Where running begins, beside tests and the scripts of package.json: the program, and the page that the build bundles. */
+const ENTRIES = ['src/main.ts', 'src/web/page/app.ts']
 
 const TOP_LEVEL = ['src', 'bench', 'proto', 'deploy', 'Dockerfile', 'package.json', 'package-lock.json', 'tsconfig.json', 'README.md', 'LICENSE']
 const IGNORED = ['node_modules', 'dist', 'data', '.git', '.tap']
@@ -184,7 +187,7 @@ t.test('no dead files', (t) => {
   const scripts = Object.values((JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> }).scripts)
   const roots = [...byPath.keys()].filter((path) => isTest(path) && path.endsWith('.test.ts') || /\.(prove|bench|d)\.ts$/.test(path) || scripts.some((script) => script.includes(path)))
   const reached = new Set<string>()
-  const open = [...roots, 'src/main.ts']
+  const open = [...roots, ...ENTRIES]
   for (let path = open.pop(); path !== undefined; path = open.pop()) {
     const source = byPath.get(path)
     if (source === undefined || reached.has(path)) continue
