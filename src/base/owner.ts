@@ -1,44 +1,79 @@
-// One process at a time may own a data directory. The claim is a Unix socket in it: the kernel says whether its owner
-// lives, so a claim outlasts neither kill -9 nor a container, and no pid has to be guessed at. Whoever connects is told
-// who the owner is. Owns `DIR/owner`; bound: one socket, one line of answer, one second of waiting.
+// One process at a time may own a data directory. A claim is a Unix socket in it, under a name of its own, and whoever
+// connects is told who is behind it. The kernel says whether somebody is: a claim outlasts neither kill -9 nor a
+// container, and no pid has to be guessed at.
+//
+//   listen on a socket ──▶ ask every other one in the directory ──┬─ nobody there ──▶ owner
+//                               ▲  (the dead are swept away)      ├─ an owner, or a claimant of lesser name ──▶ refuse
+//                               └──── wait a moment ◀─────────────┴─ only claimants of greater name
+//
+// Each listens before it looks, so of any two the one that looks later sees the other: there are never two owners.
+// Bounds: one second for each answer, 100 rounds of waiting.
 
-import { closeSync, constants, openSync, renameSync, rmSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { closeSync, constants, openSync, readdirSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 
-const NAME = 'owner'
+const NAME = /^owner-[0-9a-f]{16}$/
 const ANSWER_MS_MAX = 1000
-const ATTEMPTS_MAX = 5
+const ROUNDS_MAX = 100
+const ROUND_MS = 20
+/** A socket's path may have 107 bytes at most. */
+const PATH_BYTES_MAX = 100
 
 export interface Claim {
   /** Gives the directory up. May be called twice. */
   release (): Promise<void>
 }
 
+interface Other { readonly name: string, readonly who: string, readonly isOwner: boolean }
+
 /** Claims the directory, or throws an error that names it and its owner. */
 export async function claim (dir: string): Promise<Claim> {
-  const place = openPlace(dir)
-  try {
-    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      const server = await listen(place.path(NAME))
-      if (server !== null) return { release: () => release(server, place) }
-      const owner = await ask(place.path(NAME))
-      if (owner !== null) throw new Error(`the data directory ${dir} is in use by ${owner}; stop that, or set DATA_DIR to another directory`)
-      moveAside(place)
-    }
-    throw new Error(`the data directory ${dir} could not be claimed: other processes are claiming it too`)
-  } catch (error) {
+  const name = `owner-${randomBytes(8).toString('hex')}`
+  const place = openPlace(dir, name)
+  let isOwner = false
+  let server: Server | null = null
+  const release = async (): Promise<void> => {
+    // Closing unlinks the socket by the path it was bound to, so the descriptor in that path is closed after it.
+    await new Promise((resolve) => server === null ? resolve(null) : server.close(resolve))
     place.close()
+  }
+  try {
+    server = await listen(place.path(name), () => `${isOwner ? 'owner' : 'claimant'} process ${process.pid} on ${hostname()}\n`)
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      const others = await findOthers(dir, place, name)
+      const owner = others.find((other) => other.isOwner || other.name < name)
+      if (owner !== undefined) throw new Error(`the data directory ${dir} is in use by ${owner.who}; stop that, or set DATA_DIR to another directory`)
+      if (others.length === 0) {
+        isOwner = true
+        return { release }
+      }
+      await new Promise((resolve) => setTimeout(resolve, ROUND_MS))
+    }
+    throw new Error(`the data directory ${dir} could not be claimed: other processes keep claiming it`)
+  } catch (error) {
+    await release()
     throw error
   }
 }
 
+async function findOthers (dir: string, place: Place, own: string): Promise<Other[]> {
+  const names = readdirSync(dir).filter((name) => NAME.test(name) && name !== own)
+  const others = await Promise.all(names.map(async (name) => {
+    const answer = await ask(place.path(name))
+    if (answer === null) rmSync(place.path(name), { force: true })
+    return answer === null ? null : { name, ...answer }
+  }))
+  return others.filter((other) => other !== null)
+}
+
 interface Place { path (name: string): string, close (): void }
 
-/** Names files in the directory by its open descriptor where that works: a socket's path may have 107 bytes at most. */
-function openPlace (dir: string): Place {
-  if (process.platform !== 'linux' || join(dir, NAME).length < 80) return { path: (name) => join(dir, name), close () {} }
+/** Names files in the directory; by its open descriptor when their paths are too long for a socket. */
+function openPlace (dir: string, longest: string): Place {
+  if (process.platform !== 'linux' || Buffer.byteLength(join(dir, longest)) <= PATH_BYTES_MAX) return { path: (name) => join(dir, name), close () {} }
   const descriptor = openSync(dir, constants.O_RDONLY | constants.O_DIRECTORY)
   let isOpen = true
   return {
@@ -50,58 +85,37 @@ function openPlace (dir: string): Place {
   }
 }
 
-/** Null when the name is taken, by a living owner or by what a dead one left. */
-function listen (path: string): Promise<Server | null> {
+function listen (path: string, answer: () => string): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => {
       socket.on('error', () => socket.destroy())
-      socket.end(`process ${process.pid} on ${hostname()}\n`)
+      socket.end(answer())
     })
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRINUSE') resolve(null)
-      else reject(error)
-    })
+    server.once('error', reject)
     server.listen({ path, exclusive: true }, () => resolve(server.unref()))
   })
 }
 
-/** The living owner in words, or null when nobody is behind the socket. */
-function ask (path: string): Promise<string | null> {
+/** Who is behind the socket, or null when nobody is. Who does not answer counts as an owner. */
+function ask (path: string): Promise<{ who: string, isOwner: boolean } | null> {
   return new Promise((resolve, reject) => {
     let answer = ''
     const socket = connect(path)
     socket.setEncoding('utf8')
     socket.setTimeout(ANSWER_MS_MAX, () => {
       socket.destroy()
-      resolve('another process, which does not answer')
+      resolve({ who: 'another process, which does not answer', isOwner: true })
     })
     socket.on('data', (text: string) => { answer = (answer + text).slice(0, 200) })
-    socket.on('end', () => resolve(answer.trim() || 'another process'))
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(null)
-      else if (error.code === 'EAGAIN' || error.code === 'ECONNRESET' || error.code === 'EPIPE') resolve('another process')
-      else reject(error)
+    socket.on('end', () => {
+      const [, role, who = 'another process'] = /^(owner|claimant) (.+)\n$/.exec(answer) ?? []
+      resolve({ who, isOwner: role !== 'claimant' })
     })
-  })
-}
-
-/** Takes a dead owner's socket away. Of two processes that do this at once one wins the rename; both try again. */
-function moveAside (place: Place): void {
-  const aside = place.path(`${NAME}.${process.pid}`)
-  try {
-    renameSync(place.path(NAME), aside)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-  }
-  rmSync(aside, { force: true })
-}
-
-function release (server: Server, place: Place): Promise<void> {
-  return new Promise((resolve) => {
-    // Closing unlinks the socket by the path it was bound to, so the descriptor in that path has to be open till then.
-    server.close(() => {
-      place.close()
-      resolve()
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      // Refused: its process is dead. Not there, or reset: it has just given up.
+      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT' || error.code === 'ECONNRESET') resolve(null)
+      else if (error.code === 'EAGAIN') resolve({ who: 'another process, which does not answer', isOwner: true })
+      else reject(error)
     })
   })
 }

@@ -15,7 +15,7 @@
 // - A failed write (disk full, EIO) aborts its transaction and the next one works. A failed sync rejects too, although
 //   the transaction is visible by then: who needs to know reads it back (lmdb-log.ts).
 
-import { accessSync, constants, mkdirSync } from 'node:fs'
+import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, readSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { open, type Database, type RootDatabase } from 'lmdb'
 import { AppError } from './errors.ts'
@@ -23,6 +23,12 @@ import { claim, type Claim } from './owner.ts'
 
 /** Rises when the records change in a way that older versions cannot read. */
 const FORMAT = 1
+
+/** lmdb's keys have 1,978 bytes at most, and a character takes two. */
+const NAME_CHARACTERS_MAX = 900
+/** MDB_MAGIC, after the header of the first page. */
+const MARK = 0xbeefc0de
+const MARK_AT = 24
 
 const TABLES = ['meta', 'heads', 'states', 'entries', 'nonces-0', 'nonces-1', 'removed', 'rooms'] as const
 export type TableName = (typeof TABLES)[number]
@@ -43,10 +49,36 @@ export interface Store {
   close (): Promise<void>
 }
 
-/** The value as bytes of their own: not a view on lmdb's memory, and not a slice of a pool. */
+/**
+ * The value as bytes of their own: not a view on lmdb's memory, and not a slice of a pool. Throws AppError
+ * `unavailable` when the store cannot be read.
+ */
 export function read (table: Table, key: Uint8Array): Uint8Array | undefined {
-  const found = table.getBinary(key)
+  let found: Buffer | undefined
+  try {
+    found = table.getBinary(key)
+  } catch (error) {
+    throw new AppError('unavailable', 'the store could not be read', { cause: error })
+  }
   return found === undefined ? undefined : new Uint8Array(found.buffer, found.byteOffset, found.length)
+}
+
+/**
+ * A room's name as a key, sorted like the names themselves (by code unit): UTF-16 big-endian behind a byte, because a
+ * key must not be empty. Throws AppError `bad_request` for a name that no key can hold.
+ */
+export function nameKey (name: string): Uint8Array {
+  if (name.length > NAME_CHARACTERS_MAX) throw new AppError('bad_request', `a room's name has at most ${NAME_CHARACTERS_MAX} characters`)
+  const key = Buffer.allocUnsafe(1 + name.length * 2)
+  key[0] = 1
+  key.write(name, 1, 'utf16le')
+  key.subarray(1).swap16()
+  return key
+}
+
+/** The name of a key that nameKey made. */
+export function keyName (key: Uint8Array): string {
+  return Buffer.from(key.subarray(1)).swap16().toString('utf16le')
 }
 
 /** Opens the store in the directory, making both when they are missing. Errors name the directory. */
@@ -100,9 +132,23 @@ function openOwned (dir: string, owner: Claim): Store {
 
 function openEnvironment (dir: string): RootDatabase<Uint8Array, Uint8Array> {
   try {
+    checkFile(join(dir, 'lmdb', 'data.mdb'))
     return open({ path: join(dir, 'lmdb'), noSubdir: false, maxDbs: 32, encoding: 'binary', keyEncoding: 'binary', eventTurnBatching: false, separateFlushed: true })
   } catch (error) {
     throw new Error(`the store in ${dir} cannot be opened: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+/** lmdb 3.5.6 ends the process (SIGSEGV) on a file that is not its own, so its mark is looked for first. */
+function checkFile (path: string): void {
+  if (!existsSync(path) || statSync(path).size === 0) return
+  const file = openSync(path, 'r')
+  try {
+    const start = Buffer.alloc(MARK_AT + 4)
+    readSync(file, start, 0, start.length, 0)
+    if (start.readUInt32LE(MARK_AT) !== MARK) throw new Error(`${path} is not an lmdb file`)
+  } finally {
+    closeSync(file)
   }
 }
 

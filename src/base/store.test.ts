@@ -1,0 +1,100 @@
+// The store and its claim on DATA_DIR: what is written stays, one owner at a time whatever happened to the last, and
+// errors that name the directory. Real directories, real processes.
+
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { openStore, read } from './store.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'uproar-store-'))
+t.teardown(() => rmSync(root, { recursive: true, force: true }))
+
+async function hold (dir: string): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [new URL('owner.child.ts', import.meta.url).pathname, dir], { stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(child.stdout as NodeJS.ReadableStream, 'data')
+  return child
+}
+
+async function kill (child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  child.kill(signal)
+  await once(child, 'exit')
+}
+
+const key = Buffer.from('key')
+const value = new Uint8Array([1, 2, 3])
+
+t.test('writes are there after closing and opening again', async (t) => {
+  const dir = join(root, 'deep', 'er')
+  const store = await openStore(dir)
+  await store.commit(() => { void store.tables.entries.put(key, value) })
+  t.same(read(store.tables.entries, key), value)
+  t.equal(read(store.tables.entries, Buffer.from('none')), undefined)
+  await store.close()
+  await store.close()
+  await t.rejects(store.commit(() => {}), { code: 'unavailable' })
+  const again = await openStore(dir)
+  t.same(read(again.tables.entries, key), value)
+  await again.close()
+})
+
+t.test('one owner at a time', async (t) => {
+  const dir = join(root, 'owned')
+  const store = await openStore(dir)
+  await t.rejects(openStore(dir), { message: new RegExp(`${dir} is in use by process ${process.pid} on `) }, 'also within a process')
+  await store.close()
+
+  const child = await hold(dir)
+  await t.rejects(openStore(dir), { message: new RegExp(`${dir} is in use by process ${child.pid} on `) })
+  child.kill('SIGSTOP')
+  await t.rejects(openStore(dir), { message: /in use by another process, which does not answer/ }, 'an owner that hangs is an owner')
+  await kill(child, 'SIGKILL')
+  const after = await openStore(dir)
+  t.pass('what kill -9 leaves does not block')
+  await after.close()
+  t.same(readdirSync(dir), ['lmdb'], 'and nothing of the claim is left')
+})
+
+t.test('of many that open at once after a crash one gets it', async (t) => {
+  const dir = join(root, 'race')
+  await kill(await hold(dir), 'SIGKILL')
+  const opened = await Promise.allSettled(Array.from({ length: 8 }, () => openStore(dir)))
+  const winners = opened.flatMap((one) => one.status === 'fulfilled' ? [one.value] : [])
+  t.equal(winners.length, 1)
+  await winners[0]?.close()
+})
+
+t.test('a directory with a long name', async (t) => {
+  const dir = join(root, 'x'.repeat(120), 'y'.repeat(120))
+  const store = await openStore(dir)
+  await t.rejects(openStore(dir), /in use by process/)
+  await store.close()
+  await (await openStore(dir)).close()
+})
+
+t.test('what is wrong is said, with the directory', async (t) => {
+  const file = join(root, 'a-file')
+  writeFileSync(file, '')
+  await t.rejects(openStore(file), { message: new RegExp(`data directory ${file} cannot be written: `) })
+  if (process.getuid?.() !== 0) {
+    const dir = join(root, 'read-only')
+    mkdirSync(dir)
+    chmodSync(dir, 0o500)
+    await t.rejects(openStore(dir), { message: new RegExp(`data directory ${dir} cannot be written: `) })
+  }
+  const broken = join(root, 'broken')
+  mkdirSync(join(broken, 'lmdb'), { recursive: true })
+  writeFileSync(join(broken, 'lmdb', 'data.mdb'), 'not a database'.repeat(1000))
+  await t.rejects(openStore(broken), { message: new RegExp(`store in ${broken} cannot be opened: `) })
+  t.same(readdirSync(broken), ['lmdb'], 'a directory that could not be opened is given up')
+})
+
+t.test('a store of a newer version is refused', async (t) => {
+  const dir = join(root, 'newer')
+  const store = await openStore(dir)
+  await store.commit(() => { void store.tables.meta.put(Buffer.from('format'), Buffer.from('2')) })
+  await store.close()
+  await t.rejects(openStore(dir), { message: `the store in ${dir} has format 2, made by a newer version; this one reads up to 1` })
+})

@@ -1,0 +1,193 @@
+// One group commit in the making. Acts are staged in the order in which they came, each upon the result of the ones
+// before it; nothing is written or changed until the log makes the whole a transaction, so a commit that fails leaves
+// no trace: seqs, numbers and state start again from what is durable.
+
+import { randomBytes } from 'node:crypto'
+import { encodeEntry } from '../../proto/entry.ts'
+import { AppError } from '../base/errors.ts'
+import { packState, type HeadRecord } from './layout.ts'
+import type { Draft, Head, Published, RoomState, StatePatch } from './log.ts'
+
+/** What waits in the log's queue: an entry to append, a log to make, a log to end. */
+export type Act = Publishing | Making | Removing
+
+export interface Publishing {
+  readonly kind: 'publish'
+  readonly room: string
+  readonly draft: Draft
+  /** The nonce's hash, and the key under which repeats find this act while it is under way. */
+  readonly nonce: { readonly hashed: Uint8Array, readonly id: string } | null
+  readonly resolve: (published: Published) => void
+  readonly reject: (error: unknown) => void
+}
+
+export interface Making {
+  readonly kind: 'make'
+  readonly room: string
+  readonly resolve: (head: Head) => void
+  readonly reject: (error: unknown) => void
+}
+
+export interface Removing {
+  readonly kind: 'remove'
+  readonly room: string
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/** The durable past that a batch builds on. */
+export interface Ground {
+  readonly now: number
+  /** The number that the next new log gets. */
+  readonly next: number
+  head (room: string): HeadRecord | null
+  state (number: number): RoomState
+}
+
+interface Append { readonly number: number, readonly seq: number, readonly ts: number, readonly bytes: Uint8Array, readonly hashed: Uint8Array | null }
+interface Span { readonly number: number, readonly first: number, readonly seq: number }
+/** What watchers of a room are to be told: a run of entries, or null for lost. */
+export interface Event { readonly room: string, readonly entries: Uint8Array[] | null }
+type Working = { -readonly [K in keyof HeadRecord]: HeadRecord[K] }
+
+export const EMPTY_STATE: RoomState = { seq: 0, settings: {}, guarded: {} }
+
+export class Batch {
+  readonly ground: Ground
+  next: number
+  /** Heads as they will be; null: the log is gone. */
+  readonly heads = new Map<string, Working | null>()
+  /** States as they will be, packed; null: gone. By number. */
+  readonly states = new Map<number, { readonly state: RoomState, readonly bytes: Uint8Array } | null>()
+  readonly appends: Append[] = []
+  readonly removed: Span[] = []
+  /** Entries that retention lets go. */
+  readonly expired: Span[] = []
+  readonly events: Event[] = []
+  readonly acts: Act[] = []
+  readonly #settle: (() => void)[] = []
+  readonly #runs = new Map<string, Uint8Array[]>()
+  #isChanged = false
+
+  constructor (ground: Ground) {
+    this.ground = ground
+    this.next = ground.next
+  }
+
+  /** Nothing to write: only questions that the durable past answers. */
+  get isEmpty (): boolean { return !this.#isChanged }
+
+  /** Stages an act. One that cannot be (its patch is not data) is rejected alone and leaves nothing behind. */
+  add (act: Act): void {
+    try {
+      if (act.kind === 'publish') this.#publish(act)
+      else if (act.kind === 'make') this.#make(act)
+      else this.#remove(act)
+      this.acts.push(act)
+    } catch (error) {
+      act.reject(error instanceof AppError ? error : new AppError('internal', 'the log could not take this entry', { cause: error }))
+    }
+  }
+
+  /** Stages that the oldest `count` entries of a log go. */
+  expire (room: string, count: number, bytes: number): void {
+    const head = this.#head(room)
+    if (head === null) return
+    this.#isChanged = true
+    this.expired.push({ number: head.number, first: head.first, seq: head.first + count - 1 })
+    head.first += count
+    head.bytes -= bytes
+  }
+
+  /** The batch is durable: answers every act, in order. */
+  resolve (): void {
+    for (const settle of this.#settle) settle()
+  }
+
+  reject (error: unknown): void {
+    for (const act of this.acts) act.reject(error)
+  }
+
+  #publish (act: Publishing): void {
+    const { draft, room } = act
+    const known = this.#head(room)
+    const state = draft.patch === undefined ? null : this.#merge(known, draft.patch)
+    const head = known ?? this.#create(room)
+    this.#isChanged = true
+    const seq = head.seq + 1
+    const ts = Math.max(this.ground.now, head.lastTs)
+    const bytes = encodeEntry(draft.op, seq, ts, draft.tail)
+    head.seq = seq
+    head.lastTs = ts
+    head.bytes += bytes.length
+    if (state !== null) this.states.set(head.number, state)
+    this.appends.push({ number: head.number, seq, ts, bytes, hashed: act.nonce?.hashed ?? null })
+    this.#run(room).push(bytes)
+    const published = { epoch: head.epoch, seq, ts, repeated: false }
+    this.#settle.push(() => act.resolve(published))
+  }
+
+  #make (act: Making): void {
+    const { epoch, first, seq } = this.#head(act.room) ?? this.#create(act.room)
+    this.#settle.push(() => act.resolve({ epoch, first, seq }))
+  }
+
+  #remove (act: Removing): void {
+    const head = this.#head(act.room)
+    this.#settle.push(act.resolve)
+    if (head === null) return
+    this.#isChanged = true
+    this.heads.set(act.room, null)
+    this.states.set(head.number, null)
+    this.removed.push({ number: head.number, first: head.first, seq: head.seq })
+    this.events.push({ room: act.room, entries: null })
+    this.#runs.delete(act.room)
+  }
+
+  #head (room: string): Working | null {
+    const staged = this.heads.get(room)
+    if (staged !== undefined) return staged
+    const durable = this.ground.head(room)
+    if (durable === null) return null
+    const head = { ...durable }
+    this.heads.set(room, head)
+    return head
+  }
+
+  #create (room: string): Working {
+    this.#isChanged = true
+    const head = { number: this.next++, epoch: randomBytes(9).toString('base64url'), first: 1, seq: 0, bytes: 0, lastTs: 0 }
+    this.heads.set(room, head)
+    return head
+  }
+
+  #run (room: string): Uint8Array[] {
+    let entries = this.#runs.get(room)
+    if (entries === undefined) {
+      entries = []
+      this.#runs.set(room, entries)
+      this.events.push({ room, entries })
+    }
+    return entries
+  }
+
+  #merge (head: HeadRecord | null, patch: StatePatch): { state: RoomState, bytes: Uint8Array } {
+    const before = head === null ? EMPTY_STATE : this.states.get(head.number)?.state ?? this.ground.state(head.number)
+    const state = {
+      seq: (head?.seq ?? 0) + 1,
+      settings: merged(before.settings, patch.settings),
+      guarded: merged(before.guarded, patch.guarded)
+    }
+    return { state, bytes: packState(state) }
+  }
+}
+
+function merged (before: Readonly<Record<string, unknown>>, patch: Readonly<Record<string, unknown>> | undefined): Readonly<Record<string, unknown>> {
+  if (patch === undefined) return before
+  const keys = new Map(Object.entries(before))
+  for (const [key, value] of Object.entries(patch)) {
+    if (value === null || value === undefined) keys.delete(key)
+    else keys.set(key, value)
+  }
+  return Object.fromEntries(keys)
+}

@@ -1,0 +1,129 @@
+// What retention lets go: the oldest entries of a log, and all of a removed one. Owns the rule and the search for what
+// falls under it; the writer carries it out within its own transactions, a slice in each, so publishing never waits
+// long for it.
+//
+//   first ─────────────────────────────────────── seq
+//   ├ too old, too many or too much ┤├ kept ────────┤    never cut: the newest 10,000 that are also younger than 10
+//                                       ├ never cut ┤    minutes, so that a viewer can resume, whatever is configured
+//
+// Bounds: 10,000 rooms noted as due, 256 rooms looked at a second, one slice a batch.
+
+import { entryTs } from '../../proto/entry.ts'
+import { pack, unpack } from '../../proto/codec.ts'
+import { keyName, read, type Store, type Table } from '../base/store.ts'
+import type { Batch } from './batch.ts'
+import { entryKey, numberKey, readNumber, unpackHead, type HeadRecord } from './layout.ts'
+
+const KEPT_ENTRIES = 10_000
+const KEPT_MS = 10 * 60_000
+const MB = 1_048_576
+const HOUR_MS = 3_600_000
+const DUE_MAX = 10_000
+const SWEEP_ROOMS = 256
+
+/** Limits per room; whichever is met first. */
+export interface RetentionOptions {
+  readonly hours: number
+  readonly entriesMax: number
+  readonly mbMax: number
+}
+
+/** A slice of a removed log's entries. */
+interface Slice { readonly number: number, readonly first: number, readonly end: number, readonly seq: number }
+
+export class Retention {
+  readonly #tables: Store['tables']
+  readonly #options: RetentionOptions
+  readonly #due = new Set<string>()
+  #sweepFrom: Uint8Array = new Uint8Array([0])
+  #hasRemoved = true
+
+  constructor (store: Store, options: RetentionOptions) {
+    this.#tables = store.tables
+    this.#options = options
+  }
+
+  get hasWork (): boolean { return this.#due.size > 0 || this.#hasRemoved }
+
+  /** A batch is durable: notes the rooms that it made too long, and that it removed some. */
+  note (batch: Batch): void {
+    for (const [room, head] of batch.heads) if (head !== null && isOver(head, this.#options)) this.#noteDue(room)
+    if (batch.removed.length > 0) this.#hasRemoved = true
+  }
+
+  /** Looks at the next rooms in the order of their names, from the start again after the last. */
+  sweep (now: number): void {
+    let rooms = 0
+    for (const { key, value } of this.#tables.heads.getRange({ start: this.#sweepFrom, limit: SWEEP_ROOMS })) {
+      rooms++
+      this.#sweepFrom = Buffer.concat([key, Buffer.alloc(1)])
+      const head = unpackHead(value)
+      if (isOver(head, this.#options) || surplus(this.#tables.entries, head, this.#options, now, 1).count > 0) this.#noteDue(keyName(key))
+    }
+    if (rooms < SWEEP_ROOMS) this.#sweepFrom = new Uint8Array([0])
+  }
+
+  /** Stages that the oldest entries of one due room go, `slice` at most. */
+  stage (batch: Batch, slice: number): void {
+    const [room] = this.#due
+    if (room === undefined) return
+    this.#due.delete(room)
+    const head = batch.ground.head(room)
+    if (head === null) return
+    const { count, bytes } = surplus(this.#tables.entries, head, this.#options, batch.ground.now, slice)
+    if (count > 0) batch.expire(room, count, bytes)
+    if (count === slice) this.#due.add(room)
+  }
+
+  /** The next slice of a removed log, if there is any left. */
+  removedSlice (slice: number): Slice | null {
+    if (!this.#hasRemoved) return null
+    for (const { key, value } of this.#tables.removed.getRange({ limit: 1 })) {
+      const [first, seq] = unpack(value) as [number, number]
+      return { number: readNumber(key), first, end: Math.min(seq + 1, first + slice), seq }
+    }
+    this.#hasRemoved = false
+    return null
+  }
+
+  /** Within a transaction: deletes a slice of a removed log. */
+  writeSlice (slice: Slice): void {
+    this.erase(slice.number, slice.first, slice.end)
+    if (slice.end > slice.seq) void this.#tables.removed.remove(numberKey(slice.number))
+    else void this.#tables.removed.put(numberKey(slice.number), pack([slice.end, slice.seq]))
+  }
+
+  /** Within a transaction: deletes a log's entries from `first` up to, not including, `end`. */
+  erase (number: number, first: number, end: number): void {
+    const key = entryKey(number, first)
+    for (let seq = first; seq < end; seq++) void this.#tables.entries.remove(entryKey(number, seq, key))
+  }
+
+  #noteDue (room: string): void {
+    if (this.#due.size < DUE_MAX) this.#due.add(room)
+  }
+}
+
+/** Whether the head alone shows that the log is over a limit of count or size. */
+function isOver (head: HeadRecord, options: RetentionOptions): boolean {
+  return head.seq - head.first >= options.entriesMax || head.bytes > options.mbMax * MB
+}
+
+/** How many of the oldest entries are to go now, and their bytes; looks at `slice` entries at most. */
+function surplus (entries: Table, head: HeadRecord, options: RetentionOptions, now: number, slice: number): { count: number, bytes: number } {
+  const old = now - options.hours * HOUR_MS
+  const young = now - KEPT_MS
+  let count = 0
+  let bytes = 0
+  for (let seq = head.first; seq <= head.seq && count < slice; seq++) {
+    const entry = read(entries, entryKey(head.number, seq))
+    if (entry !== undefined) {
+      const ts = entryTs(entry)
+      if (seq > head.seq - KEPT_ENTRIES && ts >= young) break
+      if (ts >= old && head.seq - seq < options.entriesMax && head.bytes - bytes <= options.mbMax * MB) break
+      bytes += entry.length
+    }
+    count++
+  }
+  return { count, bytes }
+}
