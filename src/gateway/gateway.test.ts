@@ -123,6 +123,16 @@ t.test('a token that is not valid closes for good', async (t) => {
   t.match(socket.ended, { code: 4501 })
 })
 
+t.test('an expired token may come back with a fresh one', async (t) => {
+  const { connect, until, token, clock } = await setUp(t)
+  const stale = await token('ann', 60)
+  clock.advance(120_000)
+  const { socket, say } = connect()
+  say([IN.HELLO, stale, null])
+  await until(() => socket.ended !== null)
+  t.match(socket.frames, [[OUT.ERR, null, 10, 'unauthorized', /expired/], [OUT.BYE, 4401]])
+})
+
 t.test('what is not of the protocol closes with 4500 and is counted', async (t) => {
   const { connect, gateway, metrics } = await setUp(t)
   const bad: [Uint8Array, boolean][] = [

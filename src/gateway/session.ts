@@ -11,16 +11,16 @@ import { closeCode, type CloseName } from '../../proto/codes.ts'
 import { encodePage } from '../../proto/entry.ts'
 import { IN, OUT, type InOp } from '../../proto/ops.ts'
 import { checkFrame, ridOf } from '../../proto/shape.ts'
-import { isMap, isPosition, isUint, LIMITS, type Position } from '../../proto/values.ts'
+import { isMap, isPosition, isUint, LIMITS } from '../../proto/values.ts'
 import { can, type Identity } from '../auth/auth.ts'
-import type { Authenticator } from '../auth/authenticator.ts'
+import { TOKEN_EXPIRED, type Authenticator } from '../auth/authenticator.ts'
 import { TokenBucket } from '../base/bounded.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Ingest } from '../ingest/ingest.ts'
-import type { Member, Rooms, Viewer } from '../rooms/rooms.ts'
+import type { JoinOptions, Member, Rooms, Viewer } from '../rooms/rooms.ts'
 import type { Socket } from './socket.ts'
 
 export interface SessionContext {
@@ -217,6 +217,7 @@ export class Session implements Viewer {
     if (this.isClosed) return
     if (identity instanceof Refusal) {
       this.#answer([OUT.ERR, null, identity.code, identity.name, identity.message, identity.retryAfterMs])
+      if (identity === TOKEN_EXPIRED) return this.close('expired', identity.message)
       return identity.name === 'unauthorized'
         ? this.close('unauthorized', identity.message)
         : this.close('server_error', identity.message, identity.retryAfterMs ?? 1000)
@@ -337,7 +338,7 @@ function notJoined (name: string): Refusal {
   return new Refusal('not_joined', `join ${name.slice(0, LIMITS.roomCharacters)} first`)
 }
 
-function parseJoin (value: unknown): { position: Position | null, history: number } | Refusal {
+function parseJoin (value: unknown): JoinOptions | Refusal {
   const options = isMap(value) ? value : {}
   const position = options['position'] ?? null
   if (position !== null && !isPosition(position)) return new Refusal('bad_request', 'options.position must be [epoch, seq]')
@@ -345,5 +346,5 @@ function parseJoin (value: unknown): { position: Position | null, history: numbe
   if (!isUint(history) || history > LIMITS.historyEntries) return new Refusal('bad_request', `options.history must be a whole number from 0 to ${LIMITS.historyEntries}`)
   const view = options['view'] ?? 'full'
   if (view !== 'full' && view !== 'live') return new Refusal('bad_request', 'options.view must be full or live')
-  return { position, history }
+  return { position, history, view }
 }

@@ -1,26 +1,21 @@
-// From a room's ring to its viewers. Entries are gathered for a window, joined once into messages under 16 KB, and
-// published to one slice of viewers after the other, a slice per turn of the loop:
-//
-//   ring ──▶ window ──▶ [ROOM e e e] [ROOM e e] ──▶ slice 0 │ turn │ slice 1 │ turn │ slice 2 …
-//                                                    cursor moves with each message
-//
-// Nothing is lost silently. uWebSockets.js drops a publish for a socket that holds more than its limit and tells nobody,
-// so no socket may ever get there: after every SWEEP_BYTES published to a slice, its members are looked at, and whoever
-// holds more than `slowBytes` unsent leaves the topic and is served from the ring at their own pace (catch-up). So a
-// subscribed socket holds at most slowBytes + SWEEP_BYTES for each of its rooms, and the gateway sets the limit above that.
-// Looking costs about 0.1 µs a member every 64 KB, against 10 µs a member for each flush.
+// Messages as a room's viewers get them, and the slices that they are published to. Nothing is lost silently:
+// uWebSockets.js drops a publish for a socket that holds more than its limit and tells nobody, so no socket may ever get
+// there. After every SWEEP_BYTES published to a slice its members are looked at, and whoever holds more than `slowBytes`
+// unsent leaves the topic and is served from the ring at their own pace (catch-up). So a subscribed socket holds at most
+// slowBytes + 2 × SWEEP_BYTES for each of its rooms (what is published in one turn shows only in the next), and the
+// gateway sets the limit above that. Looking costs about 0.1 µs a member every 64 KB, against 10 µs a member a flush.
 
 import { encode } from '../../proto/codec.ts'
+import { entrySeq } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import { LIMITS } from '../../proto/values.ts'
-import { entrySeq } from '../../proto/entry.ts'
 import type { Member } from './member.ts'
 import type { Fanout } from './viewer.ts'
 
 /** What one slice may be sent between two looks at its members, and in one turn of the loop. */
 export const SWEEP_BYTES = 65_536
 
-/** A message ready to be published, and the last entry in it (0: none, room frames only). */
+/** A message ready to be sent, and the last entry that it delivers or accounts for (0: none, room frames only). */
 export interface Message {
   readonly bytes: Uint8Array
   readonly last: number
@@ -54,22 +49,18 @@ export class Slice {
     if (isOpen) member.viewer.unsubscribe(this.topic)
   }
 
-  /** Publishes one message to the slice; returns how many members it went to. */
-  publish (message: Message, fanout: Fanout, demote: (member: Member) => void, slowBytes: number): number {
-    if (message.last !== 0 && message.last <= this.cursor) return 0
-    if (this.members.length > 0) {
-      this.#sinceSweep += message.bytes.length
-      if (this.#sinceSweep > SWEEP_BYTES) {
-        this.#sinceSweep = message.bytes.length
-        for (let at = this.members.length - 1; at >= 0; at--) {
-          const member = this.members[at] as Member
-          if (member.viewer.buffered() > slowBytes) demote(member)
-        }
-      }
-    }
+  /** Members that hold more than `slowBytes`, when so much is about to be published that it is time to look. */
+  sweep (bytes: number, slowBytes: number): Member[] {
+    this.#sinceSweep += bytes
+    if (this.#sinceSweep <= SWEEP_BYTES) return []
+    this.#sinceSweep = bytes
+    return this.members.filter((member) => member.viewer.buffered() > slowBytes)
+  }
+
+  /** Publishes one message to the slice. */
+  publish (message: Message, fanout: Fanout): void {
     if (this.members.length > 0) fanout.publish(this.topic, message.bytes)
     if (message.last !== 0) this.cursor = message.last
-    return this.members.length
   }
 }
 
@@ -78,24 +69,68 @@ export function roomFrame (room: string, epoch: string): Uint8Array {
   return encode([OUT.ROOM, room, epoch])
 }
 
-/** Joins entries to messages under the broadcast limit, each with the room's frame before them. */
-export function joinEntries (frame: Uint8Array, entries: readonly Uint8Array[]): Message[] {
-  const messages: Message[] = []
-  let run: Uint8Array[] = [frame]
-  let size = frame.length
-  for (const entry of entries) {
-    if (run.length > 1 && size + entry.length > LIMITS.broadcastBytes) {
-      messages.push(messageOf(run, size))
-      run = [frame]
-      size = frame.length
-    }
-    run.push(entry)
-    size += entry.length
-  }
-  if (run.length > 1) messages.push(messageOf(run, size))
-  return messages
+/** The SKIPPED frame for the entries from `first` to `last`. */
+export function skippedFrame (first: number, last: number, reason: 'sampled' | 'slow' | 'removed'): Uint8Array {
+  return encode([OUT.SKIPPED, first, last, last - first + 1, reason])
 }
 
-function messageOf (run: readonly Uint8Array[], size: number): Message {
-  return { bytes: Buffer.concat(run, size), last: entrySeq(run[run.length - 1] as Uint8Array), entries: run.length - 1 }
+/** Gathers frames into messages under the broadcast limit, each with the room's frame before them. */
+class Packer {
+  readonly #frame: Uint8Array
+  readonly messages: Message[] = []
+  #run: Uint8Array[]
+  #size: number
+  #entries = 0
+  #last = 0
+
+  constructor (frame: Uint8Array) {
+    this.#frame = frame
+    this.#run = [frame]
+    this.#size = frame.length
+  }
+
+  add (bytes: Uint8Array, last: number, entries: number): void {
+    if (this.#run.length > 1 && this.#size + bytes.length > LIMITS.broadcastBytes) this.end()
+    this.#run.push(bytes)
+    this.#size += bytes.length
+    this.#entries += entries
+    this.#last = last
+  }
+
+  end (): Message[] {
+    if (this.#run.length > 1) this.messages.push({ bytes: Buffer.concat(this.#run, this.#size), last: this.#last, entries: this.#entries })
+    this.#run = [this.#frame]
+    this.#size = this.#frame.length
+    this.#entries = 0
+    return this.messages
+  }
+}
+
+/** Joins consecutive entries to messages. */
+export function joinEntries (frame: Uint8Array, entries: readonly Uint8Array[]): Message[] {
+  const packer = new Packer(frame)
+  let seq = entries[0] === undefined ? 0 : entrySeq(entries[0])
+  for (const entry of entries) packer.add(entry, seq++, 1)
+  return packer.end()
+}
+
+/** Joins the chosen ones of consecutive entries to messages, with SKIPPED in the place of every run left out. */
+export function joinChosen (frame: Uint8Array, entries: readonly Uint8Array[], isChosen: (index: number) => boolean): Message[] {
+  const packer = new Packer(frame)
+  const first = entries[0] === undefined ? 0 : entrySeq(entries[0])
+  let skippedFrom = -1
+  const skip = (end: number): void => {
+    if (skippedFrom !== -1) packer.add(skippedFrame(first + skippedFrom, first + end - 1, 'sampled'), first + end - 1, 0)
+    skippedFrom = -1
+  }
+  for (const [index, entry] of entries.entries()) {
+    if (!isChosen(index)) {
+      if (skippedFrom === -1) skippedFrom = index
+      continue
+    }
+    skip(index)
+    packer.add(entry, first + index, 1)
+  }
+  skip(entries.length)
+  return packer.end()
 }

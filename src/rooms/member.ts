@@ -1,6 +1,7 @@
 // One viewer's place in one room. Live members sit in a slice and cost nothing per entry; members that catch up (after a
 // join, a resume, or having been slow) read forward with a Reader as their socket drains.
 
+import type { View } from './broadcast.ts'
 import type { Room } from './room.ts'
 import type { Reader } from './reader.ts'
 import type { Slice } from './delivery.ts'
@@ -9,6 +10,7 @@ import type { Viewer } from './viewer.ts'
 export class Member {
   readonly viewer: Viewer
   readonly room: Room
+  readonly view: View
   /** Where the member is subscribed; null while it catches up. */
   slice: Slice | null = null
   /** Place in slice.members. */
@@ -23,8 +25,9 @@ export class Member {
   progressAt = 0
   isGone = false
 
-  constructor (viewer: Viewer, room: Room) {
+  constructor (viewer: Viewer, room: Room, view: View) {
     this.viewer = viewer
     this.room = room
+    this.view = view
   }
 }

@@ -34,12 +34,15 @@ export class Reader {
   readonly #until: number
   readonly #room: string
   readonly #log: Log
+  readonly #lagMax: number
 
-  constructor (room: string, log: Log, next: number, until: number) {
+  /** `lagMax`: further behind than so many entries counts as too slow, even if the ring still has them. */
+  constructor (room: string, log: Log, next: number, until: number, lagMax = Infinity) {
     this.#room = room
     this.#log = log
     this.next = next
     this.#until = until
+    this.#lagMax = lagMax
   }
 
   /**
@@ -48,7 +51,8 @@ export class Reader {
    */
   take (ring: Ring, to: number, bytesMax: number): Step | null | Promise<Step | null> {
     if (this.next > to) return null
-    if (ring.has(this.next)) return this.#moved(ring.run(this.next, to, bytesMax), null)
+    const isTooSlow = this.next > this.#until && to - this.next > this.#lagMax
+    if (ring.has(this.next) && !isTooSlow) return this.#moved(ring.run(this.next, to, bytesMax), null)
     if (this.next <= this.#until) return this.#fromLog(Math.min(to, this.#until), bytesMax)
     const restart = Math.max(ring.first, to - RESTART_ENTRIES + 1)
     const skipped: Skip = { first: this.next, last: restart - 1, reason: 'slow' }

@@ -1,35 +1,31 @@
-// An active room: its ring, its viewers, and the one path by which entries reach them. Made and let go by Rooms.
-// Owns order and completeness of delivery; must not know what a message says or how a socket works.
-// Bounds: the ring, the window's worth of entries not flushed yet, one Member a viewer.
+// An active room: what is known of its log, who is here, and how they come in, catch up and leave. Live viewers are sent
+// everything by the room's Broadcast; whoever is not live yet, or no longer, reads forward with a Reader as their socket
+// drains, and goes live once they stand where a slice stands:
+//
+//   join ──▶ catching up ──▶ live in a slice ──▶ (too much unsent) ──▶ catching up ──▶ …
+//
+// Made and let go by Rooms. Must not know what a message says or how a socket works. Bounds: the ring; one Member a viewer.
 
 import { encode, pack } from '../../proto/codec.ts'
 import { entryOp, entryTs } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import { LIMITS, type Position } from '../../proto/values.ts'
 import { can, type Identity } from '../auth/auth.ts'
-import type { Clock, Timer } from '../base/clock.ts'
 import { Refusal } from '../base/errors.ts'
-import type { Metrics } from '../base/metrics.ts'
 import type { RoomRecord } from '../directory/directory.ts'
-import type { Head, Log, RoomState, Watcher } from '../log/log.ts'
+import type { Log, LogPage, RoomState, Watcher } from '../log/log.ts'
 import { compileTerms, type Terms } from '../moderation/screen.ts'
 import { Cursor } from './cursor.ts'
-import { joinEntries, roomFrame, Slice, SWEEP_BYTES, type Message } from './delivery.ts'
+import { Broadcast, type BroadcastContext, type View } from './broadcast.ts'
+import { roomFrame, skippedFrame, type Slice } from './delivery.ts'
 import { Member } from './member.ts'
 import { Reader, type Step } from './reader.ts'
 import { Ring } from './ring.ts'
 import { blockedTerms, readSettings, type RoomSettings } from './settings.ts'
-import type { Fanout, Viewer } from './viewer.ts'
-import { windowMs, type WindowLimits } from './window.ts'
+import type { Viewer } from './viewer.ts'
 
-export interface RoomContext {
+export interface RoomContext extends BroadcastContext {
   readonly log: Log
-  readonly fanout: Fanout
-  readonly clock: Clock
-  readonly metrics: Metrics
-  readonly window: WindowLimits
-  readonly sliceViewers: number
-  readonly slowBytes: number
   readonly slowTimeoutMs: number
   readonly ringEntriesMax: number
   readonly ringBytesMax: number
@@ -46,6 +42,7 @@ export interface RoomContext {
 export interface JoinOptions {
   readonly position: Position | null
   readonly history: number
+  readonly view: View
 }
 
 /** A page of history. */
@@ -64,8 +61,8 @@ export const RESUME_ENTRIES = 10_000
 /** A viewer that catches up is handed this much before its socket must drain. */
 const CATCH_UP_BYTES = 65_536
 const HISTORY_BYTES = 2_000_000
-
-let topics = 0
+/** A live view that falls so far behind goes on near the end, instead of being sent all that the others were not. */
+const LIVE_LAG_ENTRIES = 200
 
 export class Room implements Watcher {
   readonly name: string
@@ -73,37 +70,35 @@ export class Room implements Watcher {
   settings: RoomSettings
   terms: Terms
   readonly #context: RoomContext
-  readonly #topic = `r${topics++}`
-  #epoch: string
-  #frame: Uint8Array
-  #ring: Ring
+  readonly epoch: string
+  readonly #frame: Uint8Array
+  readonly ring: Ring
+  readonly #broadcast: Broadcast
   #state: RoomState
   #packedState: Uint8Array
-  #slices: Slice[] = []
   #members = new Set<Member>()
   #cursors = new Set<Cursor>()
   /** Members that already have what the window still gathers; they go live with the next flush. */
   #ahead: Member[] = []
-  /** Every slice was sent everything up to here. */
-  #flushed: number
-  #flushing: { messages: Message[], slice: number, message: number } | null = null
-  #flushTimer: Timer | null = null
-  #flushedAt = -Infinity
   #announced = 0
-  #extra: Uint8Array | null = null
   #unwatch: () => void = () => {}
   #stateReading: Promise<void> | null = null
   #stateStale = false
   #isClosed = false
 
-  private constructor (context: RoomContext, record: RoomRecord, head: Head, state: RoomState) {
+  private constructor (context: RoomContext, record: RoomRecord, page: LogPage, state: RoomState) {
     this.#context = context
     this.name = record.room
     this.record = record
-    this.#epoch = head.epoch
-    this.#frame = roomFrame(this.name, head.epoch)
-    this.#ring = this.#newRing(head.seq)
-    this.#flushed = head.seq
+    this.epoch = page.head.epoch
+    this.#frame = roomFrame(this.name, this.epoch)
+    this.ring = new Ring(page.head.seq - page.entries.length, context.ringEntriesMax, context.ringBytesMax)
+    for (const entry of page.entries) this.ring.push(entry)
+    this.#broadcast = new Broadcast(context, {
+      livePerSecond: () => this.settings.liveMessagesPerSecond,
+      demote: (member) => this.#demote(member),
+      flushed: () => this.#flushed()
+    }, this.ring, this.#frame)
     this.#state = state
     this.settings = readSettings(state)
     this.terms = compileTerms(blockedTerms(state))
@@ -119,9 +114,7 @@ export class Room implements Watcher {
     try {
       await context.log.head(record.room)
       const page = await context.log.before(record.room, null, { entries: context.ringEntriesMax, bytes: context.ringBytesMax })
-      const room = new Room(context, record, page.head, await context.log.state(record.room))
-      room.#ring = room.#newRing(page.head.seq - page.entries.length)
-      for (const entry of page.entries) room.#ring.push(entry)
+      const room = new Room(context, record, page, await context.log.state(record.room))
       room.#unwatch = unwatch
       target = room
       room.entries(early)
@@ -133,26 +126,24 @@ export class Room implements Watcher {
     }
   }
 
-  get epoch (): string { return this.#epoch }
   /** Seq of the newest entry. */
-  get seq (): number { return this.#ring.last }
+  get seq (): number { return this.ring.last }
   /** Seq up to which every live viewer was sent everything. */
-  get flushed (): number { return this.#flushed }
+  get flushed (): number { return this.#broadcast.flushed }
   /** Viewers on this instance, event streams included. */
   get viewers (): number { return this.#members.size + this.#cursors.size }
-  get ring (): Ring { return this.#ring }
   get state (): RoomState { return this.#state }
   get isClosed (): boolean { return this.#isClosed }
   /** Whether nothing was ever said or set here: such a room may be forgotten. */
-  get isBlank (): boolean { return this.#ring.last === 0 }
+  get isBlank (): boolean { return this.ring.last === 0 }
 
   /** Takes a viewer in: JOINED, then entries by its options, then live. */
   join (viewer: Viewer, rid: number, options: JoinOptions): Member {
     const { next, recovered } = this.#startOf(options)
-    const head = Math.max(this.#flushed, next - 1)
-    const member = new Member(viewer, this)
+    const head = Math.max(this.flushed, next - 1)
+    const member = new Member(viewer, this, options.view)
     this.#members.add(member)
-    member.reader = new Reader(this.name, this.#context.log, next, this.#flushed)
+    member.reader = new Reader(this.name, this.#context.log, next, this.flushed)
     this.#context.metrics.add('uproar_joins_total', 1, options.position === null ? 'fresh' : recovered ? 'recovered' : 'not_recovered')
     this.#catchUp(member, this.#joined(rid, head, recovered))
     this.#context.noteViewers(this)
@@ -164,8 +155,7 @@ export class Room implements Watcher {
     if (member.isGone) return
     member.isGone = true
     this.#members.delete(member)
-    member.slice?.remove(member, isOpen)
-    member.slice = null
+    this.#broadcast.leave(member, isOpen)
     this.#context.noteViewers(this)
   }
 
@@ -186,8 +176,8 @@ export class Room implements Watcher {
    */
   reported (member: Member, seq: number): void {
     const slice = member.slice
-    if (slice === null || seq >= slice.cursor || this.#ring.size === 0) return
-    const missing = this.#ring.at(Math.min(Math.max(seq + 1, this.#ring.first), this.#ring.last))
+    if (slice === null || seq >= slice.cursor || this.ring.size === 0) return
+    const missing = this.ring.at(Math.min(Math.max(seq + 1, this.ring.first), this.ring.last))
     if (this.#context.clock.now() - entryTs(missing) > this.#context.slowTimeoutMs * 2) {
       this.#context.metrics.add('uproar_slow_viewers_total', 1, 'position')
       member.viewer.tooSlow()
@@ -197,7 +187,7 @@ export class Room implements Watcher {
   /** A reader that pulls, for event streams; it counts as a viewer until it is closed. */
   cursor (position: Position | null, history: number, identity: Identity | null): Cursor {
     const { next, recovered } = this.#startOf({ position, history })
-    const reader = new Reader(this.name, this.#context.log, next, this.#flushed)
+    const reader = new Reader(this.name, this.#context.log, next, this.flushed)
     const cursor = new Cursor(this, reader, recovered, identity, () => {
       this.#cursors.delete(cursor)
       this.#context.noteViewers(this)
@@ -212,9 +202,9 @@ export class Room implements Watcher {
     const { limit } = query
     if (query.after !== undefined) {
       const from = query.after + 1
-      if (this.#ring.has(from)) {
-        const entries = this.#ring.run(from, from + limit - 1, HISTORY_BYTES)
-        return { epoch: this.#epoch, head: this.seq, entries, more: from + entries.length <= this.seq }
+      if (this.ring.has(from)) {
+        const entries = this.ring.run(from, from + limit - 1, HISTORY_BYTES)
+        return { epoch: this.epoch, head: this.seq, entries, more: from + entries.length <= this.seq }
       }
       const page = await this.#context.log.after(this.name, query.after, { entries: limit, bytes: HISTORY_BYTES })
       const last = Math.max(query.after, page.head.first - 1) + page.entries.length
@@ -222,8 +212,8 @@ export class Room implements Watcher {
     }
     const before = Math.min(query.before ?? Infinity, this.seq + 1)
     const from = before - limit
-    if (from >= this.#ring.first && this.#ring.has(before - 1)) {
-      return { epoch: this.#epoch, head: this.seq, entries: this.#ring.run(from, before - 1, HISTORY_BYTES), more: from > 1 }
+    if (from >= this.ring.first && this.ring.has(before - 1)) {
+      return { epoch: this.epoch, head: this.seq, entries: this.ring.run(from, before - 1, HISTORY_BYTES), more: from > 1 }
     }
     const page = await this.#context.log.before(this.name, before, { entries: limit, bytes: HISTORY_BYTES })
     const oldest = Math.min(before, page.head.seq + 1) - page.entries.length
@@ -235,13 +225,13 @@ export class Room implements Watcher {
     if (this.#isClosed) return
     try {
       for (const entry of batch) {
-        if (this.#ring.push(entry) && entryOp(entry) === OUT.STATE) this.#refresh()
+        if (this.ring.push(entry) && entryOp(entry) === OUT.STATE) this.#refresh()
       }
     } catch (error) {
       this.#context.fault(error, `the log of ${this.name} has a gap`)
       return this.lost()
     }
-    this.#scheduleFlush()
+    this.#broadcast.added(batch.length)
   }
 
   /** The log's watcher: continuity ended. The room ends; whoever opens it again gets the log as it is then. */
@@ -267,8 +257,7 @@ export class Room implements Watcher {
   announceViewers (): void {
     if (this.viewers === this.#announced || this.#members.size === 0) return
     this.#announced = this.viewers
-    this.#extra = encode([OUT.VIEWERS, this.viewers])
-    this.#scheduleFlush()
+    this.#broadcast.announce(encode([OUT.VIEWERS, this.viewers]))
   }
 
   /** Says what became of a member that has been catching up: false when it no longer needs watching. */
@@ -282,25 +271,21 @@ export class Room implements Watcher {
 
   /** The next run for a Cursor, up to what viewers were sent. */
   take (reader: Reader, bytesMax: number): Step | null | Promise<Step | null> {
-    return reader.take(this.#ring, this.#flushed, bytesMax)
+    return reader.take(this.ring, this.flushed, bytesMax)
   }
 
-  #newRing (last: number): Ring {
-    return new Ring(last, this.#context.ringEntriesMax, this.#context.ringBytesMax)
-  }
-
-  #startOf (options: JoinOptions): { next: number, recovered: boolean } {
+  #startOf (options: Pick<JoinOptions, 'position' | 'history'>): { next: number, recovered: boolean } {
     const { position } = options
-    if (position !== null && position[0] === this.#epoch && position[1] <= this.seq && this.#flushed - position[1] <= RESUME_ENTRIES) {
+    if (position !== null && position[0] === this.epoch && position[1] <= this.seq && this.flushed - position[1] <= RESUME_ENTRIES) {
       return { next: position[1] + 1, recovered: true }
     }
-    return { next: Math.max(1, this.#flushed - options.history + 1), recovered: false }
+    return { next: Math.max(1, this.flushed - options.history + 1), recovered: false }
   }
 
   #joined (rid: number, head: number, recovered: boolean): Uint8Array {
     // [35, rid, room, epoch, seq, state, recovered], the state packed once for all who join.
     return Buffer.concat([
-      new Uint8Array([0x97, OUT.JOINED]), pack(rid), pack(this.name), pack(this.#epoch), pack(head), this.#packedState, pack(recovered),
+      new Uint8Array([0x97, OUT.JOINED]), pack(rid), pack(this.name), pack(this.epoch), pack(head), this.#packedState, pack(recovered),
       this.#frame, encode([OUT.VIEWERS, this.viewers])
     ])
   }
@@ -311,8 +296,8 @@ export class Room implements Watcher {
     const first = before === null ? [] : [before]
     while (!member.isGone && member.reader !== null) {
       if (first.length === 0 && member.viewer.buffered() >= CATCH_UP_BYTES) return this.#watchBehind(member)
-      const slice = this.#sliceFor()
-      const step = member.reader.take(this.#ring, slice.cursor, LIMITS.broadcastBytes)
+      const slice = this.#broadcast.sliceFor(member.view)
+      const step = member.reader.take(this.ring, slice.cursor, LIMITS.broadcastBytes)
       if (step instanceof Promise) {
         if (first.length > 0) member.viewer.send(first[0] as Uint8Array)
         return this.#readOn(member, step)
@@ -350,7 +335,7 @@ export class Room implements Watcher {
     if (skipped !== null) {
       const count = skipped.last - skipped.first + 1
       this.#context.metrics.add('uproar_skipped_total', count, skipped.reason)
-      frames.push(encode([OUT.SKIPPED, skipped.first, skipped.last, count, skipped.reason]))
+      frames.push(skippedFrame(skipped.first, skipped.last, skipped.reason))
     }
     frames.push(...step.entries)
     this.#context.metrics.add('uproar_deliveries_total', step.entries.length)
@@ -361,8 +346,7 @@ export class Room implements Watcher {
     if (member.isSlow) this.#context.metrics.add('uproar_slow_viewers_total', 1, 'caught_up')
     member.reader = null
     member.isSlow = false
-    member.slice = slice
-    slice.add(member)
+    this.#broadcast.enter(member, slice)
   }
 
   #watchBehind (member: Member): void {
@@ -370,91 +354,20 @@ export class Room implements Watcher {
     this.#context.noteBehind(member)
   }
 
-  #sliceFor (): Slice {
-    for (const slice of this.#slices) if (slice.members.length < this.#context.sliceViewers) return slice
-    const slice = new Slice(`${this.#topic}#${this.#slices.length}`, this.#flushed)
-    this.#slices.push(slice)
-    return slice
-  }
-
   /** A live member holds too much unsent: it leaves the topic and reads on by itself. */
   #demote (member: Member): void {
     const slice = member.slice as Slice
-    slice.remove(member)
-    member.slice = null
+    this.#broadcast.leave(member)
     member.isSlow = true
     member.progressAt = this.#context.clock.elapsed()
-    member.reader = new Reader(this.name, this.#context.log, slice.cursor + 1, 0)
+    member.reader = new Reader(this.name, this.#context.log, slice.cursor + 1, 0, member.view === 'live' ? LIVE_LAG_ENTRIES : Infinity)
     this.#context.metrics.add('uproar_slow_viewers_total', 1, 'behind')
     this.#context.noteBehind(member)
   }
 
-  // ---- flush: a window's entries to every slice --------------------------------------------------------------------
-
-  #scheduleFlush (): void {
-    if (this.#flushing !== null || this.#flushTimer !== null) return
-    const wait = this.#flushedAt + windowMs(this.#members.size, this.#context.window) - this.#context.clock.elapsed()
-    if (wait <= 0) this.#flush()
-    else this.#flushTimer = this.#context.clock.after(wait, () => { this.#flushTimer = null; this.#flush() })
-  }
-
-  #flush (): void {
-    if (this.#isClosed) return
-    const { metrics } = this.#context
-    this.#flushedAt = this.#context.clock.elapsed()
-    const from = this.#flushed + 1
-    const messages = this.seq < from || this.#members.size === 0 ? [] : joinEntries(this.#frame, this.#ring.run(from, this.seq, Infinity))
-    if (this.#members.size === 0) {
-      for (const slice of this.#slices) slice.cursor = this.seq
-      this.#extra = null
-      return this.#flushEnded(this.seq)
-    }
-    if (this.#extra !== null) {
-      messages.push({ bytes: Buffer.concat([this.#frame, this.#extra]), last: 0, entries: 0 })
-      this.#extra = null
-    }
-    if (messages.length === 0) return
-    metrics.add('uproar_flushes_total')
-    this.#flushing = { messages, slice: 0, message: 0 }
-    this.#turn()
-  }
-
-  /** One turn of the loop: SWEEP_BYTES at most to one slice, then the others get their chance. */
-  #turn (): void {
-    const work = this.#flushing
-    if (work === null || this.#isClosed) return
-    const slice = this.#slices[work.slice]
-    if (slice === undefined) return this.#flushingEnded(work.messages)
-    const { metrics, fanout, slowBytes } = this.#context
-    let bytes = 0
-    while (work.message < work.messages.length) {
-      const message = work.messages[work.message] as Message
-      if (bytes > 0 && bytes + message.bytes.length > SWEEP_BYTES) break
-      bytes += message.bytes.length
-      work.message++
-      const members = slice.publish(message, fanout, (member) => this.#demote(member), slowBytes)
-      metrics.add('uproar_publishes_total')
-      metrics.add('uproar_deliveries_total', members * message.entries)
-    }
-    if (work.message === work.messages.length) {
-      work.slice++
-      work.message = 0
-    }
-    if (work.slice >= this.#slices.length) this.#flushingEnded(work.messages)
-    else setImmediate(() => this.#turn())
-  }
-
-  #flushingEnded (messages: readonly Message[]): void {
-    this.#flushing = null
-    this.#flushEnded(messages.reduce((last, message) => Math.max(last, message.last), this.#flushed))
-  }
-
-  #flushEnded (last: number): void {
-    this.#flushed = last
-    this.#ring.trim(last)
+  #flushed (): void {
     for (const cursor of this.#cursors) cursor.wake()
     for (const member of this.#ahead.splice(0)) this.#catchUp(member, null)
-    if (this.seq > last || this.#extra !== null) this.#scheduleFlush()
   }
 
   /** Reads the room's state anew, after a STATE entry; entries that arrive meanwhile make it read again. */
@@ -490,7 +403,7 @@ export class Room implements Watcher {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#unwatch()
-    this.#flushTimer?.cancel()
+    this.#broadcast.stop()
     this.#context.noteEnd(this)
   }
 

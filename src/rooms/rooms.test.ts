@@ -18,7 +18,8 @@ import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
 import { Ring } from './ring.ts'
 import { Rooms, type Member, type Room, type Viewer } from './rooms.ts'
-import { windowMs } from './window.ts'
+import { Sampler, type Sighting } from './sampler.ts'
+import { Rate, windowMs } from './window.ts'
 
 type Test = Pick<typeof t, 'teardown'>
 
@@ -124,9 +125,9 @@ async function setUp (t: Test, env: Record<string, string> = {}) {
     if (room instanceof Refusal) throw new Error(room.message)
     return room
   }
-  const enter = (room: Room, options: { position?: [string, number] | null, history?: number, as?: Identity | null } = {}): Watcher => {
+  const enter = (room: Room, options: { position?: [string, number] | null, history?: number, as?: Identity | null, view?: 'full' | 'live' } = {}): Watcher => {
     const viewer = new Watcher(wire, options.as ?? null)
-    viewer.member = room.join(viewer, 1, { position: options.position ?? null, history: options.history ?? 50 })
+    viewer.member = room.join(viewer, 1, { position: options.position ?? null, history: options.history ?? 50, view: options.view ?? 'full' })
     return viewer
   }
   /** Lets windows and slices run out. */
@@ -158,12 +159,18 @@ t.test('ring: entries are found by seq, bounded, and never let go before they we
   t.ok(small.bytes <= 100)
 })
 
-t.test('window: none in a quiet room, longer with more viewers, bounded', async (t) => {
+t.test('window: nobody waits while writing at once is cheap; hot rooms take the full window; bounded', async (t) => {
   const limits = { maxMs: 50, bigMaxMs: 250 }
-  for (const [viewers, expected] of [[0, 0], [1, 0], [19, 0], [100, 5], [1000, 50], [4999, 50], [5000, 250], [18_000, 250]] as const) {
-    t.equal(windowMs(viewers, limits), expected, `${viewers} viewers`)
-  }
-  t.equal(windowMs(100_000, { maxMs: 0, bigMaxMs: 0 }), 0)
+  const table: [number, number, number][] = [
+    [0, 10_000, 0], [1, 2000, 0], [100, 400, 0], [1000, 20, 0], [1000, 40, 0], [1000, 60, 25], [1000, 2000, 50], [4999, 1000, 50],
+    [5000, 8, 0], [5000, 1000, 250], [18_000, 2, 0], [18_000, 5, 250], [18_000, 50, 250]
+  ]
+  for (const [viewers, perSecond, expected] of table) t.equal(Math.round(windowMs(viewers, perSecond, limits)), expected, `${viewers} viewers, ${perSecond} a second`)
+  t.equal(windowMs(100_000, 1000, { maxMs: 0, bigMaxMs: 0 }), 0)
+  const rate = new Rate()
+  for (let at = 0; at < 100; at++) rate.add(1, at * 50)
+  t.ok(Math.abs(rate.perSecond(4950) - 20) < 2, 'every 50 ms is about 20 a second')
+  t.ok(rate.perSecond(10_000) < 0.1, 'and it forgets')
 })
 
 t.test('a join gets history up to the head it was told, then everything once and in order', async (t) => {
@@ -220,7 +227,7 @@ t.test('a storm of joins, leaves, stalls and resumes: everybody can account for 
   for (let round = 0; round < 400; round++) {
     const what = random(10)
     if (what < 4) await say('a', 1 + random(40), random(400))
-    else if (what < 6) { const viewer = enter(room, { history: random(100) }); here.push(viewer); all.push(viewer) } else if (what === 6 && here.length > 3) room.leave(here.splice(random(here.length), 1)[0]?.member as Member)
+    else if (what < 6) { const viewer = enter(room, { history: random(100), view: random(2) === 0 ? 'full' : 'live', as: random(2) === 0 ? null : person('u') }); here.push(viewer); all.push(viewer) } else if (what === 6 && here.length > 3) room.leave(here.splice(random(here.length), 1)[0]?.member as Member)
     else if (what === 7 && here.length > 0) (here[random(here.length)] as Watcher).isPaused = true
     else if (what === 8 && here.length > 0) (here[random(here.length)] as Watcher).resume()
     else { clock.advance(random(60)); await new Promise((resolve) => setImmediate(resolve)) }
@@ -424,4 +431,71 @@ t.test('rooms on demand can be turned off, and the number of active rooms is bou
   t.match(await rooms.open('b', null), { name: 'b' })
   t.match(await rooms.open('c', null), { name: 'overloaded', retryAfterMs: 5000 })
   t.match(await rooms.open('a', null), { name: 'a' }, 'those in memory go on')
+})
+
+t.test('sampler: a budget a second, dealt fairly; an author that floods gets what others leave', async (t) => {
+  const by = (author: string, isAlways = false): Sighting => ({ author, isAlways, at: [], re: 0 })
+  const sampler = new Sampler()
+  t.equal(sampler.budget(100, 20, 0), 20, 'a second is saved at the start')
+  t.equal(sampler.budget(100, 20, 0), 0)
+  t.equal(sampler.budget(100, 20, 250), 5)
+  t.equal(sampler.budget(3, 20, 500), 3)
+  t.equal(sampler.budget(100, 20, 60_000), 20, 'savings are bounded')
+  t.same(sampler.choose([by('a'), by('mod', true), by('b')], 0, 0), [false, true, false])
+  const flood = [...Array.from({ length: 50 }, () => by('flood')), by('a'), by('b'), by('c')]
+  const shown = (chosen: boolean[], given: Sighting[]): string[] => given.filter((_, index) => chosen[index]).map((sighting) => sighting.author)
+  t.same(shown(sampler.choose(flood, 4, 0), flood).sort(), ['a', 'b', 'c', 'flood'], 'one each first')
+  const counts: Record<string, number> = {}
+  for (let window = 1; window <= 200; window++) {
+    const given = [by('flood'), by('flood'), by(`x${window}`), by(`y${window}`), by('flood')]
+    for (const author of shown(sampler.choose(given, 1, window * 50), given)) counts[author] = (counts[author] ?? 0) + 1
+  }
+  t.notOk((counts['flood'] ?? 0) > 2, `the flood was shown ${counts['flood'] ?? 0} times of 200`)
+  t.same(shown(sampler.choose([by('a'), by('a'), by('a')], 2, 20_000), [by('a'), by('a'), by('a')]).length, 2, 'what is left over goes to whoever asks')
+})
+
+t.test('a live view of a hot room: sampled, every entry accounted for, and nothing that concerns the viewer left out', async (t) => {
+  const { log, open, enter, settle, metrics } = await setUp(t, { SLICE_VIEWERS: '4', RING_ENTRIES_MAX: '2000' })
+  const room = await open('a')
+  const full = enter(room)
+  const plain = enter(room, { view: 'live' })
+  const people = ['p1', 'p2', 'p3', 'p4', 'p5'].map((id) => enter(room, { view: 'live', as: person(id) }))
+  let nonce = 0
+  const send = (author: string, roles = 0, kind = 0, ext: unknown = null): Promise<unknown> =>
+    log.publish('a', { op: OUT.MESSAGE, tail: packTail([[author, author, roles], kind, 'text', ext]), author, nonce: `s${nonce++}` })
+  for (let round = 0; round < 20; round++) {
+    const batch = Array.from({ length: 60 }, (_, at) => send(`crowd${at % 30}`))
+    batch.push(send('p1'), send('someone', 0, 0, { at: ['p2', 'p3'] }), send('mod', ROLE.moderator), send('vip', ROLE.vip), send('bot', ROLE.bot), send('host', ROLE.broadcaster, 2))
+    if (round > 0) batch.push(send('someone', 0, 0, { re: round * 66 - 5 }))
+    await Promise.all(batch)
+    await settle()
+  }
+  t.same(full.account(), { first: 1, last: room.seq, faults: [] })
+  t.equal(full.of(OUT.SKIPPED).length, 0)
+  const all = full.of(OUT.MESSAGE) as unknown as [number, number, number, [string, string, number], number, string, { at?: string[], re?: number } | null][]
+  const authorOf = new Map(all.map((frame) => [frame[1], frame[3][0]]))
+  for (const viewer of [plain, ...people]) {
+    const id = viewer.identity?.id ?? ''
+    t.same(viewer.account(), { first: 1, last: room.seq, faults: [] }, `${id} can account for every entry`)
+    const got = new Set(viewer.of(OUT.MESSAGE).map((frame) => frame[1]))
+    const owed = all.filter((frame) => (frame[3][2] & ~ROLE.subscriber) !== 0 || frame[3][0] === id || frame[6]?.at?.includes(id) === true || (frame[6]?.re !== undefined && authorOf.get(frame[6].re) === id))
+    t.same(owed.filter((frame) => !got.has(frame[1])).map((frame) => frame[1]), [], `${id} got all that is never left out`)
+    t.equal(viewer.of(OUT.SKIPPED).reduce((sum, frame) => sum + (frame[3] as number), 0) + got.size, room.seq, 'counts are exact')
+    t.ok(got.size < room.seq * 0.75, `${id} was shown ${got.size} of ${room.seq}`)
+  }
+  t.ok(metrics.value('uproar_skipped_total', 'sampled') > 0)
+})
+
+t.test('a live view of a quiet room gets everything; the budget is the room\'s to set', async (t) => {
+  const { say, open, enter, settle, rooms } = await setUp(t)
+  const room = await open('a')
+  const viewer = enter(room, { view: 'live' })
+  for (let round = 0; round < 30; round++) { await say('a', 2); await settle() }
+  t.same([viewer.account(), viewer.of(OUT.SKIPPED).length], [{ first: 1, last: 60, faults: [] }, 0])
+  await rooms.configure('a', admin, { settings: { liveMessagesPerSecond: 1 } })
+  await settle()
+  await say('a', 50)
+  await settle()
+  t.same(viewer.account(), { first: 1, last: 111, faults: [] })
+  t.ok(viewer.of(OUT.SKIPPED).length > 0)
 })

@@ -11,9 +11,11 @@ export interface RoomSettings {
   readonly slowModeSeconds: number
   readonly locked: boolean
   readonly private: boolean
+  /** Messages a second that a `live` view is shown of a hot room. */
+  readonly liveMessagesPerSecond: number
 }
 
-const DEFAULTS: RoomSettings = { title: '', slowModeSeconds: 0, locked: false, private: false }
+const DEFAULTS: RoomSettings = { title: '', slowModeSeconds: 0, locked: false, private: false, liveMessagesPerSecond: 20 }
 
 type Check = (value: unknown) => string | null
 
@@ -24,7 +26,7 @@ const terms: Check = (value) => Array.isArray(value) && value.length <= 1000 && 
   ? null
   : 'must be a list of at most 1,000 terms of 1 to 64 characters'
 
-const PUBLIC: Readonly<Record<string, Check>> = { title: text(120), slowModeSeconds: whole(0, 3600), locked: flag, private: flag }
+const PUBLIC: Readonly<Record<string, Check>> = { title: text(120), slowModeSeconds: whole(0, 3600), locked: flag, private: flag, liveMessagesPerSecond: whole(1, 1000) }
 const GUARDED: Readonly<Record<string, Check>> = { blockedTerms: terms }
 
 /** Names of the settings that a room takes, for documents and schemas. */

@@ -1,0 +1,299 @@
+// From a room's ring to its live viewers. Entries are gathered for a window (window.ts), joined once into messages under
+// 16 KB, and published to one slice of viewers after the other, a slice per turn of the loop, so that a big room never
+// blocks it:
+//
+//   ring ──▶ window ──┬─▶ full: [ROOM e e e] [ROOM e e] ──▶ slice 0 │ turn │ slice 1 │ turn │ slice 2 …
+//                     └─▶ live: [ROOM SKIPPED e SKIPPED e] ──▶ slice 0 │ turn │ …
+//
+// The slices' cursors move with each message. In a `live` slice, the few viewers whom a message left out concerns (it is
+// theirs, answers them, names them) are sent one of their own making instead, in the same place of the order.
+// Owns slices, windows and the sample; must not know how members catch up.
+
+import { entrySeq } from '../../proto/entry.ts'
+import type { Clock, Timer } from '../base/clock.ts'
+import type { Metrics } from '../base/metrics.ts'
+import { joinChosen, joinEntries, Slice, SWEEP_BYTES, type Message } from './delivery.ts'
+import type { Member } from './member.ts'
+import type { Ring } from './ring.ts'
+import { Sampler, sight, type Sighting } from './sampler.ts'
+import type { Fanout } from './viewer.ts'
+import { Rate, windowMs, type WindowLimits } from './window.ts'
+
+export type View = 'full' | 'live'
+
+export interface BroadcastContext {
+  readonly fanout: Fanout
+  readonly clock: Clock
+  readonly metrics: Metrics
+  readonly window: WindowLimits
+  readonly sliceViewers: number
+  readonly slowBytes: number
+}
+
+export interface BroadcastHooks {
+  /** Messages a second that a live view is shown. */
+  readonly livePerSecond: () => number
+  /** A live member holds too much unsent; it must leave its slice. */
+  readonly demote: (member: Member) => void
+  /** Every slice was sent everything up to `flushed`. */
+  readonly flushed: () => void
+}
+
+/** What a window holds for one view: its messages and, where it was sampled, what each left out. */
+interface Edition {
+  readonly messages: readonly Message[]
+  readonly sample: Sample | null
+}
+
+interface Sample {
+  readonly entries: readonly Uint8Array[]
+  readonly chosen: readonly boolean[]
+  /** By user: the entries left out that concern them, as indexes. */
+  readonly concerned: ReadonlyMap<string, readonly number[]>
+  readonly left: number
+}
+
+/** A flush under way: where it stands, and what it sends. */
+interface Work {
+  view: View
+  slice: number
+  message: number
+  readonly editions: Readonly<Record<View, Edition>>
+  readonly last: number
+}
+
+let topics = 0
+
+export class Broadcast {
+  readonly #context: BroadcastContext
+  readonly #hooks: BroadcastHooks
+  readonly #ring: Ring
+  readonly #frame: Uint8Array
+  readonly #topic = `r${topics++}`
+  readonly #slices: Readonly<Record<View, Slice[]>> = { full: [], live: [] }
+  readonly #rate = new Rate()
+  readonly #sampler = new Sampler()
+  /** Members of live slices, by user. */
+  readonly #people = new Map<string, Set<Member>>()
+  #flushed: number
+  #size = 0
+  #work: Work | null = null
+  #timer: Timer | null = null
+  #flushedAt = -Infinity
+  #extra: Uint8Array | null = null
+  #isStopped = false
+
+  /** Begins behind the ring's last entry. */
+  constructor (context: BroadcastContext, hooks: BroadcastHooks, ring: Ring, frame: Uint8Array) {
+    this.#context = context
+    this.#hooks = hooks
+    this.#ring = ring
+    this.#frame = frame
+    this.#flushed = ring.last
+  }
+
+  /** Every slice was sent everything up to here. */
+  get flushed (): number { return this.#flushed }
+
+  /** So many entries came into the ring: they are sent now or with the window. */
+  added (count: number): void {
+    this.#rate.add(count, this.#context.clock.elapsed())
+    this.#schedule()
+  }
+
+  /** Room frames that go out with the next flush, instead of those not sent yet. */
+  announce (frames: Uint8Array): void {
+    this.#extra = frames
+    this.#schedule()
+  }
+
+  /** The slice of that view with room for one more. */
+  sliceFor (view: View): Slice {
+    const slices = this.#slices[view]
+    for (const slice of slices) if (slice.members.length < this.#context.sliceViewers) return slice
+    // A flush that is past this view will not come by any more: the slice stands where that flush ends.
+    const isPast = view === 'full' && this.#work?.view === 'live'
+    const slice = new Slice(`${this.#topic}${view}${slices.length}`, isPast ? this.#work?.last ?? this.#flushed : this.#flushed)
+    slices.push(slice)
+    return slice
+  }
+
+  enter (member: Member, slice: Slice): void {
+    this.#size++
+    member.slice = slice
+    slice.add(member)
+    const user = member.viewer.identity?.id
+    if (member.view === 'live' && user !== undefined) this.#people.set(user, (this.#people.get(user) ?? new Set()).add(member))
+  }
+
+  /** Takes a member out of its slice. `isOpen` false: its socket is closed already. */
+  leave (member: Member, isOpen = true): void {
+    if (member.slice === null) return
+    this.#size--
+    member.slice.remove(member, isOpen)
+    member.slice = null
+    const user = member.viewer.identity?.id
+    const own = user === undefined ? undefined : this.#people.get(user)
+    if (user !== undefined && own?.delete(member) === true && own.size === 0) this.#people.delete(user)
+  }
+
+  stop (): void {
+    this.#isStopped = true
+    this.#timer?.cancel()
+  }
+
+  #schedule (): void {
+    if (this.#work !== null || this.#timer !== null || this.#isStopped) return
+    const { clock, window } = this.#context
+    const now = clock.elapsed()
+    const wait = this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), window) - now
+    if (wait <= 0) this.#flush()
+    else this.#timer = clock.after(wait, () => { this.#timer = null; this.#flush() })
+  }
+
+  #flush (): void {
+    if (this.#isStopped) return
+    const last = this.#ring.last
+    const extra = this.#extra
+    this.#extra = null
+    this.#flushedAt = this.#context.clock.elapsed()
+    if (this.#size === 0) {
+      for (const view of VIEWS) for (const slice of this.#slices[view]) slice.cursor = last
+      return this.#ended(last)
+    }
+    const entries = last > this.#flushed ? this.#ring.run(this.#flushed + 1, last, Infinity) : []
+    if (entries.length === 0 && extra === null) return
+    const sample = this.#holds('live') ? this.#sample(entries) : null
+    const tail = extra === null ? [] : [{ bytes: Buffer.concat([this.#frame, extra]), last: 0, entries: 0 }]
+    // Views that nobody holds are passed in this very turn, so what they would be sent need not be made.
+    const whole = sample === null || this.#holds('full') ? [...joinEntries(this.#frame, entries), ...tail] : []
+    const live = sample === null ? whole : [...joinChosen(this.#frame, entries, (index) => sample.chosen[index] as boolean), ...tail]
+    this.#context.metrics.add('uproar_flushes_total')
+    this.#work = { view: 'full', slice: 0, message: 0, last, editions: { full: { messages: whole, sample: null }, live: { messages: live, sample } } }
+    this.#turn()
+  }
+
+  #holds (view: View): boolean {
+    return this.#slices[view].some((slice) => slice.members.length > 0)
+  }
+
+  /** One turn of the loop: SWEEP_BYTES at most to one slice, then the others get their chance. */
+  #turn (): void {
+    const work = this.#work
+    if (work === null || this.#isStopped) return
+    let slice = this.#slices[work.view][work.slice]
+    while (slice === undefined || slice.members.length === 0) {
+      if (slice !== undefined) {
+        slice.cursor = work.last
+        work.slice++
+      } else if (work.view === 'full') {
+        work.view = 'live'
+        work.slice = 0
+      } else {
+        this.#work = null
+        return this.#ended(work.last)
+      }
+      work.message = 0
+      slice = this.#slices[work.view][work.slice]
+    }
+    this.#publish(slice, work)
+    // A room of one slice is done in the turn it began.
+    if (this.#isLast(work)) this.#turn()
+    else setImmediate(() => this.#turn())
+  }
+
+  #isLast (work: Work): boolean {
+    const { view, slice } = work
+    return !this.#slices[view].slice(slice).some(isHeld) && (view === 'live' || !this.#holds('live'))
+  }
+
+  #publish (slice: Slice, work: Work): void {
+    const { messages, sample } = work.editions[work.view]
+    let bytes = 0
+    while (work.message < messages.length) {
+      const message = messages[work.message] as Message
+      if (bytes > 0 && bytes + message.bytes.length > SWEEP_BYTES) return
+      bytes += message.bytes.length
+      work.message++
+      // A slice that was made while this flush ran may stand further on.
+      if (message.last !== 0 && message.last <= slice.cursor) continue
+      for (const member of slice.sweep(message.bytes.length, this.#context.slowBytes)) this.#hooks.demote(member)
+      const apart = sample === null ? [] : this.#tellApart(slice, sample, slice.cursor + 1, message.last)
+      for (const member of apart) member.viewer.unsubscribe(slice.topic)
+      slice.publish(message, this.#context.fanout)
+      for (const member of apart) member.viewer.subscribe(slice.topic)
+      this.#count(slice, message, sample)
+    }
+    work.slice++
+    work.message = 0
+  }
+
+  #count (slice: Slice, message: Message, sample: Sample | null): void {
+    const { metrics } = this.#context
+    metrics.add('uproar_publishes_total')
+    metrics.add('uproar_deliveries_total', slice.members.length * message.entries)
+    if (sample !== null && message.last === this.#work?.last) metrics.add('uproar_skipped_total', slice.members.length * sample.left, 'sampled')
+  }
+
+  // ---- the sample -------------------------------------------------------------------------------------------------------
+
+  /** What a live view is shown of these entries; null when all of them. */
+  #sample (entries: readonly Uint8Array[]): Sample | null {
+    const now = this.#context.clock.elapsed()
+    const room = this.#sampler.budget(entries.length, this.#hooks.livePerSecond(), now)
+    if (room >= entries.length) return null
+    const sightings = entries.map(sight)
+    const chosen = this.#sampler.choose(sightings, room, now)
+    const concerned = new Map<string, number[]>()
+    let left = 0
+    for (const [index, sighting] of sightings.entries()) {
+      if (chosen[index] === true) continue
+      left++
+      for (const user of this.#concerns(sighting)) {
+        const own = concerned.get(user)
+        if (own === undefined) concerned.set(user, [index])
+        else own.push(index)
+      }
+    }
+    return { entries, chosen, concerned, left }
+  }
+
+  /** Users here whom a message concerns: its author, those it mentions, the author it replies to. */
+  #concerns ({ author, at, re }: Sighting): Set<string> {
+    const users = new Set([author, ...at])
+    if (re !== 0 && this.#ring.has(re)) users.add(sight(this.#ring.at(re)).author)
+    for (const user of users) if (!this.#people.has(user)) users.delete(user)
+    return users
+  }
+
+  /** Sends those of the slice whom something left out concerns their own messages, and returns them. */
+  #tellApart (slice: Slice, sample: Sample, from: number, to: number): Member[] {
+    const first = entrySeq(sample.entries[0] as Uint8Array)
+    const apart: Member[] = []
+    for (const [user, indexes] of sample.concerned) {
+      const own = new Set(indexes.filter((index) => first + index >= from && first + index <= to))
+      if (own.size === 0) continue
+      for (const member of this.#people.get(user) ?? []) {
+        if (member.slice !== slice) continue
+        const base = from - first
+        const part = sample.entries.slice(base, to - first + 1)
+        for (const message of joinChosen(this.#frame, part, (index) => sample.chosen[base + index] === true || own.has(base + index))) member.viewer.send(message.bytes)
+        apart.push(member)
+      }
+    }
+    return apart
+  }
+
+  #ended (last: number): void {
+    this.#flushed = last
+    this.#ring.trim(last)
+    this.#hooks.flushed()
+    if (this.#ring.last > last || this.#extra !== null) this.#schedule()
+  }
+}
+
+const VIEWS = ['full', 'live'] as const
+
+function isHeld (slice: Slice): boolean {
+  return slice.members.length > 0
+}
