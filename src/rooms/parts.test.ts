@@ -1,0 +1,62 @@
+// The parts of a room that need nothing around them: the ring, the policy of windows, the sampler.
+
+import t from 'tap'
+import { encodeEntry, packTail } from '../../proto/entry.ts'
+import { OUT } from '../../proto/ops.ts'
+import { Ring } from './ring.ts'
+import { Sampler, type Sighting } from './sampler.ts'
+import { Rate, windowMs } from './window.ts'
+
+t.test('ring: entries are found by seq, bounded, and never let go before they were sent', async (t) => {
+  const entry = (seq: number): Uint8Array => encodeEntry(OUT.MESSAGE, seq, 1, packTail([['u', 'U', 0], 0, 'text', null]))
+  const ring = new Ring(40, 10, 1_000_000)
+  t.equal(ring.has(40), false)
+  for (let seq = 41; seq <= 60; seq++) t.equal(ring.push(entry(seq)), true)
+  t.equal(ring.push(entry(60)), false, 'an old entry is ignored')
+  t.throws(() => ring.push(entry(62)), /stands at 60/)
+  ring.trim(45)
+  t.equal(ring.first, 46, 'trim stops at what was sent')
+  ring.trim(60)
+  t.same([ring.first, ring.last, ring.size], [51, 60, 10])
+  t.same(ring.run(58, 99, 1_000_000).length, 3)
+  t.same(ring.run(51, 60, 1).length, 1, 'one entry at least')
+  const small = new Ring(0, 1000, 100)
+  for (let seq = 1; seq <= 50; seq++) small.push(entry(seq))
+  small.trim(50)
+  t.ok(small.bytes <= 100)
+})
+
+t.test('window: nobody waits while writing at once is cheap; hot rooms take the full window; bounded', async (t) => {
+  const limits = { maxMs: 50, bigMaxMs: 250 }
+  const table: [number, number, number][] = [
+    [0, 10_000, 0], [1, 2000, 0], [100, 400, 0], [1000, 20, 0], [1000, 40, 0], [1000, 60, 25], [1000, 2000, 50], [4999, 1000, 50],
+    [5000, 8, 0], [5000, 1000, 250], [18_000, 2, 0], [18_000, 5, 250], [18_000, 50, 250]
+  ]
+  for (const [viewers, perSecond, expected] of table) t.equal(Math.round(windowMs(viewers, perSecond, limits)), expected, `${viewers} viewers, ${perSecond} a second`)
+  t.equal(windowMs(100_000, 1000, { maxMs: 0, bigMaxMs: 0 }), 0)
+  const rate = new Rate()
+  for (let at = 0; at < 100; at++) rate.add(1, at * 50)
+  t.ok(Math.abs(rate.perSecond(4950) - 20) < 2, 'every 50 ms is about 20 a second')
+  t.ok(rate.perSecond(10_000) < 0.1, 'and it forgets')
+})
+
+t.test('sampler: a budget a second, dealt fairly; an author that floods gets what others leave', async (t) => {
+  const by = (author: string, isAlways = false): Sighting => ({ author, isAlways, at: [], re: 0 })
+  const sampler = new Sampler()
+  t.equal(sampler.budget(100, 20, 0), 20, 'a second is saved at the start')
+  t.equal(sampler.budget(100, 20, 0), 0)
+  t.equal(sampler.budget(100, 20, 250), 5)
+  t.equal(sampler.budget(3, 20, 500), 3)
+  t.equal(sampler.budget(100, 20, 60_000), 20, 'savings are bounded')
+  t.same(sampler.choose([by('a'), by('mod', true), by('b')], 0, 0), [false, true, false])
+  const flood = [...Array.from({ length: 50 }, () => by('flood')), by('a'), by('b'), by('c')]
+  const shown = (chosen: boolean[], given: Sighting[]): string[] => given.filter((_, index) => chosen[index]).map((sighting) => sighting.author)
+  t.same(shown(sampler.choose(flood, 4, 0), flood).sort(), ['a', 'b', 'c', 'flood'], 'one each first')
+  const counts: Record<string, number> = {}
+  for (let window = 1; window <= 200; window++) {
+    const given = [by('flood'), by('flood'), by(`x${window}`), by(`y${window}`), by('flood')]
+    for (const author of shown(sampler.choose(given, 1, window * 50), given)) counts[author] = (counts[author] ?? 0) + 1
+  }
+  t.notOk((counts['flood'] ?? 0) > 2, `the flood was shown ${counts['flood'] ?? 0} times of 200`)
+  t.same(shown(sampler.choose([by('a'), by('a'), by('a')], 2, 20_000), [by('a'), by('a'), by('a')]).length, 2, 'what is left over goes to whoever asks')
+})
