@@ -1,47 +1,9 @@
-// The thin client against a scripted server over real sockets: order, resume, sends, reconnects, tokens.
+// The thin client against a scripted server over real sockets: order, resume, sends.
 
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { IN, OUT } from '../../proto/ops.ts'
-import { connect, UproarError, type ClientOptions, type ChatRoom, type ConnectionState, type JoinOptions, type Skipped, type UproarClient } from './client.ts'
-import { range, ROOM, ScriptedServer, tokenUntil, until } from './scripted-server.suite.ts'
-
-const QUICK = { backoffMs: 5, backoffMaxMs: 40, gapMs: 20, gapMaxMs: 300, openMs: 2000 }
-
-interface Stage {
-  server: ScriptedServer
-  client: UproarClient
-  room: ChatRoom
-  seqs: number[]
-  skipped: Skipped[]
-  states: ConnectionState[]
-  errors: UproarError[]
-}
-
-/** A server, a client in the lobby, and what the room told; `timing` on top of the quick ones. */
-async function stage (t: Test, options: Partial<ClientOptions> & { join?: JoinOptions, log?: number } = {}, prepare: (server: ScriptedServer) => void = () => {}): Promise<Stage> {
-  const server = await new ScriptedServer().start()
-  server.append(...range(1, options.log ?? 0).map((seq) => `text ${seq}`))
-  prepare(server)
-  const { join, log, ...rest } = options
-  const client = connect({ url: server.url, token: 'abc', ...rest, timing: { ...QUICK, ...options.timing } })
-  const room = client.join(ROOM, join)
-  const stage: Stage = { server, client, room, seqs: [], skipped: [], states: [], errors: [] }
-  for (const name of ['message', 'remove', 'edit', 'state'] as const) room.on(name, ({ seq }) => stage.seqs.push(seq))
-  room.on('skipped', (skipped) => stage.skipped.push(skipped))
-  client.on('connection', (state) => stage.states.push(state))
-  client.on('error', (error) => stage.errors.push(error))
-  t.teardown(() => {
-    client.close()
-    server.stop()
-  })
-  return stage
-}
-
-async function refusalOf (promise: Promise<unknown>): Promise<UproarError> {
-  const error = await promise.then(() => null, (error: unknown) => error)
-  if (!(error instanceof UproarError)) throw new Error(`not refused: ${String(error)}`)
-  return error
-}
+import { connect, type Skipped, type UproarError } from './client.ts'
+import { range, refusalOf, ROOM, stage, until } from './scripted-server.suite.ts'
 
 t.test('joins, hears and sends', async (t) => {
   const { server, client, room, seqs, states } = await stage(t, { client: 'test 1', join: { history: 3 }, log: 10 })
@@ -321,6 +283,40 @@ t.test('after a try without an answer, a limit is waited out to learn what becam
   t.match(await room.send('x'), { seq: 1 })
 })
 
+t.test('history with holes is no gap: those messages were removed', async (t) => {
+  const { server, room, seqs, skipped } = await stage(t, {}, (server) => {
+    server.twists[IN.JOIN] = (peer, [, rid]) => {
+      peer.send([OUT.JOINED, rid, ROOM, 'e1', 20, {}, false], [OUT.ROOM, ROOM, 'e1'], ...[12, 13, 16, 18].map((seq) => server.entry(seq)))
+      return true
+    }
+  })
+  await room.ready()
+  await until(() => seqs.length === 4)
+  server.tell(21, 23, 22)
+  await until(() => seqs.length === 7)
+  t.same(seqs, [12, 13, 16, 18, 21, 22, 23])
+  t.same(skipped, [])
+  t.equal(server.peer.of(IN.HISTORY).length, 0)
+})
+
+t.test('being put out of a room: for good, or to come again', async (t) => {
+  const { server, client, room, seqs, errors } = await stage(t, { log: 2 })
+  await until(() => seqs.length === 2)
+  server.append('three')
+  server.tell([OUT.ERR, null, 40, 'unavailable', 'join anew', 1])
+  await until(() => seqs.length === 3)
+  t.equal(server.peer.of(IN.JOIN).length, 2)
+  const refused = new Promise((resolve) => room.on('refused', resolve))
+  server.peer.send([OUT.ERR, 77, 11, 'forbidden', 'to a request long forgotten'])
+  server.peer.send([OUT.ERR, null, 1, 'bad_request', 'about no room'])
+  server.tell([OUT.ERR, null, 12, 'not_found', 'deleted'])
+  t.match(await refused, { name: 'not_found', message: 'deleted' })
+  t.equal(client.rooms.size, 0)
+  t.match(errors, [{ name: 'bad_request' }])
+  t.not(client.join(ROOM), room, 'joining again is a new beginning')
+  await client.join(ROOM).ready()
+})
+
 t.test('a room that refuses is given up; one that is busy is asked again', async (t) => {
   const { server, client, room } = await stage(t, {}, (server) => {
     server.twists[IN.JOIN] = (peer, [, rid, name]) => {
@@ -338,136 +334,6 @@ t.test('a room that refuses is given up; one that is busy is asked again', async
   t.equal(client.rooms.has('secret'), false)
   await room.ready()
   t.equal(server.peer.of(IN.JOIN).filter((frame) => frame[2] === ROOM).length, 2)
-})
-
-t.test('BYE and close codes', async (t) => {
-  const { server, client, room, states } = await stage(t)
-  await room.ready()
-  const before = Date.now()
-  server.peer.send([OUT.BYE, 4413, 'draining', 150])
-  await until(() => client.state.state === 'waiting')
-  const waiting = states.at(-1) as Extract<ConnectionState, { state: 'waiting' }>
-  t.match(waiting, { code: 4413, reason: 'draining' })
-  t.ok(waiting.retryAt >= before + 150, 'stays away as long as asked')
-  await until(() => client.state.state === 'open')
-  t.ok(Date.now() >= before + 150)
-  await until(() => room.isJoined)
-  server.peer.end(4408, 'too slow')
-  await until(() => server.peers.length === 3 && room.isJoined)
-  server.peer.bytes(Uint8Array.of(0x92, 0x25, 0xc1))
-  await until(() => server.peers.length === 4 && room.isJoined)
-  t.match(states.filter(({ state }) => state === 'waiting').map((state) => (state as { code: number }).code), [4413, 4408, 1002])
-  server.peer.end(4508, 'replaced')
-  await until(() => client.state.state === 'closed')
-  t.match(client.state, { code: 4508, reason: 'replaced' })
-  t.match(await refusalOf(room.send('x')), { name: 'closed' })
-})
-
-t.test('backs off more and more, at most so far, never in step', async (t) => {
-  const { server, client, states } = await stage(t, { timing: { backoffMs: 8, backoffMaxMs: 30 } }, (server) => {
-    server.twists[IN.HELLO] = (peer) => {
-      if (server.peers.length === 9) return false
-      peer.end(4440)
-      return true
-    }
-  })
-  const waits: number[] = []
-  client.on('connection', (state) => { if (state.state === 'waiting') waits.push(state.retryAt - Date.now()) })
-  await until(() => client.state.state === 'open')
-  t.equal(waits.length, 8)
-  t.ok(waits.every((wait, at) => wait <= Math.min(30, 8 * 2 ** at) + 1), String(waits))
-  t.ok(new Set(waits).size > 1)
-  t.equal(states.filter(({ state }) => state === 'connecting').length, 9)
-  t.equal(server.peers.length, 9)
-})
-
-t.test('a silent link is dead; pings tell how far we are', async (t) => {
-  const { server, client, room, states } = await stage(t, { log: 3, timing: { pingMs: 30, pongMs: 60 } })
-  await room.ready()
-  await until(() => server.peer.of(IN.PING).length > 4)
-  t.same(server.peer.of(IN.PING)[0], [IN.PING, null, { [ROOM]: 3 }])
-  t.equal(server.peers.length, 1, 'answered pings keep it')
-  server.twists[IN.PING] = () => server.peers.length === 1
-  await until(() => server.peers.length === 2 && client.state.state === 'open')
-  t.match(states.find(({ state }) => state === 'waiting'), { reason: 'the link is dead' })
-})
-
-t.test('no welcome in time is a failure too', async (t) => {
-  const { server, client } = await stage(t, { timing: { openMs: 50, socketFailures: 9 } }, (server) => {
-    server.twists[IN.HELLO] = () => server.peers.length < 3
-  })
-  await until(() => client.state.state === 'open')
-  t.equal(server.peers.length, 3)
-})
-
-t.test('tokens: asked at each connect, refreshed before expiry, asked anew when refused', async (t) => {
-  let asked = 0
-  const token = async (): Promise<string> => {
-    asked++
-    if (asked === 1) throw new Error('the token service is away')
-    return tokenUntil(Date.now() + (asked < 4 ? 1200 : 3_600_000)) + asked
-  }
-  const { server, client, room, errors } = await stage(t, { token })
-  await room.ready()
-  t.match(errors, [{ name: 'unauthorized', message: /the token service is away/ }])
-  t.match(server.peer.frames[0]?.[1], /c2ln2$/)
-  await until(() => server.peer.of(IN.AUTH).length === 2)
-  t.match(server.peer.of(IN.AUTH).map((frame) => frame[2]), [/c2ln3$/, /c2ln4$/])
-
-  server.twists[IN.SEND] = (peer, [, rid]) => {
-    if (peer.of(IN.AUTH).length > 2) return false
-    peer.send([OUT.ERR, rid, 10, 'unauthorized', 'expired'])
-    return true
-  }
-  t.match(await Promise.all([room.send('x'), room.send('y')]), [{ seq: 1 }, { seq: 2 }], 'refused for the token, then sent with a fresh one')
-  t.equal(asked, 5, 'one refresh for both')
-
-  server.twists[IN.AUTH] = (peer, [, rid]) => {
-    peer.send([OUT.ERR, rid, 10, 'unauthorized', 'revoked'])
-    return true
-  }
-  server.twists[IN.SEND] = (peer, [, rid]) => {
-    peer.send([OUT.ERR, rid, 10, 'unauthorized', 'expired'])
-    return true
-  }
-  t.match(await refusalOf(room.send('z')), { name: 'unauthorized' }, 'once, not for ever')
-  t.match(errors.at(-1), { message: 'revoked' })
-  server.peer.end(4401, 'expired')
-  await until(() => server.peers.length === 2 && client.state.state === 'open')
-  t.match(server.peer.frames[0]?.[1], /c2ln7$/)
-  server.peer.end(4501, 'unauthorized')
-  await until(() => client.state.state === 'closed')
-})
-
-t.test('a token provider that never answers does not stop the client for good', async (t) => {
-  let asked = 0
-  const { client, errors } = await stage(t, { token: () => ++asked === 1 ? new Promise<string>(() => {}) : 'abc', timing: { openMs: 40 } })
-  await until(() => client.state.state === 'open')
-  t.match(errors[0]?.message, /too long/)
-})
-
-t.test('the network or the page coming back ends the waiting', async (t) => {
-  const target = new EventTarget()
-  const page = Object.assign(new EventTarget(), { visibilityState: 'visible' })
-  t.intercept(globalThis, 'addEventListener', { value: target.addEventListener.bind(target), configurable: true })
-  t.intercept(globalThis, 'removeEventListener', { value: target.removeEventListener.bind(target), configurable: true })
-  t.intercept(globalThis, 'document', { value: page, configurable: true })
-  const { server, client, room } = await stage(t, { timing: { backoffMs: 60_000, backoffMaxMs: 60_000 } })
-  await room.ready()
-  server.peer.cut()
-  await until(() => client.state.state === 'waiting')
-  target.dispatchEvent(new Event('online'))
-  await until(() => client.state.state === 'open')
-  page.dispatchEvent(new Event('visibilitychange'))
-  await until(() => server.peer.of(IN.PING).length === 1, 'a ping when the page is looked at again')
-  server.peer.cut()
-  await until(() => client.state.state === 'waiting')
-  page.visibilityState = 'hidden'
-  page.dispatchEvent(new Event('visibilitychange'))
-  t.equal(client.state.state, 'waiting', 'hiding it changes nothing')
-  page.visibilityState = 'visible'
-  page.dispatchEvent(new Event('visibilitychange'))
-  await until(() => client.state.state === 'open')
 })
 
 t.test('a listener that throws stops nobody', async (t) => {

@@ -343,7 +343,8 @@ export class UproarClient extends Emitter<ClientEvents> {
 
   #refused (room: ChatRoom, error: UproarError): void {
     const isStale = error.code === 10 && typeof this.#options.token === 'function'
-    if (error.retryAfterMs === null && !isStale) {
+    room.part()
+    if (error.retryAfterMs === null && !isBusy(error) && !isStale) {
       this.#rooms.delete(room.name)
       room.part(error)
       room.emit('refused', error)
@@ -372,7 +373,7 @@ export class UproarClient extends Emitter<ClientEvents> {
         }
         // After a try without an answer the message may stand already. A limit met then is waited out, so that the
         // next try tells what became of it.
-        if (!(code === 40 || code === 41 || (isUnsure && (code === 22 || code === 23)))) throw error
+        if (!(isBusy(error as UproarError) || (isUnsure && (code === 22 || code === 23)))) throw error
         if (retryAfterMs === 0) isUnsure = true
         const waitMs = Math.max(retryAfterMs ?? 1000, this.#timing.backoffMs) * (1 + Math.random() / 2)
         await this.#pause(Math.min(waitMs, until - Date.now()), retryAfterMs === 0)
@@ -413,6 +414,11 @@ export class UproarClient extends Emitter<ClientEvents> {
 
 function closed (): UproarError {
   return new UproarError(0, 'closed', 'the client is closed')
+}
+
+/** `unavailable` or `overloaded`: the same again later may do. */
+function isBusy ({ code }: UproarError): boolean {
+  return code === 40 || code === 41
 }
 
 /** 128 random bits; crypto.randomUUID alone would ask for a secure context. */

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { App, us_listen_socket_close, us_socket_local_port, type TemplatedApp, type us_listen_socket, type WebSocket } from 'uWebSockets.js'
 import { BadFrame, decode, encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT, PROTOCOL } from '../../proto/ops.ts'
+import { connect, UproarError, type ChatRoom, type ClientOptions, type ConnectionState, type JoinOptions, type Skipped, type UproarClient } from './client.ts'
 
 export const ROOM = 'lobby'
 export const ANN = ['u1', 'Ann', 1] as const
@@ -177,6 +178,48 @@ export async function until (condition: () => unknown, what = String(condition))
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 3))
   }
+}
+
+const QUICK = { backoffMs: 5, backoffMaxMs: 40, gapMs: 20, gapMaxMs: 300, openMs: 2000 }
+
+/** What of a test the stage needs. */
+interface Scope { teardown (end: () => void): void }
+
+export interface Stage {
+  server: ScriptedServer
+  client: UproarClient
+  room: ChatRoom
+  seqs: number[]
+  skipped: Skipped[]
+  states: ConnectionState[]
+  errors: UproarError[]
+}
+
+/** A server, a client in the lobby, and what the room told; `timing` on top of the quick ones. */
+export async function stage (t: Scope, options: Partial<ClientOptions> & { join?: JoinOptions, log?: number } = {}, prepare: (server: ScriptedServer) => void = () => {}): Promise<Stage> {
+  const server = await new ScriptedServer().start()
+  server.append(...range(1, options.log ?? 0).map((seq) => `text ${seq}`))
+  prepare(server)
+  const { join, log, ...rest } = options
+  const client = connect({ url: server.url, token: 'abc', ...rest, timing: { ...QUICK, ...options.timing } })
+  const room = client.join(ROOM, join)
+  const stage: Stage = { server, client, room, seqs: [], skipped: [], states: [], errors: [] }
+  for (const name of ['message', 'remove', 'edit', 'state'] as const) room.on(name, ({ seq }) => stage.seqs.push(seq))
+  room.on('skipped', (skipped) => stage.skipped.push(skipped))
+  client.on('connection', (state) => stage.states.push(state))
+  client.on('error', (error) => stage.errors.push(error))
+  t.teardown(() => {
+    client.close()
+    server.stop()
+  })
+  return stage
+}
+
+/** What a promise was refused with; throws when it was not. */
+export async function refusalOf (promise: Promise<unknown>): Promise<UproarError> {
+  const error = await promise.then(() => null, (error: unknown) => error)
+  if (!(error instanceof UproarError)) throw new Error(`not refused: ${String(error)}`)
+  return error
 }
 
 /** An HTTP listener on a free port. */

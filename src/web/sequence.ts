@@ -87,10 +87,13 @@ export class Sequence {
 
   #settle (first: number): void {
     if (this.#head < 0) return
-    const start = Math.min(first, this.#head + 1)
+    const head = this.#head
+    const start = Math.min(first, head + 1)
     this.#head = -1
     if (!this.#isAnnounced) this.#next = start
     else if (start > this.#next) this.#note(gap(this.#next, start - 1), true)
+    // What that history lacks was removed, and nobody here has seen it.
+    if (start <= head) this.#note({ first: start, last: head, count: 0, reason: 'removed' }, false, true)
   }
 
   #note (skipped: Skipped, isWhole: boolean, isTold = false): void {

@@ -185,8 +185,8 @@ export class SocketLink implements Link {
       case OUT.OK: return this.#answer(a)?.resolve(b)
       case OUT.ERR: {
         const error = new UproarError(b, c, d, e ?? null)
-        const request = this.#answer(a)
-        return request === undefined ? this.#tell(room, 'error', error) : request.reject(error)
+        // Behind a ROOM it says that we are in that room no longer.
+        return a === null ? this.#tell(room, room === null ? 'error' : 'refused', error) : this.#answer(a)?.reject(error)
       }
       case OUT.JOINED: {
         this.#answer(a)

@@ -1,0 +1,136 @@
+// How the thin client keeps itself connected: goodbyes, back-off, dead links, tokens, the page and the network.
+
+import t from 'tap'
+import { IN, OUT } from '../../proto/ops.ts'
+import type { ConnectionState } from './client.ts'
+import { refusalOf, ROOM, stage, tokenUntil, until } from './scripted-server.suite.ts'
+
+t.test('BYE and close codes', async (t) => {
+  const { server, client, room, states } = await stage(t)
+  await room.ready()
+  const before = Date.now()
+  server.peer.send([OUT.BYE, 4413, 'draining', 150])
+  await until(() => client.state.state === 'waiting')
+  const waiting = states.at(-1) as Extract<ConnectionState, { state: 'waiting' }>
+  t.match(waiting, { code: 4413, reason: 'draining' })
+  t.ok(waiting.retryAt >= before + 150, 'stays away as long as asked')
+  await until(() => client.state.state === 'open')
+  t.ok(Date.now() >= before + 150)
+  await until(() => room.isJoined)
+  server.peer.end(4408, 'too slow')
+  await until(() => server.peers.length === 3 && room.isJoined)
+  server.peer.bytes(Uint8Array.of(0x92, 0x25, 0xc1))
+  await until(() => server.peers.length === 4 && room.isJoined)
+  t.match(states.filter(({ state }) => state === 'waiting').map((state) => (state as { code: number }).code), [4413, 4408, 1002])
+  server.peer.end(4508, 'replaced')
+  await until(() => client.state.state === 'closed')
+  t.match(client.state, { code: 4508, reason: 'replaced' })
+  t.match(await refusalOf(room.send('x')), { name: 'closed' })
+})
+
+t.test('backs off more and more, at most so far, never in step', async (t) => {
+  const { server, client, states } = await stage(t, { timing: { backoffMs: 8, backoffMaxMs: 30 } }, (server) => {
+    server.twists[IN.HELLO] = (peer) => {
+      if (server.peers.length === 9) return false
+      peer.end(4440)
+      return true
+    }
+  })
+  const waits: number[] = []
+  client.on('connection', (state) => { if (state.state === 'waiting') waits.push(state.retryAt - Date.now()) })
+  await until(() => client.state.state === 'open')
+  t.equal(waits.length, 8)
+  t.ok(waits.every((wait, at) => wait <= Math.min(30, 8 * 2 ** at) + 1), String(waits))
+  t.ok(new Set(waits).size > 1)
+  t.equal(states.filter(({ state }) => state === 'connecting').length, 9)
+  t.equal(server.peers.length, 9)
+})
+
+t.test('a silent link is dead; pings tell how far we are', async (t) => {
+  const { server, client, room, states } = await stage(t, { log: 3, timing: { pingMs: 30, pongMs: 60 } })
+  await room.ready()
+  await until(() => server.peer.of(IN.PING).length > 4)
+  t.same(server.peer.of(IN.PING)[0], [IN.PING, null, { [ROOM]: 3 }])
+  t.equal(server.peers.length, 1, 'answered pings keep it')
+  server.twists[IN.PING] = () => server.peers.length === 1
+  await until(() => server.peers.length === 2 && client.state.state === 'open')
+  t.match(states.find(({ state }) => state === 'waiting'), { reason: 'the link is dead' })
+})
+
+t.test('no welcome in time is a failure too', async (t) => {
+  const { server, client } = await stage(t, { timing: { openMs: 50, socketFailures: 9 } }, (server) => {
+    server.twists[IN.HELLO] = () => server.peers.length < 3
+  })
+  await until(() => client.state.state === 'open')
+  t.equal(server.peers.length, 3)
+})
+
+t.test('tokens: asked at each connect, refreshed before expiry, asked anew when refused', async (t) => {
+  let asked = 0
+  const token = async (): Promise<string> => {
+    asked++
+    if (asked === 1) throw new Error('the token service is away')
+    return tokenUntil(Date.now() + (asked < 4 ? 1200 : 3_600_000)) + asked
+  }
+  const { server, client, room, errors } = await stage(t, { token })
+  await room.ready()
+  t.match(errors, [{ name: 'unauthorized', message: /the token service is away/ }])
+  t.match(server.peer.frames[0]?.[1], /c2ln2$/)
+  await until(() => server.peer.of(IN.AUTH).length === 2)
+  t.match(server.peer.of(IN.AUTH).map((frame) => frame[2]), [/c2ln3$/, /c2ln4$/])
+
+  server.twists[IN.SEND] = (peer, [, rid]) => {
+    if (peer.of(IN.AUTH).length > 2) return false
+    peer.send([OUT.ERR, rid, 10, 'unauthorized', 'expired'])
+    return true
+  }
+  t.match(await Promise.all([room.send('x'), room.send('y')]), [{ seq: 1 }, { seq: 2 }], 'refused for the token, then sent with a fresh one')
+  t.equal(asked, 5, 'one refresh for both')
+
+  server.twists[IN.AUTH] = (peer, [, rid]) => {
+    peer.send([OUT.ERR, rid, 10, 'unauthorized', 'revoked'])
+    return true
+  }
+  server.twists[IN.SEND] = (peer, [, rid]) => {
+    peer.send([OUT.ERR, rid, 10, 'unauthorized', 'expired'])
+    return true
+  }
+  t.match(await refusalOf(room.send('z')), { name: 'unauthorized' }, 'once, not for ever')
+  t.match(errors.at(-1), { message: 'revoked' })
+  server.peer.end(4401, 'expired')
+  await until(() => server.peers.length === 2 && client.state.state === 'open')
+  t.match(server.peer.frames[0]?.[1], /c2ln7$/)
+  server.peer.end(4501, 'unauthorized')
+  await until(() => client.state.state === 'closed')
+})
+
+t.test('a token provider that never answers does not stop the client for good', async (t) => {
+  let asked = 0
+  const { client, errors } = await stage(t, { token: () => ++asked === 1 ? new Promise<string>(() => {}) : 'abc', timing: { openMs: 40 } })
+  await until(() => client.state.state === 'open')
+  t.match(errors[0]?.message, /too long/)
+})
+
+t.test('the network or the page coming back ends the waiting', async (t) => {
+  const target = new EventTarget()
+  const page = Object.assign(new EventTarget(), { visibilityState: 'visible' })
+  t.intercept(globalThis, 'addEventListener', { value: target.addEventListener.bind(target), configurable: true })
+  t.intercept(globalThis, 'removeEventListener', { value: target.removeEventListener.bind(target), configurable: true })
+  t.intercept(globalThis, 'document', { value: page, configurable: true })
+  const { server, client, room } = await stage(t, { timing: { backoffMs: 60_000, backoffMaxMs: 60_000 } })
+  await room.ready()
+  server.peer.cut()
+  await until(() => client.state.state === 'waiting')
+  target.dispatchEvent(new Event('online'))
+  await until(() => client.state.state === 'open')
+  page.dispatchEvent(new Event('visibilitychange'))
+  await until(() => server.peer.of(IN.PING).length === 1, 'a ping when the page is looked at again')
+  server.peer.cut()
+  await until(() => client.state.state === 'waiting')
+  page.visibilityState = 'hidden'
+  page.dispatchEvent(new Event('visibilitychange'))
+  t.equal(client.state.state, 'waiting', 'hiding it changes nothing')
+  page.visibilityState = 'visible'
+  page.dispatchEvent(new Event('visibilitychange'))
+  await until(() => client.state.state === 'open')
+})
