@@ -44,6 +44,7 @@ export class Program {
   #env: Readonly<Record<string, string>>
   #child: ChildProcess | null = null
   #lines: string[] = []
+  #faults: string[] = []
   #exit: Promise<number | string> = Promise.resolve(0)
 
   /** Starts it; fails with its last words when it does not get ready. */
@@ -62,6 +63,8 @@ export class Program {
   get pid (): number { return this.#child?.pid ?? 0 }
   /** What it logged last, newest at the end. */
   get lines (): readonly string[] { return this.#lines }
+  /** What it logged as an error or worse; the first hundred. */
+  get faults (): readonly string[] { return this.#faults }
   /** Resolves with the exit status, or the signal's name. */
   get exit (): Promise<number | string> { return this.#exit }
 
@@ -80,6 +83,7 @@ export class Program {
       const onLine = (line: string): void => {
         this.#lines.push(line)
         if (this.#lines.length > LINES_KEPT) this.#lines.shift()
+        if (/^\{"level":[56]0/.test(line) && this.#faults.length < 100) this.#faults.push(line)
         if (line.includes('"msg":"ready"')) resolve(JSON.parse(line) as { port: number, wsPort: number })
       }
       for (const stream of [child.stdout, child.stderr]) if (stream !== null) createInterface(stream).on('line', onLine)

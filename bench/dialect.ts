@@ -1,0 +1,137 @@
+// How each kind of server is spoken to by the load: the way in, what a viewer and an author say, and where the messages are
+// in what comes back. Tables of functions on ranges of bytes; owns no sockets. Anything that is not of the expected form
+// is an error of the bench and is thrown.
+
+import { decodeTrusted, encode, type Frame } from '../proto/codec.ts'
+import { IN, OUT } from '../proto/ops.ts'
+import { BINARY, clientFrame, clientText } from './link.ts'
+import { bodyNow, entryTimeMs, isOurEntry, MESSAGE_BYTES, peerMessageNow, peerNumber, peerTimeMs } from './message.ts'
+
+export type DialectName = 'uproar' | 'plain' | 'socket.io'
+
+/** What reading a message may tell. */
+export interface Hearer {
+  /** The connection may be used: joined, subscribed. `last` is the number of the last message that will not come. */
+  joined (last: number): void
+  /** A message with this number; `timeAt` is where `timeMs` finds its time. */
+  heard (number: number, bytes: Buffer, timeAt: number): void
+  /** Messages from first to last are announced as not sent. */
+  skipped (first: number, last: number): void
+  /** One of this connection's own messages was accepted (its number) or refused (why). */
+  answered (number: number, refusal: string | null): void
+  /** Something to be sent back. */
+  reply (frames: Uint8Array): void
+}
+
+export interface Dialect {
+  /** Whether a message may come as a part of a larger one (then the server says when it is joined). */
+  path (room: number): string
+  /** What is sent as soon as the handshake is done; null: nothing, and the connection is joined with it. */
+  greeting (room: number, token: string | null, history: number): Uint8Array | null
+  read (hearer: Hearer, bytes: Buffer, start: number, end: number, opcode: number): void
+  timeMs (bytes: Buffer, at: number): number
+  /** A message into a room; `count` is this author's own count, `number` that of the room. */
+  message (room: number, author: number, count: number, number: number): Uint8Array
+  /** Said every ten seconds; null: nothing. */
+  ping (room: number, last: number): Uint8Array | null
+}
+
+export function roomName (room: number): string {
+  return `bench-${room}`
+}
+
+const uproar: Dialect = {
+  path: () => '/ws',
+  greeting (room, token, history) {
+    return clientFrame(Buffer.concat([encode([IN.HELLO, token, 'bench/1']), encode([IN.JOIN, 1, roomName(room), { history }])]))
+  },
+  read (hearer, bytes, start, end) {
+    let at = start
+    while (at < end) {
+      if (isOurEntry(bytes, at, end)) {
+        hearer.heard(bytes.readUInt32BE(at + 3), bytes, at)
+        at += MESSAGE_BYTES
+      } else if (bytes[at] === 0x93 && bytes[at + 1] === OUT.ROOM) {
+        at = afterText(bytes, afterText(bytes, at + 2))
+      } else {
+        // Rare frames: decoded with everything behind them.
+        const frames = decodeTrusted(bytes.subarray(at, end))
+        if (!Array.isArray(frames)) throw new Error(`not of the protocol: ${bytes.toString('hex', at, Math.min(end, at + 64))}`)
+        for (const frame of frames) hearFrame(hearer, frame, bytes)
+        return
+      }
+    }
+  },
+  timeMs: entryTimeMs,
+  message (room, author, count) {
+    return clientFrame(encode([IN.SEND, count, roomName(room), `n${author}-${count}`, 0, bodyNow(), null]))
+  },
+  ping: (room, last) => clientFrame(encode([IN.PING, null, { [roomName(room)]: last }]))
+}
+
+/** Fixed texts of up to 31 bytes, and those with a length of one byte. */
+function afterText (bytes: Buffer, at: number): number {
+  const head = bytes[at] as number
+  return head === 0xd9 ? at + 2 + (bytes[at + 1] as number) : at + 1 + (head & 0x1f)
+}
+
+// For entries that came among rare frames: their time is taken from a copy.
+const copied = Buffer.alloc(MESSAGE_BYTES)
+
+function hearFrame (hearer: Hearer, frame: Frame, bytes: Buffer): void {
+  switch (frame[0]) {
+    case OUT.JOINED: return hearer.joined(frame[4] as number)
+    case OUT.MESSAGE: {
+      copied.write(String(frame[5]).slice(0, 20), 41, 'latin1')
+      return hearer.heard(frame[1] as number, copied, 0)
+    }
+    case OUT.SKIPPED: return hearer.skipped(frame[1] as number, frame[2] as number)
+    case OUT.OK: return hearer.answered((frame[2] as [number] | null)?.[0] ?? 0, null)
+    case OUT.ERR: return hearer.answered(0, String(frame[3]))
+    case OUT.BYE: throw new Error(`the server said goodbye: ${String(frame[2])} (${bytes.length})`)
+  }
+}
+
+/** The bare programs on uWebSockets.js and ws: messages of 130 bytes, alone or back to back. */
+const plain: Dialect = {
+  path: (room) => room < 0 ? '/ws' : `/ws?room=${room}`,
+  greeting: () => null,
+  read (hearer, bytes, start, end) {
+    if ((end - start) % MESSAGE_BYTES !== 0) throw new Error(`a message of ${end - start} bytes`)
+    for (let at = start; at < end; at += MESSAGE_BYTES) hearer.heard(peerNumber(bytes, at), bytes, at)
+  },
+  timeMs: peerTimeMs,
+  message (room, _author, _count, number) {
+    const body = Buffer.allocUnsafe(2 + MESSAGE_BYTES)
+    body.writeUInt16BE(room)
+    body.write(peerMessageNow(number), 2, 'latin1')
+    return clientFrame(body)
+  },
+  ping: () => null
+}
+
+const SOCKET_IO_EVENT = '42["m","'
+
+/** Socket.IO over WebSocket alone: Engine.IO packets are texts that begin with a digit. */
+const socketIo: Dialect = {
+  path: (room) => `/socket.io/?EIO=4&transport=websocket${room < 0 ? '' : `&room=${room}`}`,
+  greeting: () => clientText('40'),
+  read (hearer, bytes, start, end, opcode) {
+    if (opcode === BINARY) throw new Error('Socket.IO sent bytes')
+    const first = bytes[start]
+    if (first === 0x34 && bytes[start + 1] === 0x32) {
+      const at = start + SOCKET_IO_EVENT.length
+      if (end - at !== MESSAGE_BYTES + 2) throw new Error(`a Socket.IO message of ${end - start} bytes`)
+      hearer.heard(peerNumber(bytes, at), bytes, at)
+    } else if (first === 0x32) {
+      hearer.reply(clientText('3'))
+    } else if (first === 0x34 && bytes[start + 1] === 0x30) {
+      hearer.joined(0)
+    }
+  },
+  timeMs: peerTimeMs,
+  message: (room, _author, _count, number) => clientText(`42["m",${room},"${peerMessageNow(number)}"]`),
+  ping: () => null
+}
+
+export const DIALECTS: Readonly<Record<DialectName, Dialect>> = { uproar, plain, 'socket.io': socketIo }
