@@ -41,7 +41,7 @@ export async function claim (dir: string): Promise<Claim> {
     place.close()
   }
   try {
-    server = await listen(place.path(name), () => `${isOwner ? 'owner' : 'claimant'} process ${process.pid} on ${hostname()}\n`)
+    server = await listen(dir, place.path(name), () => `${isOwner ? 'owner' : 'claimant'} process ${process.pid} on ${hostname()}\n`)
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const others = await findOthers(dir, place, name)
       const owner = others.find((other) => other.isOwner || other.name < name)
@@ -85,13 +85,13 @@ function openPlace (dir: string, longest: string): Place {
   }
 }
 
-function listen (path: string, answer: () => string): Promise<Server> {
+function listen (dir: string, path: string, answer: () => string): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => {
       socket.on('error', () => socket.destroy())
       socket.end(answer())
     })
-    server.once('error', reject)
+    server.once('error', (error) => reject(new Error(`the data directory ${dir} cannot be claimed, which takes a socket in it, so a local file system: ${error.message}`, { cause: error })))
     server.listen({ path, exclusive: true }, () => resolve(server.unref()))
   })
 }

@@ -26,6 +26,7 @@ const FORMAT = 1
 
 /** lmdb's keys have 1,978 bytes at most, and a character takes two. */
 const NAME_CHARACTERS_MAX = 900
+const CLOSE_MS_MAX = 5000
 /** MDB_MAGIC, after the header of the first page. */
 const MARK = 0xbeefc0de
 const MARK_AT = 24
@@ -124,10 +125,17 @@ function openOwned (dir: string, owner: Claim): Store {
       return commit
     },
     close () {
-      closing ??= Promise.allSettled(underWay).then(() => env.close()).finally(() => owner.release())
+      closing ??= Promise.allSettled(underWay).then(() => closeWithin(env, CLOSE_MS_MAX)).finally(() => owner.release())
       return closing
     }
   }
+}
+
+/** After a commit that failed lmdb may wait for a sync that never was; what resolved is safe without it. */
+async function closeWithin (env: RootDatabase<Uint8Array, Uint8Array>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  await Promise.race([env.close(), new Promise((resolve) => { timer = setTimeout(resolve, ms) })])
+  clearTimeout(timer)
 }
 
 function openEnvironment (dir: string): RootDatabase<Uint8Array, Uint8Array> {

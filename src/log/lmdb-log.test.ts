@@ -8,10 +8,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { ManualClock, systemClock } from '../base/clock.ts'
+import { AppError } from '../base/errors.ts'
 import { Metrics } from '../base/metrics.ts'
-import { openStore } from '../base/store.ts'
+import { openStore, type Store } from '../base/store.ts'
 import { createLmdbLog, type LmdbLogOptions } from './lmdb-log.ts'
-import { logSuite, message, readAll, type Engine, type EngineOptions } from './log.suite.ts'
+import { bodyOf, logSuite, message, readAll, type Engine, type EngineOptions } from './log.suite.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'uproar-log-'))
 t.teardown(() => rmSync(root, { recursive: true, force: true }))
@@ -75,6 +76,58 @@ t.test('nonces do not pile up', async (t) => {
     const count = store.tables['nonces-0'].getCount() + store.tables['nonces-1'].getCount()
     if (count > 2 * 10 * 20) t.fail(`${count} nonces after ${minute} minutes`)
   }
+  await log.close()
+  await store.close()
+})
+
+t.test('a commit whose sync failed', async (t) => {
+  const store = await openStore(fresh())
+  let isBroken = true
+  const unsynced: Store = {
+    ...store,
+    async commit (work) {
+      await store.commit(work)
+      if (isBroken) throw new AppError('unavailable', 'of the test')
+    }
+  }
+  const metrics = new Metrics()
+  const kept = createLmdbLog(unsynced, { ...DEFAULTS, metrics })
+  t.match(await kept.publish('r', message('one', 'n1')), { seq: 1, repeated: false }, 'commit: the entry is there, and survives this process')
+  t.equal(metrics.value('uproar_log_failures_total'), 1)
+  await kept.close()
+
+  const strict = createLmdbLog(unsynced, { ...DEFAULTS, durability: 'flush', metrics: new Metrics() })
+  await t.rejects(strict.publish('r', message('two', 'n2')), { code: 'unavailable', message: /synced/ }, 'flush: not said to be safe')
+  isBroken = false
+  await t.rejects(strict.publish('r', message('three', 'n3')), { code: 'unavailable' }, 'and nothing is accepted any more')
+  await strict.close()
+
+  const after = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
+  t.match(await after.publish('r', message('two', 'n2')), { seq: 2, repeated: true }, 'after a restart the retry tells what became of it')
+  t.equal((await after.head('r')).seq, 2)
+  await after.close()
+  await store.close()
+})
+
+t.test('a commit that fails without a trace', async (t) => {
+  const store = await openStore(fresh())
+  let failing = 0
+  const flaky: Store = {
+    ...store,
+    commit: async (work) => {
+      if (failing-- > 0) throw new AppError('unavailable', 'of the test')
+      await store.commit(work)
+    }
+  }
+  const log = createLmdbLog(flaky, { ...DEFAULTS, metrics: new Metrics() })
+  const first = await log.publish('r', message('one', 'n1'))
+  failing = 1
+  const lost = await Promise.allSettled([log.publish('r', message('a', 'na')), log.publish('r', message('a', 'na')), log.head('new'), log.remove('r'), log.publish('new', message('b'))])
+  t.same(lost.map((one) => one.status === 'rejected' && (one.reason as AppError).code), Array(5).fill('unavailable'), 'everything in it is rejected')
+  t.same(await log.head('r'), { epoch: first.epoch, first: 1, seq: 1 })
+  t.match(await log.publish('r', message('a', 'na')), { seq: 2, epoch: first.epoch, repeated: false }, 'its seq and its nonce are free')
+  t.equal((await log.publish('new', message('b'))).seq, 1)
+  t.same((await readAll(log, 'r')).map(bodyOf), ['one', 'a'])
   await log.close()
   await store.close()
 })

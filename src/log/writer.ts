@@ -1,7 +1,7 @@
 // The log's only hand: one batch at a time from the queue to the disk, to the watchers, to the publishers.
 //
 //   queue ─▶ take what waits ─▶ stage upon durable heads ─▶ one transaction ─┬─ durable ─▶ watchers ─▶ publishers
-//   (bounded)  (up to 2,048)     (batch.ts, nothing written)                 └─ failed ──▶ all rejected
+//   (bounded)  (up to 1,024)     (batch.ts, nothing written)                 └─ failed ──▶ all rejected
 //
 // While one batch is being written the next gathers in the queue, so batches grow with load by themselves and an idle
 // log commits at once. One in flight at a time: a failed commit leaves no hole, the next starts from durable heads.
@@ -30,7 +30,7 @@ export interface WriterOptions {
   readonly retention: RetentionOptions
 }
 
-const BATCH_ACTS_MAX = 2048
+const BATCH_ACTS_MAX = 1024
 const HEADS_MAX = 10_000
 const SWEEP_MS = 1000
 /** Entries that retention deletes in a batch; under load twice as many as the batch appends, so that it keeps up. */
