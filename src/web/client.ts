@@ -197,7 +197,9 @@ export class UproarClient extends Emitter<ClientEvents> {
     }
     this.#isUp = true
     this.#upSince = Date.now()
-    if (welcome === null) this.#retrySocket()
+    const { socketRetryMs, socketFailures } = this.#timing
+    // Where the fallback failed before, the server was away, and the socket may do again: that is tried soon.
+    if (welcome === null) this.#retrySocket(this.#attempt > socketFailures + 1 ? socketRetryMs / 10 : socketRetryMs)
     else {
       this.#wasOpen = true
       clearTimeout(this.#timers.socket as number)
@@ -214,14 +216,14 @@ export class UproarClient extends Emitter<ClientEvents> {
     if (this.#isUp && this.#state.state === 'connecting') this.#become({ state: 'fallback' })
   }
 
-  #retrySocket (): void {
+  #retrySocket (waitMs = this.#timing.socketRetryMs): void {
     if (this.#socket() === null) return
     this.#timers.socket ??= setTimeout(async () => {
       this.#timers.socket = null
       const token = await this.#askToken()
       if (token === undefined || this.#probe !== null || this.#state.state !== 'fallback') return this.#retrySocket()
       this.#probe = this.#dialSocket(token)
-    }, this.#timing.socketRetryMs)
+    }, waitMs)
   }
 
   /** Hangs up and comes back. */

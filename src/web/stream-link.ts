@@ -104,11 +104,12 @@ export class StreamLink implements Link {
     if (!response.ok || response.body === null) {
       clearTimeout(timer as number)
       const { error } = await response.json().catch(() => ({})) as { error?: ErrorObject }
-      return this.#refuse(room, response.status, refusalOf(response, error))
+      return stream.signal.aborted ? undefined : this.#refuse(room, response.status, refusalOf(response, error))
     }
     const parser = new EventParser()
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
-    for (;;) {
+    // Not a turn more once it is over: `alive` would set its timer again.
+    while (!stream.signal.aborted) {
       alive(this.#timing.pingMs + this.#timing.pongMs)
       const { done, value } = await reader.read()
       if (done) return this.#end(1006, 'the stream ended')
