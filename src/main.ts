@@ -13,7 +13,9 @@ const log = pino({
 }, pino.destination({ dest: 1, sync: true }))
 
 const app = create()
-let signals = 0
+/** Under npm one Ctrl-C arrives twice, from the terminal and from npm: a repeat within this time is that same one. */
+const ECHO_MS = 500
+let stoppingSince: number | null = null
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => onSignal(signal))
 process.on('uncaughtException', (error) => die(error, 'an uncaught exception'))
 process.on('unhandledRejection', (error) => die(error, 'an unhandled rejection'))
@@ -50,11 +52,12 @@ function refuse (error: unknown): never {
 }
 
 function onSignal (signal: string): void {
-  signals++
-  if (signals > 1) {
+  if (stoppingSince !== null) {
+    if (performance.now() - stoppingSince < ECHO_MS) return
     log.warn({ signal }, 'second signal: ending at once')
     process.exit(1)
   }
+  stoppingSince = performance.now()
   log.info({ signal }, 'stopping')
   app.stop().then((late) => {
     if (late.length > 0) log.warn({ late }, 'stopped, but not cleanly')
