@@ -1,0 +1,126 @@
+// The viewer page: which room, which reader, one client, one chat; puts the parts together and owns nothing else.
+// Bundled to dist/web/app.js. Only the client talks to the server, but for /v1/config and development tokens.
+
+import { connect, type ConnectionState, type UproarClient } from '../client.ts'
+import { isRoom } from '../../../proto/values.ts'
+import { Account, takeToken } from './account.ts'
+import { Chat } from './chat.ts'
+import { part, show, write } from './dom.ts'
+import { placeIcons } from './icons.ts'
+import { LinkState } from './link-state.ts'
+import { refusal, TEXTS } from './texts.ts'
+import { startTheme } from './theme.ts'
+
+const ROOM_DEFAULT = 'lobby'
+const CONFIG_MS = 10_000
+const CONFIG_RETRY_MS = 3000
+
+interface PageConfig {
+  readonly wsUrl: string | null
+  readonly wsPort: number
+  readonly devTokens: boolean
+  readonly limits?: { readonly textCharacters?: unknown }
+}
+
+class App {
+  readonly #config: PageConfig
+  readonly #account: Account
+  readonly #chat: Chat
+  readonly #link: LinkState
+  #client: UproarClient | null = null
+
+  constructor (config: PageConfig, room: string, token: string | null, link: LinkState) {
+    this.#config = config
+    this.#link = link
+    this.#account = new Account(token, { devTokens: config.devTokens, changed: () => { this.connect(); this.#chat.focus() } })
+    this.#chat = new Chat({ room, refused: (error) => this.#gate(TEXTS.roomRefused(refusal(error.name, error.message, error.retryAfterMs))) })
+    this.#limits(config.limits)
+    part('gate-sign-in', HTMLButtonElement).addEventListener('click', () => this.#account.ask())
+    addEventListener('pagehide', () => this.#client?.close())
+    // Back from the browser's cache the connection is gone for good: begin anew.
+    addEventListener('pageshow', (event) => { if (event.persisted) location.reload() })
+  }
+
+  /** Connects (anew) as whoever the reader is now. */
+  connect (): void {
+    this.#client?.close()
+    const client = this.#client = connect({ url: socketUrl(this.#config), httpUrl: location.origin, token: () => this.#account.token(), client: 'uproar-page/1' })
+    client.on('connection', (state) => { if (client === this.#client) this.#connection(state) })
+    this.#link.connection = client.state
+    this.#chat.enter(client, this.#account.reader)
+    this.#gate(this.#account.isAnonymous ? (this.#account.canChoose ? TEXTS.readOnlyDev : TEXTS.readOnlyToken) : '')
+  }
+
+  #connection (state: ConnectionState): void {
+    this.#link.connection = state
+    if (state.state === 'open') {
+      this.#chat.reader = state.user
+      this.#limits(state.limits)
+    }
+    if (state.state === 'closed' && state.code === 4501) this.#gate(TEXTS.tokenRefused)
+  }
+
+  #limits (limits: { readonly textCharacters?: unknown } | undefined): void {
+    if (typeof limits?.textCharacters === 'number') this.#chat.charactersMax = limits.textCharacters
+  }
+
+  /** Instead of the message box: why nothing can be written. An empty text brings the box back. */
+  #gate (text: string): void {
+    show(part('gate', HTMLElement), text !== '')
+    show(part('composer', HTMLElement), text === '')
+    show(part('gate-sign-in', HTMLElement), this.#account.canChoose)
+    const line = part('gate-text', HTMLElement)
+    write(line, text)
+    if (text !== TEXTS.readOnlyToken) return
+    const example = document.createElement('code')
+    example.textContent = `${location.pathname}${location.search}#token=…`
+    line.append(example)
+  }
+}
+
+function socketUrl (config: PageConfig): string {
+  if (config.wsUrl !== null) return config.wsUrl
+  return `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.hostname}:${config.wsPort}/ws`
+}
+
+// A server that is just starting answers a moment later: the page waits for it rather than staying dead.
+async function loadConfig (): Promise<PageConfig> {
+  for (;;) {
+    try {
+      const response = await fetch('/v1/config', { signal: AbortSignal.timeout(CONFIG_MS) })
+      if (response.ok) return await response.json() as PageConfig
+    } catch {
+      // Not reachable: tried again below.
+    }
+    await new Promise((resolve) => setTimeout(resolve, CONFIG_RETRY_MS))
+  }
+}
+
+// Phones: the keyboard shrinks what is visible. Where the browser does not resize the page itself, this does.
+function followKeyboard (): void {
+  const viewport = window.visualViewport
+  if (viewport === null) return
+  const apply = (): void => {
+    const isCovered = viewport.scale === 1 && viewport.height < window.innerHeight - 1
+    document.documentElement.style.setProperty('--visible-height', isCovered ? `${viewport.height}px` : '100dvh')
+  }
+  viewport.addEventListener('resize', apply)
+  apply()
+}
+
+async function start (): Promise<void> {
+  const token = takeToken()
+  const wanted = new URLSearchParams(location.search).get('room')
+  const room = isRoom(wanted) ? wanted : ROOM_DEFAULT
+  placeIcons(document)
+  startTheme()
+  followKeyboard()
+  part('room', HTMLInputElement).value = room
+  write(part('title', HTMLElement), room)
+  write(part('about-room', HTMLElement), `#${room}`)
+  document.title = TEXTS.pageTitle(room)
+  const link = new LinkState()
+  new App(await loadConfig(), room, token, link).connect()
+}
+
+void start()

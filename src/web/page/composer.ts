@@ -1,0 +1,165 @@
+// The message box: what is typed, the characters left, the message being answered, the wait of slow mode, the names to
+// mention. Hands finished drafts on; must not know how they are sent or what became of them.
+
+import { LIMITS } from '../../../proto/values.ts'
+import type { Author } from '../client.ts'
+import { Countdown } from './countdown.ts'
+import { part, show, write } from './dom.ts'
+import type { Message } from './item.ts'
+import { MentionPicker } from './mention-picker.ts'
+import { colourName } from './name-colour.ts'
+import type { Draft } from './outbox.ts'
+import { TEXTS } from './texts.ts'
+
+/** The counter appears when so few are left. */
+const COUNTER_FROM = 100
+const QUOTE_CHARACTERS_MAX = 80
+
+export interface ComposerParts {
+  readonly room: string
+  readonly suggest: (typed: string) => Author[]
+  readonly mentioned: (text: string, max: number) => string[]
+  /** A finished message. False: it cannot be taken now and stays in the box. */
+  readonly submit: (draft: Draft) => boolean
+  readonly refusedHere: (text: string) => void
+  readonly left: () => void
+}
+
+export class Composer {
+  readonly #parts: ComposerParts
+  readonly #form = part('composer', HTMLFormElement)
+  readonly #box = part('message', HTMLTextAreaElement)
+  readonly #button = part('send', HTMLButtonElement)
+  readonly #picker: MentionPicker
+  readonly #slow = new Countdown((leftMs) => this.#showWait(leftMs))
+  #charactersMax = 500
+  #isLocked = false
+  #answered: Message | null = null
+  #last = ''
+
+  constructor (parts: ComposerParts) {
+    this.#parts = parts
+    this.#picker = new MentionPicker({ box: this.#box, list: part('picker', HTMLElement), status: part('picker-status', HTMLElement), suggest: parts.suggest })
+    this.#form.addEventListener('submit', (event) => { event.preventDefault(); this.#submit() })
+    this.#box.addEventListener('input', () => this.#typed())
+    this.#box.addEventListener('keydown', (event) => this.#key(event))
+    part('reply-cancel', HTMLButtonElement).addEventListener('click', () => { this.answer(null); this.focus() })
+    this.locked = false
+    this.#typed()
+  }
+
+  /** Characters a message may have, as the server tells. */
+  set charactersMax (value: number) {
+    this.#charactersMax = value
+    this.#typed()
+  }
+
+  set locked (isLocked: boolean) {
+    this.#isLocked = isLocked
+    this.#box.placeholder = isLocked ? TEXTS.writeLocked : TEXTS.write(this.#parts.room)
+    this.#typed()
+  }
+
+  /** The message the next one answers, or null. */
+  get answered (): Message | null {
+    return this.#answered
+  }
+
+  focus (): void {
+    this.#box.focus()
+  }
+
+  /** Makes the next message an answer to this one; null takes it back. */
+  answer (message: Message | null): void {
+    this.#answered = message
+    const bar = part('replying', HTMLElement)
+    show(bar, message !== null)
+    if (message === null) return
+    const name = part('replying-name', HTMLElement)
+    write(part('replying-words', HTMLElement), TEXTS.replyingTo)
+    write(name, message.user.name)
+    colourName(name, message.user.id)
+    write(part('replying-body', HTMLElement), [...message.text].slice(0, QUOTE_CHARACTERS_MAX).join(''))
+    this.focus()
+  }
+
+  /** Puts `@name ` where the caret is. */
+  mention (author: Author): void {
+    const { value, selectionStart } = this.#box
+    const gap = selectionStart > 0 && !/\s$/u.test(value.slice(0, selectionStart)) ? ' ' : ''
+    this.focus()
+    this.#box.setRangeText(`${gap}@${author.name} `, selectionStart, this.#box.selectionEnd, 'end')
+    this.#typed()
+  }
+
+  /** Nothing can be sent for so long (slow mode). */
+  wait (ms: number): void {
+    if (ms > this.#slow.leftMs) this.#slow.start(ms)
+  }
+
+  /** The wait is void: slow mode was switched off. */
+  waitNoMore (): void {
+    this.#slow.start(0)
+  }
+
+  #text (): string {
+    return this.#box.value.replace(/\s+/gu, ' ').trim()
+  }
+
+  #left (): number {
+    return this.#charactersMax - [...this.#text()].length
+  }
+
+  #submit (): void {
+    const text = this.#text()
+    this.#picker.close()
+    if (text === '') return
+    if (this.#slow.leftMs > 0) return this.#parts.refusedHere(TEXTS.slowWaitLabel(this.#slow.leftMs))
+    if (this.#left() < 0) return this.#parts.refusedHere(TEXTS.charactersLeft(this.#left()))
+    const at = this.#parts.mentioned(text, LIMITS.mentions)
+    const draft: Draft = { text, ext: { ...(this.#answered === null ? {} : { re: this.#answered.seq }), ...(at.length === 0 ? {} : { at }) } }
+    if (!this.#parts.submit(draft)) return
+    this.#last = text
+    this.#box.value = ''
+    this.answer(null)
+    this.#typed()
+  }
+
+  #typed (): void {
+    const left = this.#left()
+    const counter = part('counter', HTMLElement)
+    write(counter, left <= COUNTER_FROM ? String(left) : '')
+    counter.title = TEXTS.charactersLeft(left)
+    counter.classList.toggle('is-over', left < 0)
+    this.#box.ariaInvalid = left < 0 ? 'true' : null
+    this.#box.classList.toggle('is-long', this.#box.value.includes('\n'))
+    this.#box.disabled = this.#isLocked
+    // Not `disabled`: the button keeps its place in the order of focus, and says why when pressed.
+    this.#button.ariaDisabled = this.#isLocked || this.#slow.leftMs > 0 || left < 0 || this.#text() === '' ? 'true' : null
+    this.#picker.update()
+  }
+
+  #key (event: KeyboardEvent): void {
+    if (event.isComposing || this.#picker.key(event)) return
+    if (event.key === 'Enter') {
+      event.preventDefault()
+      this.#submit()
+    } else if (event.key === 'Escape') {
+      if (this.#answered === null) this.#parts.left()
+      else this.answer(null)
+    } else if (event.key === 'ArrowUp' && this.#box.value === '' && this.#last !== '') {
+      event.preventDefault()
+      this.#box.value = this.#last
+      this.#typed()
+    }
+  }
+
+  #showWait (leftMs: number): void {
+    const wait = part('send-wait', HTMLElement)
+    show(wait, leftMs > 0)
+    this.#button.classList.toggle('is-waiting', leftMs > 0)
+    write(wait, leftMs > 0 ? TEXTS.slowWait(leftMs) : '')
+    write(part('send-label', HTMLElement), leftMs > 0 ? TEXTS.slowWaitLabel(leftMs) : TEXTS.send)
+    this.#typed()
+  }
+}
