@@ -49,7 +49,7 @@ const LINES_MAX = 500
 const NAME = /^[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+)+$/
 const BANNED_IN_NAMES = ['util', 'utils', 'helper', 'helpers', 'manager', 'impl', 'misc', 'common']
 // Written in pieces, so that this file does not offend itself.
-const LEFTOVERS = new RegExp([`\\b${'TO' + 'DO'}\\b`, `\\b${'FIX' + 'ME'}\\b`, `\\b${'XX' + 'X'}\\b`, `\\b(t|tap|test)\\.${'(only|skip)'}\\(`, `\\b${'debug' + 'ger'}\\b`].join('|'))
+const LEFTOVERS = new RegExp([`\\b${'TO' + 'DO'}\\b`, `\\b${'FIX' + 'ME'}\\b`, `\\b${'XX' + 'X'}\\b`, `\\b(t|tap|test)\\.${'(only|skip)'}\\(`].join('|'))
 const MACHINE_PATHS = new RegExp(['', '(work|root|home|Users)', '[a-z]'].join('/'))
 
 interface Source { readonly path: string, readonly text: string, readonly code: string }
