@@ -3,6 +3,7 @@
 
 import { BadFrame, decode, decodeTrusted, encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
+import { isMap } from '../../proto/values.ts'
 import { RawSocket } from '../replay/socket.ts'
 import { HostileMessages, STATES, type State } from './hostile-messages.ts'
 import type { Random } from './random.ts'
@@ -21,6 +22,8 @@ export interface HostileTally {
   messages: number
   connections: number
   closedBad: number
+  /** Closed as too slow, by their own word: a PING that said they were far behind. */
+  closedSlow: number
   answers: number
   /** What the server did that it should not have, with the message in hex; the first twenty. */
   offences: string[]
@@ -32,10 +35,11 @@ const BATCH = 12
 const BATCHES_PER_CONNECTION = 16
 const PROBE_MS = 250
 const HANG_MS = 15_000
+const TOO_SLOW = 4408
 
 /** Sends `count` messages; resolves when all were read by the server, or a hang was found. */
 export async function sendHostile (run: HostileRun): Promise<HostileTally> {
-  const tally: HostileTally = { messages: 0, connections: 0, closedBad: 0, answers: 0, offences: [] }
+  const tally: HostileTally = { messages: 0, connections: 0, closedBad: 0, closedSlow: 0, answers: 0, offences: [] }
   const work = async (): Promise<void> => {
     while (tally.messages < run.count && tally.offences.length < 20) {
       const connection = new Connection(run, tally)
@@ -49,6 +53,12 @@ export async function sendHostile (run: HostileRun): Promise<HostileTally> {
 /** Whether the server must close because of this message. */
 function isBad (bytes: Uint8Array): boolean {
   return bytes.length > MESSAGE_BYTES_MAX || decode(bytes) instanceof BadFrame
+}
+
+/** Whether a PING in it says how far the sender has read. */
+function saysPosition (bytes: Uint8Array): boolean {
+  const frames = decode(bytes)
+  return !(frames instanceof BadFrame) && frames.some((frame) => frame[0] === IN.PING && isMap(frame[2]))
 }
 
 class Connection {
@@ -73,6 +83,8 @@ class Connection {
     })
   }
 
+  get #endCode (): number { return this.#end?.code ?? 0 }
+
   async play (state: State): Promise<void> {
     if (!await this.#until(() => this.#isOpen, 'the handshake', null)) return
     const { random, messages, tokens, room } = this.#run
@@ -85,7 +97,7 @@ class Connection {
       // A connection that said nothing yet is asked to say HELLO before it can be asked whether it lives.
       if (state === 'fresh') this.#send([IN.HELLO, null, null])
       const isAlive = await this.#probe(sent)
-      this.#tally.messages += badAt < 0 ? sent.length : badAt + 1
+      this.#tally.messages += this.#endCode === TOO_SLOW ? 1 : badAt < 0 ? sent.length : badAt + 1
       this.#judge(sent, badAt, isAlive, state)
       if (state === 'fresh') break
     }
@@ -117,13 +129,17 @@ class Connection {
       this.#tally.closedBad++
       return
     }
+    if (code === TOO_SLOW && sent.some(saysPosition)) {
+      this.#tally.closedSlow++
+      return
+    }
     // HELLO with a token that is none, or is over, ends the connection too.
     if (state === 'fresh' && (code === 4501 || code === 4401)) return
     if (code !== 0) this.#offence(`closed with ${code} ${reason} in state ${state}`, bad === undefined ? sent : [bad])
   }
 
   #offence (what: string, messages: readonly Buffer[]): void {
-    if (this.#tally.offences.length < 20) this.#tally.offences.push(`${what}: ${messages.map((bytes) => bytes.toString('hex').slice(0, 400)).join(' | ')}`)
+    if (this.#tally.offences.length < 20) this.#tally.offences.push(`${what}: ${messages.map((bytes) => bytes.toString('hex').slice(0, 300)).join(' | ').slice(0, 1500)}`)
   }
 
   #send (frame: Frame): void { this.#socket.send(encode(frame)) }

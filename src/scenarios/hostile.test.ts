@@ -52,7 +52,7 @@ t.test('two million hostile messages, or a share of them', async (t) => {
   const seconds = (performance.now() - started) / 1000
   t.same([...warm.offences, ...main.offences], [], 'bad messages closed their connection with 4500, all others were answered')
   const total = warm.messages + main.messages
-  t.ok(total >= MESSAGES, `${total} messages over ${warm.connections + main.connections} connections, ${warm.closedBad + main.closedBad} of them closed`)
+  t.ok(total >= MESSAGES, `${total} messages over ${warm.connections + main.connections} connections, ${warm.closedBad + main.closedBad} of them closed, ${warm.closedSlow + main.closedSlow} more by their own word`)
   await sendBytes(program, random, BYTES * 0.8)
   const statuses = await sendRequests(program, random, tokens, REQUESTS * 0.8)
   const unfit = [...statuses].filter(([status]) => status >= 500 && status !== 501 && status !== 503)
