@@ -1,0 +1,71 @@
+// What the HTTP side asks of the rest of the server; the app passes its parts. Types only, and the marks that requests
+// carry from hook to handler.
+
+import type { Logger } from 'pino'
+import type { Identity } from '../auth/auth.ts'
+import type { Authenticator } from '../auth/authenticator.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Config } from '../base/config.ts'
+import type { Refusal } from '../base/errors.ts'
+import type { Metrics } from '../base/metrics.ts'
+import type { Ingest } from '../ingest/ingest.ts'
+import type { Rooms } from '../rooms/rooms.ts'
+
+export interface ConnectionInfo {
+  readonly session: string
+  readonly user: string | null
+  readonly address: string
+  readonly since: number
+  readonly rooms: readonly string[]
+  readonly bufferedBytes: number
+}
+
+export interface Readiness {
+  readonly ready: boolean
+  readonly checks: Readonly<Record<string, string>>
+}
+
+export interface ApiDeps {
+  readonly config: Config
+  readonly log: Logger
+  readonly clock: Clock
+  readonly metrics: Metrics
+  readonly authenticator: Pick<Authenticator, 'verify' | 'serverKey' | 'devTokens'>
+  readonly rooms: Pick<Rooms, 'open' | 'describe' | 'configure' | 'remove' | 'list'>
+  readonly ingest: Pick<Ingest, 'accept'>
+  /** WebSocket connections of this process. */
+  readonly connections: (query: { limit: number, user?: string, room?: string }) => readonly ConnectionInfo[]
+  readonly ready: () => Promise<Readiness>
+  /** The port that the gateway listens on; asked at each request. */
+  readonly wsPort: () => number
+  /** Folder of the built pages (dist/web). */
+  readonly assetsDir: string
+}
+
+/** Who asks. `isServer`: with a server key, which may act for others. */
+export interface Caller {
+  readonly identity: Identity | null
+  readonly isServer: boolean
+}
+
+/**
+ * Who may call a route. `open`: no token is looked at. `read`: anybody, but a token that is given must be valid.
+ * `user`: a token or server key is required. `admin`: one with the role admin.
+ */
+export type Access = 'open' | 'read' | 'user' | 'admin'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    access?: Access
+    /** A stream of events: takes `?token=`, and its origin is checked as for a change. */
+    isStream?: boolean
+    /** Not counted against the address's requests. */
+    isUncounted?: boolean
+  }
+  interface FastifyRequest {
+    caller: Caller
+    /** The client's address, seen through trusted proxies only. */
+    address: string
+  }
+  interface FastifyReply { refusal: Refusal | null }
+}

@@ -1,0 +1,132 @@
+// The built pages and the client, from memory: the folder is read once at start, so a path can only ever name a file
+// that was there. And GET /v1/config, which tells a page where the socket is. Bound: FILES_MAX files, BYTES_MAX bytes.
+
+import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import { join, relative, sep } from 'node:path'
+import { promisify } from 'node:util'
+import { brotliCompress, gzip } from 'node:zlib'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { LIMITS } from '../../proto/values.ts'
+import { Refusal } from '../base/errors.ts'
+import { isLocal } from './addresses.ts'
+import { refuse } from './answers.ts'
+import type { ApiDeps } from './deps.ts'
+import { answer, object, refusals, SECURITY } from './schemas.ts'
+
+const FILES_MAX = 500
+const BYTES_MAX = 32_000_000
+
+const TYPES: Readonly<Record<string, string>> = {
+  html: 'text/html; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+  json: 'application/json; charset=utf-8',
+  map: 'application/json; charset=utf-8',
+  ts: 'text/plain; charset=utf-8',
+  txt: 'text/plain; charset=utf-8',
+  svg: 'image/svg+xml',
+  png: 'image/png',
+  ico: 'image/x-icon',
+  webp: 'image/webp',
+  woff2: 'font/woff2',
+  webmanifest: 'application/manifest+json'
+}
+
+const PACKS = { br: promisify(brotliCompress), gzip: promisify(gzip) } as const
+
+interface Asset {
+  readonly type: string
+  readonly etag: string
+  /** By content coding; `identity` is the file as it is. */
+  readonly bytes: Readonly<Record<string, Buffer>>
+}
+
+/** Reads the folder: path as in a URL → file. An absent folder gives an empty map. */
+export async function loadAssets (folder: string): Promise<ReadonlyMap<string, Asset>> {
+  const assets = new Map<string, Asset>()
+  let total = 0
+  for (const name of await filesIn(folder)) {
+    const bytes = await readFile(join(folder, name))
+    total += bytes.length
+    if (assets.size === FILES_MAX || total > BYTES_MAX) throw new Error(`${folder} holds more than ${FILES_MAX} files or ${BYTES_MAX} bytes`)
+    assets.set(`/${name.split(sep).join('/')}`, await pack(name, bytes))
+  }
+  const index = assets.get('/index.html')
+  if (index !== undefined) assets.set('/', index)
+  return assets
+}
+
+async function filesIn (folder: string): Promise<string[]> {
+  try {
+    const found = await readdir(folder, { recursive: true, withFileTypes: true })
+    return found.filter((entry) => entry.isFile()).map((entry) => relative(folder, join(entry.parentPath, entry.name))).sort()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}
+
+async function pack (name: string, bytes: Buffer): Promise<Asset> {
+  const type = TYPES[name.slice(name.lastIndexOf('.') + 1)] ?? 'application/octet-stream'
+  const packed: Record<string, Buffer> = { identity: bytes }
+  if (/^(text|application|image\/svg)/.test(type) && bytes.length > 1024) {
+    for (const [coding, compress] of Object.entries(PACKS)) {
+      const small = await compress(bytes)
+      if (small.length < bytes.length) packed[coding] = small
+    }
+  }
+  return { type, etag: createHash('sha256').update(bytes).digest('base64url').slice(0, 22), bytes: packed }
+}
+
+const CONFIG_SCHEMA = {
+  tags: ['client'],
+  operationId: 'clientConfig',
+  summary: 'What a page needs to connect',
+  security: SECURITY.none,
+  response: {
+    200: answer('Addresses and limits; no secrets.', object({
+      wsUrl: { type: ['string', 'null'], description: 'address of the socket; null: same host, `wsPort`, path /ws' },
+      wsPort: { type: 'integer' },
+      devTokens: { type: 'boolean', description: 'whether POST /v1/dev/token answers this client' },
+      limits: object({ textCharacters: { type: 'integer' }, historyEntries: { type: 'integer' }, roomsPerConnection: { type: 'integer' } })
+    })),
+    ...refusals('rate_limited', 'internal')
+  }
+}
+
+type PageDeps = Pick<ApiDeps, 'config' | 'authenticator' | 'wsPort'>
+
+export function pageRoutes (app: FastifyInstance, deps: PageDeps, assets: ReadonlyMap<string, Asset>, policy: string): void {
+  const { config, authenticator } = deps
+
+  app.get('/v1/config', { schema: CONFIG_SCHEMA }, async (request) => {
+    return {
+      wsUrl: config.wsPublicUrl,
+      wsPort: deps.wsPort(),
+      devTokens: authenticator.devTokens !== null && isLocal(request),
+      limits: { textCharacters: config.textCharactersMax, historyEntries: LIMITS.historyEntries, roomsPerConnection: config.roomsPerConnectionMax }
+    }
+  })
+
+  app.get<{ Params: { '*': string } }>('/*', { schema: { hide: true } }, async (request, reply) => {
+    const asset = assets.get(`/${request.params['*']}`)
+    if (asset === undefined) return refuse(reply, new Refusal('not_found', assets.size === 0 ? 'the pages are not built: npm run build' : 'there is nothing at this path for this method'))
+    return sendAsset(request, reply, asset, policy)
+  })
+}
+
+function sendAsset (request: FastifyRequest, reply: FastifyReply, asset: Asset, policy: string): FastifyReply {
+  const coding = codingFor(request.headers['accept-encoding'], asset)
+  const etag = `"${asset.etag}-${coding}"`
+  reply.headers({ etag, 'cache-control': 'no-cache', 'content-security-policy': policy })
+  reply.header('vary', [reply.getHeader('vary'), 'Accept-Encoding'].filter(Boolean).join(', '))
+  if (request.headers['if-none-match']?.split(/\s*,\s*/).includes(etag) === true) return reply.code(304).send()
+  if (coding !== 'identity') reply.header('content-encoding', coding)
+  return reply.type(asset.type).send(asset.bytes[coding])
+}
+
+function codingFor (accepted: string | string[] | undefined, asset: Asset): string {
+  const wanted = String(accepted ?? '').split(',').map((part) => part.trim())
+  return Object.keys(PACKS).find((coding) => asset.bytes[coding] !== undefined && wanted.includes(coding)) ?? 'identity'
+}
