@@ -221,6 +221,8 @@ t.test('the client behind proxies: the nearest hop that is not ours', (t) => {
   t.equal(seen('10.1.1.1', 'unknown, 10.2.2.2'), '10.2.2.2', 'what is no address ends the chain')
   t.equal(seen('0000:0000:0000:0000:0000:ffff:0a01:0101', '203.0.113.5'), '203.0.113.5', 'IPv4 in IPv6 clothes')
   t.equal(seen('fd00:0000:0000:0000:0000:0000:0000:0001', '2001:0db8:0000:0000:0000:0000:0000:0001'), '2001:db8::1')
+  t.equal(seen('fe80::1%eth0', ''), 'fe80::1', 'a zone is of this machine alone')
+  t.equal(seen('10.1.1.1', 'fe80::1%x'), 'fe80::1')
   t.equal(new TrustedProxies([]).clientAddress('::ffff:10.1.1.1', '9.9.9.9'), '10.1.1.1', 'nobody is trusted by default')
   for (const entry of ['', 'localhost', '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/8/8', 'fd00::/129', '/8']) t.throws(() => new TrustedProxies([entry]), { message: /neither an address nor a CIDR range/ }, entry)
   t.end()

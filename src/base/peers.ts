@@ -42,11 +42,11 @@ export class TrustedProxies {
   }
 }
 
-/** One form for one address: IPv4 never in its IPv6 clothes, IPv6 without needless zeros. */
+/** One form for one address: IPv4 never in its IPv6 clothes, IPv6 without needless zeros and without its zone. */
 export function plainAddress (address: string): string {
   if (isIP(address) !== 6) return address
   const mapped = /^(?:0000:){5}ffff:([0-9a-f]{2})([0-9a-f]{2}):([0-9a-f]{2})([0-9a-f]{2})$/i.exec(address)
   if (mapped !== null) return mapped.slice(1).map((byte) => parseInt(byte, 16)).join('.')
   if (address.startsWith('::ffff:') && isIP(address.slice(7)) === 4) return address.slice(7)
-  return new URL(`http://[${address}]`).hostname.slice(1, -1)
+  return new URL(`http://[${address.replace(/%.*$/, '')}]`).hostname.slice(1, -1)
 }
