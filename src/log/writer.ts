@@ -5,6 +5,8 @@
 //
 // While one batch is being written the next gathers in the queue, so batches grow with load by themselves and an idle
 // log commits at once. One in flight at a time: a failed commit leaves no hole, the next starts from durable heads.
+// A commit costs 0.2 to 0.3 ms of CPU whatever it holds, so many authors at once pay for it together: when drafts keep
+// coming while commits run, commits are PACE_MS apart. A caller that awaits each publish before the next never waits.
 // Bounds: the queue, the batch, 10,000 heads in memory, a slice of retention a batch.
 
 import { BoundedMap, BoundedQueue } from '../base/bounded.ts'
@@ -33,6 +35,9 @@ export interface WriterOptions {
 const BATCH_ACTS_MAX = 1024
 const HEADS_MAX = 10_000
 const SWEEP_MS = 1000
+/** Commits are so far apart while, on average, more than PACE_BACKLOG drafts come during one. */
+const PACE_MS = 8
+const PACE_BACKLOG = 0.25
 /** Entries that retention deletes in a batch; under load twice as many as the batch appends, so that it keeps up. */
 const RETENTION_SLICE = 512
 const OVERLOADED_RETRY_MS = 500
@@ -56,6 +61,9 @@ export class Writer {
   /** Whether retention may work; after a failed commit it waits for the next sweep. */
   #mayTidy = false
   #running: Promise<void> | null = null
+  /** Drafts that came while a commit ran, on average over the last ten or so. */
+  #backlog = 0
+  #turnAt = -Infinity
 
   constructor (store: Store, nonces: Nonces, watchers: Watchers, options: WriterOptions) {
     this.#store = store
@@ -131,20 +139,32 @@ export class Writer {
   #wake (): void {
     this.#running ??= new Promise((resolve) => {
       setImmediate(async () => {
-        while (this.#hasWork()) await this.#turn()
+        while (this.#hasWork()) {
+          await this.#pace()
+          await this.#turn()
+        }
         this.#running = null
         resolve()
       })
     })
   }
 
+  /** Lets drafts gather while many come. */
+  async #pace (): Promise<void> {
+    const wait = this.#turnAt + PACE_MS - performance.now()
+    if (this.#backlog < PACE_BACKLOG || this.#queue.size >= BATCH_ACTS_MAX || this.#closed || wait <= 0) return
+    await new Promise((resolve) => setTimeout(resolve, wait))
+  }
+
   /** One batch from queue to answer. Never rejects. */
   async #turn (): Promise<void> {
+    this.#turnAt = performance.now()
     const acts = this.#queue.take(BATCH_ACTS_MAX)
     this.#options.metrics.set('uproar_log_queue', this.#queue.size)
     try {
       const batch = this.#stage(acts)
       await this.#write(batch, acts.length)
+      this.#backlog = this.#backlog * 0.9 + this.#queue.size * 0.1
       this.#apply(batch)
     } catch (error) {
       this.#mayTidy = false
