@@ -180,14 +180,16 @@ t.test('comes back after a cut and resumes where it was', async (t) => {
 })
 
 t.test('a cut right after joining loses nothing of what was to come', async (t) => {
-  const { seqs } = await stage(t, { log: 20, join: { history: 5 } }, (server) => {
+  const { server, room, seqs } = await stage(t, { log: 20, join: { history: 5 } }, (server) => {
     server.twists[IN.JOIN] = (peer, [, rid]) => {
       if (server.peers.length > 1) return false
       peer.send([OUT.JOINED, rid, ROOM, 'e1', 20, {}, false])
-      peer.cut()
       return true
     }
   })
+  await room.ready()
+  t.same(room.position, ['e1', 15])
+  server.peer.cut()
   await until(() => seqs.length === 5)
   t.same(seqs, range(16, 20))
 })
@@ -304,6 +306,7 @@ t.test('being put out of a room: for good, or to come again', async (t) => {
   await until(() => seqs.length === 2)
   server.append('three')
   server.tell([OUT.ERR, null, 40, 'unavailable', 'join anew', 1])
+  await until(() => !room.isJoined)
   await until(() => seqs.length === 3)
   t.equal(server.peer.of(IN.JOIN).length, 2)
   const refused = new Promise((resolve) => room.on('refused', resolve))
