@@ -7,6 +7,7 @@ import { brotliDecompressSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { AppError, Refusal } from '../base/errors.ts'
 import { METRICS } from '../base/metrics.ts'
+import { SETTING_NAMES } from '../rooms/rooms.ts'
 import { refused, SERVER_KEY, startBench, type Answer } from './api.suite.ts'
 
 t.test('messages are sent once and paged', async (t) => {
@@ -388,6 +389,8 @@ t.test('the document names every route', async (t) => {
     const found = reference.split('/').slice(1).reduce((at: any, key) => at?.[key], document)
     t.ok(found, `${reference} leads somewhere`)
   }
+  const { settings } = document.paths['/v1/rooms/{room}'].put.requestBody.content['application/json'].schema.properties
+  t.same(Object.keys(settings.properties).sort(), [...SETTING_NAMES].sort(), 'every setting is described')
   t.same(document.components.securitySchemes.bearer.scheme, 'bearer')
 
   const docs = await ask('GET', '/docs')

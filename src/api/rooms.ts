@@ -36,6 +36,7 @@ const PUT_SCHEMA = {
           title: nullable('string', 'at most 120 characters'),
           slowModeSeconds: nullable('integer', 'seconds between two messages of one user; 0 to 3600'),
           locked: nullable('boolean', 'only staff may write'),
+          liveMessagesPerSecond: nullable('integer', 'what a live view gets a second before it is sampled'),
           private: nullable('boolean', 'only those whose token names the room may enter'),
           blockedTerms: { ...nullable('array', 'messages with these are refused; never shown to viewers; at most 1,000 of 1 to 64 characters'), items: { type: 'string' } }
         }

@@ -27,7 +27,7 @@ export function createServer (config: Config, log: Logger): FastifyInstance {
   const app = Fastify<Server>({
     ...(tls === null ? { http: limits } : { https: { ...limits, ...tls } }) as { http: typeof limits },
     // What Fastify itself logs must name neither query nor headers: either may bear a token.
-    loggerInstance: log.child({}, { serializers: { req: () => undefined, res: () => undefined } }),
+    loggerInstance: log.child({}, { level: log.isLevelEnabled('info') ? 'warn' : log.level, serializers: { req: () => undefined, res: () => undefined } }),
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_TIMEOUT_MS,
