@@ -36,7 +36,7 @@ export function takeToken (): string | null {
 
 export class Account {
   readonly #parts: AccountParts
-  readonly #given: string | null
+  #given: string | null
   readonly #dialog = part('sign-in', HTMLDialogElement)
   readonly #name = part('name', HTMLInputElement)
   readonly #role = part('role', HTMLSelectElement)
@@ -57,6 +57,14 @@ export class Account {
   /** Nobody: only reading is possible. */
   get isAnonymous (): boolean {
     return this.#given === null && this.#persona === null
+  }
+
+  /** The token of the address does not count (any more): the reader is nobody from now on. False: there was none. */
+  dropToken (): boolean {
+    const had = this.#given !== null
+    this.#given = null
+    this.#draw()
+    return had
   }
 
   /** Whether a name can be chosen here. */

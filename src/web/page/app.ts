@@ -2,6 +2,7 @@
 // Bundled to dist/web/app.js. Only the client talks to the server, but for /v1/config and development tokens.
 
 import { connect, type ConnectionState, type UproarClient } from '../client.ts'
+import { closeCode } from '../../../proto/codes.ts'
 import { isRoom } from '../../../proto/values.ts'
 import { Account, takeToken } from './account.ts'
 import { Chat } from './chat.ts'
@@ -57,7 +58,15 @@ class App {
       this.#chat.reader = state.user
       this.#limits(state.limits)
     }
-    if (state.state === 'closed' && state.code === 4501) this.#gate(TEXTS.tokenRefused)
+    // A token of the address cannot be had anew: rather read on without one than come back with it for ever.
+    if (state.state === 'waiting' && state.code === closeCode('expired').code) this.#without(TEXTS.tokenExpired)
+    if (state.state === 'closed' && state.code === closeCode('unauthorized').code) this.#without(TEXTS.tokenRefused)
+  }
+
+  #without (why: string): void {
+    if (!this.#account.dropToken()) return
+    this.connect()
+    this.#gate(why)
   }
 
   #limits (limits: { readonly textCharacters?: unknown } | undefined): void {

@@ -88,7 +88,8 @@ export const TEXTS = {
   readOnlyDev: 'You are reading without a name.',
   readOnlyToken: 'Read only. To write, open this page with a token: ',
   signInFailed: 'Signing in did not work. Is the server still there?',
-  tokenRefused: 'The token was refused.',
+  tokenRefused: 'The token was refused. You can read; to write, open this page with a valid one.',
+  tokenExpired: 'The token has expired. You can read; to write, open this page with a fresh one.',
   roomRefused: (why: string) => `This room cannot be opened: ${why}`,
 
   theme: { auto: 'Theme: as the system', light: 'Theme: light', dark: 'Theme: dark' },

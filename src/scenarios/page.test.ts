@@ -1,0 +1,102 @@
+// Stories of the viewer page in a real browser on the real program: people chat, the room's settings reach them, the
+// program is killed and comes back, and nothing is lost or shown twice. Details of the page are tested in src/web/page.
+
+import { join } from 'node:path'
+import type { Browser, Page } from 'playwright-core'
+import t from 'tap'
+import { withoutChromium } from '../../deploy/services/services.ts'
+import { buildWeb } from '../web/build.ts'
+import { launch, live, picture, pictures, row, say, signIn, visit } from '../web/page/browser.suite.ts'
+import { freePort, Program, tokenOf } from './harness.ts'
+
+const skip = withoutChromium()
+let browser: Browser
+
+t.before(async () => {
+  if (skip !== false) return
+  // What the program serves is what `npm start` builds first.
+  await buildWeb(join(import.meta.dirname, '../../dist'))
+  browser = await launch()
+})
+
+t.teardown(async () => { if (skip === false) await browser.close() })
+
+const bodies = async (page: Page): Promise<string[]> => await page.locator('#rows .body').allTextContents()
+
+t.test('a newcomer opens the page and chats', { skip, timeout: 90_000 }, async (t) => {
+  const program = await Program.start(t, { JWT_SECRET: '', API_KEYS: '', PORT: await freePort(), WS_PORT: await freePort() })
+  const [ann, ben] = [await visit(browser, program.http), await visit(browser, program.http, { colorScheme: 'light' })]
+  await live(ann.page)
+  await ann.page.getByText('It is quiet in here').waitFor()
+  await signIn(ann.page, 'Ann', 'broadcaster')
+  await signIn(ben.page, 'Ben')
+  await say(ann.page, 'hello <b>Ben</b> 👋')
+  await row(ben.page, 'hello <b>Ben</b> 👋').waitFor()
+  await row(ben.page, 'hello').hover()
+  await ben.page.getByRole('button', { name: 'Reply to Ann', exact: true }).click()
+  await say(ben.page, 'hello @Ann!')
+  await row(ann.page, 'hello @Ann!').waitFor()
+  t.match(await row(ann.page, 'hello @Ann!').getAttribute('class'), /is-for-me/)
+  t.match(await row(ann.page, 'hello @Ann!').locator('.quote').innerText(), /@Ann hello <b>Ben<\/b> 👋/)
+  await ann.page.locator('#viewers-label', { hasText: /^2 viewers$/ }).waitFor({ state: 'attached' })
+  const shots = await pictures()
+  t.comment(`pictures are in ${shots}`)
+  await picture(ann.page, shots, 'served-dark')
+  await picture(ben.page, shots, 'served-light')
+
+  const { json: { token } } = await program.request('POST', '/v1/dev/token', { json: { id: 'boss', name: 'Boss', roles: ['admin'] } })
+  const changed = await program.request('PUT', '/v1/rooms/lobby', { token, json: { settings: { slowModeSeconds: 60, title: 'The first stream' } } })
+  t.equal(changed.status, 200)
+  await ben.page.getByRole('heading', { level: 1, name: 'The first stream' }).waitFor()
+  await say(ben.page, 'one')
+  await row(ann.page, 'one').waitFor()
+  await ben.page.locator('#send-wait').waitFor()
+  t.match(await ben.page.locator('#send-wait').innerText(), /^(60|5\d) s$/, 'slow mode counts down')
+  await program.request('PUT', '/v1/rooms/lobby', { token, json: { settings: { slowModeSeconds: 0 } } })
+  await ben.page.locator('#send-wait').waitFor({ state: 'hidden' })
+
+  await program.kill9()
+  await ben.page.locator('#state', { hasText: /Reconnecting/ }).waitFor()
+  await say(ben.page, 'written while it was away')
+  await program.launch()
+  await live(ann.page)
+  await live(ben.page)
+  await row(ann.page, 'written while it was away').waitFor()
+  await row(ben.page, 'written while it was away').waitFor()
+  const expected = ['hello <b>Ben</b> 👋', 'hello @Ann!', 'one', 'written while it was away']
+  for (const { page } of [ann, ben]) {
+    t.same((await bodies(page)).filter((body) => expected.includes(body)), expected, 'all of it, once, in order')
+    t.equal(await page.locator('#pending > .row').count(), 0)
+    await page.reload()
+    await row(page, 'written while it was away').waitFor()
+    t.same((await bodies(page)), expected, 'and after a reload')
+  }
+  for (const { page, faults } of [ann, ben]) {
+    t.same(faults.filter((fault) => !/ERR_CONNECTION_REFUSED|WebSocket connection/.test(fault)), [], 'nothing went wrong on the page')
+    await page.context().close()
+  }
+})
+
+t.test('with keys: read only, or a token in the address', { skip, timeout: 60_000 }, async (t) => {
+  const program = await Program.start(t)
+  const reader = await visit(browser, program.http)
+  await live(reader.page)
+  t.match(await reader.page.locator('#gate').innerText(), /Read only/)
+  const guest = await visit(browser, `${program.http}/#token=${tokenOf('g1', { name: 'Gus', roles: ['vip'] })}`)
+  await live(guest.page)
+  await say(guest.page, 'from outside')
+  await row(reader.page, 'from outside').waitFor()
+  t.equal(await row(reader.page, 'from outside').getByRole('img', { name: 'VIP' }).count(), 1)
+  const stale = await visit(browser, `${program.http}/#token=${tokenOf('g2', { ttlS: -60 })}`)
+  await stale.page.getByText('The token has expired.').waitFor()
+  await row(stale.page, 'from outside').waitFor()
+  const forged = await visit(browser, `${program.http}/#token=${tokenOf('g3').slice(0, -4)}AAAA`)
+  await forged.page.getByText('The token was refused.').waitFor()
+  await row(forged.page, 'from outside').waitFor()
+  t.pass('with a token that does not count the page can still be read')
+  for (const { page, faults } of [reader, guest]) {
+    t.same(faults, [])
+    await page.context().close()
+  }
+  for (const { page } of [stale, forged]) await page.context().close()
+})
