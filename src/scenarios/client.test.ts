@@ -1,7 +1,11 @@
 // The thin client, as built for strangers, against the real program: chat both ways, cuts on the way, the fallback, tokens.
 
 import { createServer, connect as dial, type AddressInfo, type Server, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { chromium } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { chromiumPath } from '../../deploy/services/services.ts'
+import { buildWeb } from '../web/build.ts'
 import { connect, UproarError, type ChatRoom, type ClientOptions, type ConnectionState, type MessageEntry, type UproarClient } from '../web/client.ts'
 import { eventually, freePort, OPEN_LIMITS, Program, tokenOf } from './harness.ts'
 
@@ -201,6 +205,33 @@ t.test('the thin client and the real program', async (t) => {
     const bad = view(t, 'tokens', { url: program.ws, token: 'not.a.token' })
     await until('the end', () => bad.client.state.state === 'closed')
     t.match(bad.client.state, { code: 4501 })
+  })
+
+  await t.test('in a browser, as built: by socket, and by streams where the socket is out of reach', async (t) => {
+    await buildWeb(join(import.meta.dirname, '../../dist'))
+    const browser = await chromium.launch({ executablePath: chromiumPath() as string, args: ['--no-sandbox'], timeout: 60_000 })
+    t.teardown(() => browser.close())
+    const page = await browser.newPage()
+    await page.goto(new URL('/client.js', program.http).href)
+    for (const [room, url] of [['browser-socket', program.ws], ['browser-stream', `ws://127.0.0.1:${await freePort()}/ws`]] as const) {
+      const other = view(t, room, { url: program.ws, token: tokenOf('ned') })
+      await other.room.ready()
+      await other.room.send('from outside')
+      const seen = await page.evaluate(async ([room, url, token]) => {
+        const { connect } = await import(new URL('/client.js', location.href).href) as typeof import('../web/client.ts')
+        const client = connect({ url, httpUrl: location.origin, token })
+        const handle = client.join(room)
+        const bodies: string[] = []
+        const both = new Promise<void>((resolve) => handle.on('message', ({ body }) => { if (bodies.push(String(body)) === 2) resolve() }))
+        const { seq } = await handle.send('from the browser 👋')
+        await both
+        const { state } = client.state
+        client.close()
+        return { seq, bodies, state }
+      }, [room, url, tokenOf('oda')] as const)
+      t.same(seen, { seq: 2, bodies: ['from outside', 'from the browser 👋'], state: url === program.ws ? 'open' : 'fallback' })
+      await until('it is told outside', () => other.seqs.length === 2)
+    }
   })
 
   await t.test('a room that is deleted begins anew', async (t) => {

@@ -263,8 +263,10 @@ t.test('goes back to the WebSocket once it gets through, and resumes there', asy
   t.teardown(() => socket.stop())
   socket.epoch = 'e-1'
   let isBlocked = true
+  let tries = 0
   const Blocked = class extends WebSocket {
     constructor (url: string, protocols?: string | string[]) {
+      tries++
       if (isBlocked) throw new Error('not allowed here')
       super(url, protocols)
     }
@@ -278,6 +280,7 @@ t.test('goes back to the WebSocket once it gets through, and resumes there', asy
     peer.cut()
     return true
   }
+  await until(() => tries > 4)
   socket.append('1', '2', '3')
   isBlocked = false
   await until(() => seqs.length === 3)

@@ -222,7 +222,12 @@ export class UproarClient extends Emitter<ClientEvents> {
       this.#timers.socket = null
       const token = await this.#askToken()
       if (token === undefined || this.#probe !== null || this.#state.state !== 'fallback') return this.#retrySocket()
-      this.#probe = this.#dialSocket(token)
+      try {
+        this.#probe = this.#dialSocket(token)
+      } catch {
+        // The constructor itself refuses, as it did before: the fallback goes on, and so does the trying.
+        this.#retrySocket()
+      }
     }, waitMs)
   }
 
