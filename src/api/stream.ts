@@ -14,7 +14,7 @@ import type { Metrics } from '../base/metrics.ts'
 import type { Cursor, CursorStep, Room } from '../rooms/rooms.ts'
 import { entryEvent, eventText } from './entries.ts'
 
-type Step = Exclude<CursorStep, string>
+type Step = Exclude<CursorStep, string | Refusal>
 
 export interface StreamOptions {
   readonly response: ServerResponse
@@ -73,7 +73,7 @@ export class EventStream {
         if (!await this.#drained()) return
         const step = await this.#cursor.next()
         if (this.#isEnded || step === 'closed') return
-        if (step === 'ended') await this.#reopen()
+        if (step instanceof Refusal) await this.#ended(step)
         else this.#deliver(step)
       }
     } catch (error) {
@@ -130,15 +130,23 @@ export class EventStream {
     this.#write(Buffer.concat(step.entries.map((entry) => entryEvent(this.#cursor.epoch, entry))))
   }
 
-  /** The room was deleted or closed to this viewer: the room of that name as it is now follows, if it may be read. */
-  async #reopen (): Promise<void> {
+  /** The room let the viewer go: for good, or it is to be opened anew. */
+  async #ended (why: Refusal): Promise<void> {
     this.#cursor.close()
-    const room = await this.#options.reopen()
+    const room = why.retryAfterMs === null ? why : await this.#options.reopen()
     if (this.#isEnded) return
-    if (room instanceof Refusal) return this.bye('server_error', room.retryAfterMs ?? RETRY_MS, room.name)
+    if (room instanceof Refusal) return this.#refuse(room)
     this.#room = room
     this.#cursor = room.cursor(null, this.#options.history, this.#options.identity)
     this.#join()
+  }
+
+  /** Says why this viewer is no longer in the room, and ends the response. */
+  #refuse (why: Refusal): void {
+    const { code, name, message, retryAfterMs } = why
+    this.#stop()
+    this.#write(eventText('refused', { error: { code, name, message, retryAfterMs } }))
+    this.#response.end()
   }
 
   /** True once the socket takes more; false when it ended, or took nothing in time and was cut. */

@@ -2,13 +2,14 @@
 // own and the room holds nothing for it but its place.
 
 import type { Identity } from '../auth/auth.ts'
+import type { Refusal } from '../base/errors.ts'
 import type { Reader, Step } from './reader.ts'
 import type { Room } from './room.ts'
 
 const STEP_BYTES = 65_536
 
-/** A run of entries; `ended`: the room is gone (deleted, or closed to this reader, or the server stops); `closed`: the cursor was closed. */
-export type CursorStep = Step | 'ended' | 'closed'
+/** A run of entries; why the room let the reader go (deleted, closed to it, to be opened anew); `closed`: the cursor was closed. */
+export type CursorStep = Step | Refusal | 'closed'
 
 export class Cursor {
   readonly epoch: string
@@ -21,7 +22,7 @@ export class Cursor {
   readonly #room: Room
   readonly #reader: Reader
   readonly #onClose: () => void
-  #isEnded = false
+  #ended: Refusal | null = null
   #isClosed = false
   #waiting: (() => void) | null = null
 
@@ -45,7 +46,7 @@ export class Cursor {
       const step = taken instanceof Promise ? await taken : taken
       if (step !== null) return step
       if (taken instanceof Promise) continue
-      if (this.#isEnded) return 'ended'
+      if (this.#ended !== null) return this.#ended
       await new Promise<void>((resolve) => { this.#waiting = resolve })
     }
   }
@@ -57,9 +58,9 @@ export class Cursor {
     waiting?.()
   }
 
-  /** The room ended. */
-  end (): void {
-    this.#isEnded = true
+  /** The room lets the reader go; it hears so once it has read what it was owed. */
+  end (why: Refusal): void {
+    this.#ended = why
     this.wake()
   }
 

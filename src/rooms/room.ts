@@ -390,7 +390,7 @@ export class Room implements Watcher {
     const access = { name: this.name, isPrivate: this.settings.private }
     const why = new Refusal('forbidden', `the room ${this.name} is private now`)
     for (const member of this.#members) if (!can(member.viewer.identity, 'read', access)) this.#evict(member, why)
-    for (const cursor of this.#cursors) if (!can(cursor.identity, 'read', access)) cursor.end()
+    for (const cursor of this.#cursors) if (!can(cursor.identity, 'read', access)) cursor.end(why)
   }
 
   #evict (member: Member, why: Refusal): void {
@@ -410,6 +410,6 @@ export class Room implements Watcher {
   #end (why: Refusal): void {
     this.#stop()
     for (const member of this.#members) this.#evict(member, why)
-    for (const cursor of this.#cursors) cursor.end()
+    for (const cursor of this.#cursors) cursor.end(why)
   }
 }
