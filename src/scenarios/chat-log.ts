@@ -11,7 +11,19 @@ export interface ChatLog { readonly name: string, readonly isReal: boolean, line
 const FILE = process.env.UPROAR_LOG_CSV ?? join(import.meta.dirname, '../../../shared/data/livestream-irl.csv')
 const LINES = 28_013
 const AUTHORS = 13_753
+const TEXT_CHARACTERS_MAX = 500
 const WORDS = ['hello', 'lol', '👊👊', 'where is this?', 'W', '我来了', 'say my name', 'eat it', 'ما هذا', 'frog', '🔥', 'no way he did that', 'e\u0301te\u0301']
+
+/** Lines in the first `limit`, and how many of them are over 500 characters, which the server refuses as too long. */
+export async function measure (lines: AsyncIterable<LogLine>, limit: number): Promise<{ count: number, tooLong: number }> {
+  let count = 0
+  let tooLong = 0
+  for await (const { text } of lines) {
+    if (text.length > TEXT_CHARACTERS_MAX && [...text].length > TEXT_CHARACTERS_MAX) tooLong++
+    if (++count >= limit) break
+  }
+  return { count, tooLong }
+}
 
 export function chatLog (): ChatLog {
   if (existsSync(FILE)) return { name: 'the real log', isReal: true, lines: () => readLog(FILE) }

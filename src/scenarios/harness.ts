@@ -149,7 +149,6 @@ export class Program {
 }
 
 // Shapes of answers are for each story to check, so they stay open here.
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
 export interface Answer { readonly status: number, readonly headers: Headers, readonly text: string, readonly json: any }
 
 /** A token that the program accepts. */

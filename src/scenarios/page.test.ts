@@ -100,3 +100,19 @@ t.test('with keys: read only, or a token in the address', { skip, timeout: 60_00
   }
   for (const { page } of [stale, forged]) await page.context().close()
 })
+
+t.test('where WebSockets are blocked', { skip, timeout: 60_000 }, async (t) => {
+  const program = await Program.start(t, { JWT_SECRET: '', API_KEYS: '', WS_PUBLIC_URL: `ws://127.0.0.1:${await freePort()}/ws` })
+  const [ann, ben] = [await visit(browser, program.http), await visit(browser, program.http)]
+  for (const { page } of [ann, ben]) await page.locator('#state[data-look=fallback]').waitFor()
+  t.match(await ann.page.locator('#state').innerText(), 'slow path')
+  await signIn(ann.page, 'Ann', '', 'fallback')
+  await signIn(ben.page, 'Ben', '', 'fallback')
+  await say(ann.page, 'round the corner')
+  await row(ben.page, 'round the corner').waitFor()
+  await say(ben.page, 'got it')
+  await row(ann.page, 'got it').waitFor()
+  t.same(await bodies(ann.page), ['round the corner', 'got it'])
+  t.equal(await ann.page.locator('#pending > .row').count(), 0)
+  for (const { page } of [ann, ben]) await page.context().close()
+})
