@@ -8,7 +8,7 @@ export interface Batch {
   readonly frames: readonly Frame[]
   /** Those that answer or address this connection alone: not ROOM, no entry, no VIEWERS or SIGNAL. */
   readonly personal: readonly Frame[]
-  /** Seq of the last entry in it; 0 when there is none. */
+  /** Seq of the last entry in it or announced by it as skipped; 0 when there is none. */
   readonly lastSeq: number
 }
 
@@ -40,7 +40,10 @@ function batchOf (bytes: Uint8Array): Batch {
   const frames = decodeTrusted(bytes)
   if (frames instanceof BadFrame) throw new Error(`the server sent what is not of the protocol: ${frames.reason}`)
   let lastSeq = 0
-  for (const frame of frames) if (isEntry(frame)) lastSeq = frame[1] as number
+  for (const frame of frames) {
+    if (isEntry(frame)) lastSeq = frame[1] as number
+    else if (frame[0] === OUT.SKIPPED) lastSeq = frame[2] as number
+  }
   const personal = frames.filter((frame) => !isEntry(frame) && frame[0] !== OUT.ROOM && frame[0] !== OUT.VIEWERS && frame[0] !== OUT.SIGNAL)
   return { frames, personal, lastSeq }
 }

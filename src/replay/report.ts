@@ -64,7 +64,7 @@ export function tableOf (report: ReplayReport): string {
   const width = Math.max(...rows.map(([name]) => name.length))
   const lines = rows.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`)
   const verdict = isWhole(report) ? 'everything accepted arrived once, in order' : 'NOT everything accepted arrived once, in order'
-  return [`replay of ${report.file} into ${report.room} at ${report.speed}×, run ${report.run}`, ...lines, `  ${verdict}`].join('\n')
+  return [`replay of ${report.file} into ${report.room} ${Number.isFinite(report.speed) ? `at ${report.speed}×` : 'as fast as it goes'}, run ${report.run}`, ...lines, `  ${verdict}`].join('\n')
 }
 
 export interface Progress { readonly offsetMs: number, readonly share: number | null, readonly sent: number, readonly accepted: number, readonly refused: number, readonly open: number, readonly seconds: number }

@@ -3,7 +3,7 @@
 // A message from the server may have 16 MB; a handshake must be answered in time, else the socket is destroyed.
 
 import { createHash, randomBytes } from 'node:crypto'
-import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
 export interface SocketHandlers {
@@ -52,7 +52,7 @@ export class RawSocket {
     const port = Number(target.port === '' ? (isTls ? 443 : 80) : target.port)
     this.#handlers = handlers
     if (isTls) {
-      this.#socket = connectTls({ host, port, servername: host })
+      this.#socket = connectTls({ host, port, ...(isIP(host) === 0 ? { servername: host } : {}) })
       this.#socket.on('data', (chunk: Buffer) => this.#read(chunk, chunk.length))
     } else {
       const onread = { buffer: scratch, callback: (size: number, buffer: Uint8Array) => { this.#read(buffer as Buffer, size); return true } }
