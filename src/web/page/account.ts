@@ -17,6 +17,7 @@ interface Persona {
 }
 
 export interface AccountParts {
+  readonly room: string
   /** Whether the server makes tokens for anybody who asks. */
   readonly devTokens: boolean
   /** The reader became somebody else: connect anew. */
@@ -75,7 +76,7 @@ export class Account {
   /** Who the reader will be once the server agrees; null for nobody. For names and highlights, never for rights. */
   get reader (): Author | null {
     if (this.#persona !== null) return authorOf(this.#persona.id, this.#persona.name, [this.#persona.role])
-    return this.#given === null ? null : claimed(this.#given)
+    return this.#given === null ? null : claimed(this.#given, this.#parts.room)
   }
 
   /** A token for the client, fresh where the server makes them; null for nobody. */
@@ -147,12 +148,13 @@ async function mint (persona: Persona): Promise<string> {
 }
 
 // What the token says of itself, unchecked: the server checks it.
-function claimed (token: string): Author | null {
+function claimed (token: string, room: string): Author | null {
   try {
     const payload = (token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/')
     const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0))
-    const { sub, name, roles } = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>
-    return typeof sub === 'string' ? authorOf(sub, typeof name === 'string' ? name : sub, Array.isArray(roles) ? roles : []) : null
+    const { sub, name, roles, rooms } = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>
+    const here = Object.entries(rooms ?? {}).find(([key]) => key === room)?.[1]
+    return typeof sub === 'string' ? authorOf(sub, typeof name === 'string' ? name : sub, [roles ?? [], here ?? []].flat()) : null
   } catch {
     // Not a token of ours: the server will say so.
     return null

@@ -33,7 +33,7 @@ class App {
   constructor (config: PageConfig, room: string, token: string | null, link: LinkState) {
     this.#config = config
     this.#link = link
-    this.#account = new Account(token, { devTokens: config.devTokens, changed: () => { this.connect(); this.#chat.focus() } })
+    this.#account = new Account(token, { room, devTokens: config.devTokens, changed: () => { this.connect(); this.#chat.focus() } })
     this.#chat = new Chat({ room, refused: (error) => this.#gate(TEXTS.roomRefused(refusal(error.name, error.message, error.retryAfterMs))) })
     this.#limits(config.limits)
     part('gate-sign-in', HTMLButtonElement).addEventListener('click', () => this.#account.ask())
@@ -55,7 +55,8 @@ class App {
   #connection (state: ConnectionState): void {
     this.#link.connection = state
     if (state.state === 'open') {
-      this.#chat.reader = state.user
+      // The welcome knows the roles everywhere; those of the token for this room count too.
+      this.#chat.reader = state.user === null ? null : { ...state.user, roles: state.user.roles | (this.#account.reader?.roles ?? 0) }
       this.#limits(state.limits)
     }
     // A token of the address cannot be had anew: rather read on without one than come back with it for ever.

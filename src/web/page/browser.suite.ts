@@ -35,19 +35,19 @@ export async function visit (browser: Browser, url: string, options: BrowserCont
   return { page, faults }
 }
 
-/** Waits until the page says that it is connected. */
-export async function live (page: Page): Promise<void> {
-  await page.locator('#state[data-look=live]').waitFor()
+/** Waits until the page says that it is connected, by WebSocket or (`fallback`) without. */
+export async function live (page: Page, look = 'live'): Promise<void> {
+  await page.locator(`#state[data-look=${look}]`).waitFor()
 }
 
 /** Chooses a name, as on a server without a key. */
-export async function signIn (page: Page, name: string, role = ''): Promise<void> {
+export async function signIn (page: Page, name: string, role = '', look = 'live'): Promise<void> {
   await page.locator('#account').click()
   await page.getByLabel('Name', { exact: true }).fill(name)
   await page.getByLabel('Badge').selectOption(role)
   await page.getByRole('button', { name: 'Join the chat' }).click()
   await page.locator('#composer').waitFor()
-  await live(page)
+  await live(page, look)
 }
 
 /** Writes and sends. */

@@ -152,6 +152,8 @@ export class Chat {
     const message = messageOf(entry, this.#reader, (seq) => this.#timeline.find(seq))
     this.#chatters.saw(entry.user)
     if (message.isMine) this.#outbox.arrived(entry)
+    // Roles that hold in this room alone are first seen on one's own message.
+    if (message.isMine && isNews && entry.user.roles !== this.#reader?.roles) this.reader = entry.user
     this.#timeline.add(message, isNews)
     if (isNews) {
       this.#rates.saw()
@@ -254,7 +256,7 @@ export class Chat {
   }
 
   async #showAll (): Promise<void> {
-    const { client, room } = { client: this.#client, room: this.#room }
+    const [client, room] = [this.#client, this.#room]
     if (client === null || room === null || this.#isSwitching) return
     this.#isSwitching = true
     this.#view = 'full'

@@ -6,7 +6,7 @@
 //
 // Must not know the list it is in. User text only goes in as text nodes.
 
-import { KIND, ROLE } from '../../../proto/ops.ts'
+import { KIND } from '../../../proto/ops.ts'
 import { fillBody, isJumbo, pieces } from './body.ts'
 import { badges, icon } from './icons.ts'
 import type { Item, Line, Message, Quote, Reader } from './item.ts'
@@ -65,7 +65,6 @@ function messageRow (message: Message, reader: Reader): HTMLLIElement {
   if (message.isEdited) line.append(edited())
   if (message.isForMe) row.classList.add('is-for-me')
   if (message.isMine) row.classList.add('is-mine')
-  if ((message.user.roles & ROLE.broadcaster) !== 0) row.classList.add('is-broadcaster')
   const kind = kindOf(message.kind)
   if (kind !== null) {
     row.classList.add(kind.className)

@@ -52,7 +52,6 @@ export const TEXTS = {
   attachment: 'attachment',
   newStream: 'The chat of this room began anew.',
   missed: (value: number) => `You were away: ${plural(value, 'message', 'messages')} missed`,
-  recoveredNot: 'You were away for long: older messages may be missing here.',
   setting: {
     slowOn: (seconds: number) => `Slow mode is on: one message every ${wait(seconds * 1000)}.`,
     slowOff: 'Slow mode is off.',
@@ -62,8 +61,6 @@ export const TEXTS = {
   },
 
   newMessages: (value: number) => value === 0 ? 'Chat paused' : plural(value, 'new message', 'new messages'),
-  manyNew: (value: number) => `${count(value)}+ new messages`,
-  resume: 'Back to the newest messages',
   sampled: (shown: number, all: number) => `Showing ${count(shown)} of ${count(all)} a second`,
   noEarlier: 'This is where the chat begins.',
   earlierFailed: 'Earlier messages could not be loaded.',
@@ -74,7 +71,6 @@ export const TEXTS = {
 
   write: (room: string) => `Message #${room}`,
   writeLocked: 'The room is locked',
-  writeReadOnly: 'Sign in to write',
   send: 'Send',
   charactersLeft: (value: number) => value >= 0 ? `${plural(value, 'character', 'characters')} left` : `${plural(-value, 'character', 'characters')} too many`,
   slowWait: (ms: number) => wait(ms),
@@ -94,7 +90,7 @@ export const TEXTS = {
 
   theme: { auto: 'Theme: as the system', light: 'Theme: light', dark: 'Theme: dark' },
   roles: { subscriber: 'Subscriber', vip: 'VIP', moderator: 'Moderator', broadcaster: 'Broadcaster', admin: 'Admin', bot: 'Bot', verified: 'Verified' },
-  kinds: { announcement: 'Announcement', system: 'Notice', bot: 'Bot' },
+  kinds: { announcement: 'Announcement', system: 'Notice' },
   activity: (value: number) => value === 0 ? 'a quiet moment' : `${plural(value, 'message', 'messages')} a second`
 } as const
 
