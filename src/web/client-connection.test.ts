@@ -104,6 +104,19 @@ t.test('tokens: asked at each connect, refreshed before expiry, asked anew when 
   await until(() => client.state.state === 'closed')
 })
 
+t.test('a provider that fails before expiry is asked again on the same connection', async (t) => {
+  let asked = 0
+  const token = (): string => {
+    if (++asked === 2) throw new Error('away')
+    return tokenUntil(Date.now() + (asked === 1 ? 1200 : 3_600_000)) + asked
+  }
+  const { server, errors } = await stage(t, { token })
+  await until(() => server.peer?.of(IN.AUTH).length === 1)
+  t.match(server.peer.of(IN.AUTH)[0]?.[2], /c2ln3$/)
+  t.equal(server.peers.length, 1)
+  t.match(errors, [{ message: /away/ }])
+})
+
 t.test('a token provider that never answers does not stop the client for good', async (t) => {
   let asked = 0
   const { client, errors } = await stage(t, { token: () => ++asked === 1 ? new Promise<string>(() => {}) : 'abc', timing: { openMs: 40 } })

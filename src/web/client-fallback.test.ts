@@ -315,7 +315,7 @@ t.test('where REST is follows from the socket\'s address', async (t) => {
     await until(() => urls.length > before)
     client.close()
   }
-  t.same(urls.map((url) => url.replace(/\/v1\/.*/, '')), ['http://127.0.0.1:8080', 'https://chat.example', 'https://example.org:8080/chat', 'https://example.org/other'])
+  t.same([...new Set(urls.map((url) => url.replace(/\/v1\/.*/, '')))], ['http://127.0.0.1:8080', 'https://chat.example', 'https://example.org:8080/chat', 'https://example.org/other'])
 })
 
 t.test('event streams are read in pieces of any size', (t) => {

@@ -11,9 +11,11 @@ import { mayReconnect } from '../../proto/codes.ts'
 import { ChatRoom, type RoomHost } from './chat-room.ts'
 import { UproarError, type ClientEvents, type ClientOptions, type ConnectionState, type HistoryQuery, type Inbox, type JoinOptions, type Page, type SendOptions, type Sent, type Timing } from './client-types.ts'
 import { Emitter } from './emitter.ts'
-import { type Draft, type Link, type LinkSink, type Told, type Welcome } from './link.ts'
+import type { Link, LinkSink, Told, Welcome } from './link.ts'
+import { isBusy, Outbox } from './outbox.ts'
 import { SocketLink } from './socket-link.ts'
 import { StreamLink } from './stream-link.ts'
+import { TokenSource } from './token-source.ts'
 
 export { KIND, ROLE } from '../../proto/ops.ts'
 export type { ChatRoom } from './chat-room.ts'
@@ -35,6 +37,8 @@ export class UproarClient extends Emitter<ClientEvents> {
   readonly #options: ClientOptions
   readonly #timing: Timing
   readonly #base: string
+  readonly #tokens: TokenSource
+  readonly #outbox: Outbox
   readonly #rooms = new Map<string, ChatRoom>()
   readonly #waiting = new Set<() => void>()
   readonly #timers: Record<'dial' | 'token' | 'socket', unknown> = { dial: null, token: null, socket: null }
@@ -47,7 +51,6 @@ export class UproarClient extends Emitter<ClientEvents> {
   #notBefore = 0
   #blocked = 0
   #wasOpen = false
-  #pending = 0
   #refreshing: Promise<void> | null = null
   #clockSkewMs = 0
 
@@ -57,6 +60,13 @@ export class UproarClient extends Emitter<ClientEvents> {
     this.#timing = { ...TIMING, ...options.timing }
     const { href } = new URL(options.url)
     this.#base = options.httpUrl?.replace(/\/$/, '') ?? href.replace(/^ws/, 'http').replace(/:9001(?=\/)/, ':8080').replace(/(\/ws)?\/?$/, '')
+    this.#tokens = new TokenSource(options.token ?? null, this.#timing.openMs, (error) => this.emit('error', error))
+    const { sendMs = 60_000, pendingMax = 100 } = options
+    this.#outbox = new Outbox({
+      usable: (...place) => this.#usable(...place),
+      pause: (...time) => this.#pause(...time),
+      renew: this.#tokens.isRenewable ? () => this.#refresh() : null
+    }, { sendMs, pendingMax, backoffMs: this.#timing.backoffMs, answerMs: this.#timing.openMs })
     globalThis.addEventListener?.('online', this.#wake)
     globalThis.document?.addEventListener('visibilitychange', this.#wake)
     // Not at once, so that the application can listen first.
@@ -92,16 +102,8 @@ export class UproarClient extends Emitter<ClientEvents> {
    * same nonce, over lost connections and while the server is overloaded. Rejects with UproarError when the server
    * refuses, when pendingMax sends are waiting (`overloaded`), when sendMs passed (`unavailable`), or at close (`closed`).
    */
-  async send (room: string, body: string | Uint8Array, options: SendOptions = {}): Promise<Sent> {
-    const { sendMs = 60_000, pendingMax = 100 } = this.#options
-    if (this.#pending >= pendingMax) throw new UproarError(41, 'overloaded', `${pendingMax} messages are waiting for their answer`, 1000)
-    const draft: Draft = { room, body, nonce: options.nonce ?? nonce(), kind: options.kind ?? 0, ext: options.ext ?? null }
-    this.#pending++
-    try {
-      return await this.#deliver(draft, Date.now() + sendMs)
-    } finally {
-      this.#pending--
-    }
+  send (room: string, body: string | Uint8Array, options: SendOptions = {}): Promise<Sent> {
+    return this.#outbox.send(room, body, options)
   }
 
   /** Older entries of a room. Rejects with UproarError. */
@@ -135,7 +137,7 @@ export class UproarClient extends Emitter<ClientEvents> {
     clearTimeout(this.#timers.dial as number)
     this.#timers.dial = null
     this.#become({ state: 'connecting', attempt: ++this.#attempt })
-    const token = await this.#askToken()
+    const token = await this.#tokens.ask()
     if (this.#state.state !== 'connecting') return
     if (token === undefined) return this.#lose(1006, 'no token to be had', 0)
     const isSocket = this.#socket() !== null && (this.#wasOpen || this.#blocked < this.#timing.socketFailures)
@@ -220,7 +222,7 @@ export class UproarClient extends Emitter<ClientEvents> {
     if (this.#socket() === null) return
     this.#timers.socket ??= setTimeout(async () => {
       this.#timers.socket = null
-      const token = await this.#askToken()
+      const token = await this.#tokens.ask()
       if (token === undefined || this.#probe !== null || this.#state.state !== 'fallback') return this.#retrySocket()
       try {
         this.#probe = this.#dialSocket(token)
@@ -289,30 +291,11 @@ export class UproarClient extends Emitter<ClientEvents> {
 
   // Tokens.
 
-  /** Undefined when the provider failed, which is told as an error. */
-  async #askToken (): Promise<string | null | undefined> {
-    const { token = null } = this.#options
-    if (typeof token !== 'function') return token
-    const late = { timer: null as unknown }
-    try {
-      return await Promise.race([token(), new Promise<never>((_resolve, reject) => {
-        late.timer = setTimeout(() => reject(new Error('the token provider took too long')), this.#timing.openMs)
-      })])
-    } catch (error) {
-      this.emit('error', new UproarError(10, 'unauthorized', `no token: ${String(error)}`, 0))
-    } finally {
-      clearTimeout(late.timer as number)
-    }
-  }
-
   /** Gets a fresh token to the server some time before this one expires. */
   #refreshBefore (token: string | null): void {
     clearTimeout(this.#timers.token as number)
-    const expiry = typeof this.#options.token === 'function' ? expiryOf(token) : null
-    if (expiry === null) return
-    const leftMs = expiry - Date.now() - this.#clockSkewMs
-    const waitMs = Math.max(leftMs - 60_000, leftMs * 0.8, 1000)
-    this.#timers.token = setTimeout(() => this.#refresh(), Math.min(waitMs, 86_400_000))
+    const waitMs = this.#tokens.renewalMs(token, Date.now() + this.#clockSkewMs)
+    if (waitMs !== null) this.#timers.token = setTimeout(() => this.#refresh(), waitMs)
   }
 
   /** One at a time: whoever else needs it waits for the same. */
@@ -322,10 +305,15 @@ export class UproarClient extends Emitter<ClientEvents> {
 
   async #renew (): Promise<void> {
     const link = this.#link
-    const token = await this.#askToken() ?? null
+    const token = await this.#tokens.ask() ?? null
     if (link === null || link !== this.#link) return
-    // A provider that failed is asked again soon; what the server says to a bad token is told as an error.
-    if (token !== null) await link.auth(token).catch((error: UproarError) => this.emit('error', error))
+    clearTimeout(this.#timers.token as number)
+    if (token === null) {
+      // The former token may hold a while yet: the provider is asked again soon.
+      this.#timers.token = setTimeout(() => this.#refresh(), this.#timing.backoffMs * 10)
+      return
+    }
+    await link.auth(token).catch((error: UproarError) => this.emit('error', error))
     if (link === this.#link) this.#refreshBefore(token)
   }
 
@@ -349,7 +337,7 @@ export class UproarClient extends Emitter<ClientEvents> {
   }
 
   #refused (room: ChatRoom, error: UproarError): void {
-    const isStale = error.code === 10 && typeof this.#options.token === 'function'
+    const isStale = error.code === 10 && this.#tokens.isRenewable
     room.part()
     if (error.retryAfterMs === null && !isBusy(error) && !isStale) {
       this.#rooms.delete(room.name)
@@ -365,28 +353,6 @@ export class UproarClient extends Emitter<ClientEvents> {
   }
 
   // Sending.
-
-  async #deliver (draft: Draft, until: number): Promise<Sent> {
-    for (let isRefreshed = false, isUnsure = false; ;) {
-      const link = await this.#usable(draft.room, until)
-      try {
-        return await link.send(draft, Math.min(until - Date.now(), this.#timing.openMs))
-      } catch (error) {
-        const { code, retryAfterMs } = error as UproarError
-        if (code === 10 && !isRefreshed && typeof this.#options.token === 'function') {
-          isRefreshed = true
-          await this.#refresh()
-          continue
-        }
-        // After a try without an answer the message may stand already. A limit met then is waited out, so that the
-        // next try tells what became of it.
-        if (!(isBusy(error as UproarError) || (isUnsure && (code === 22 || code === 23)))) throw error
-        if (retryAfterMs === 0) isUnsure = true
-        const waitMs = Math.max(retryAfterMs ?? 1000, this.#timing.backoffMs) * (1 + Math.random() / 2)
-        await this.#pause(Math.min(waitMs, until - Date.now()), retryAfterMs === 0)
-      }
-    }
-  }
 
   /** The link, once it is up and we are in that room (if it is one that we join). */
   async #usable (room: string, until: number): Promise<Link> {
@@ -421,24 +387,4 @@ export class UproarClient extends Emitter<ClientEvents> {
 
 function closed (): UproarError {
   return new UproarError(0, 'closed', 'the client is closed')
-}
-
-/** `unavailable` or `overloaded`: the same again later may do. */
-function isBusy ({ code }: UproarError): boolean {
-  return code === 40 || code === 41
-}
-
-/** 128 random bits; crypto.randomUUID alone would ask for a secure context. */
-function nonce (): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
-}
-
-/** When a JWT expires, Unix ms; null when that cannot be read. Nothing is verified: the server does that. */
-function expiryOf (token: string | null): number | null {
-  try {
-    const { exp } = JSON.parse(atob((token as string).split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'))) as { exp: unknown }
-    return typeof exp === 'number' ? exp * 1000 : null
-  } catch {
-    return null
-  }
 }
