@@ -100,7 +100,7 @@ t.test('how many connections', async (t) => {
 
 t.test('tokens end, and are refreshed', async (t) => {
   const program = await Program.start(t, { ...OPEN_LIMITS })
-  const viewer = await Viewer.connect(t, program.ws, tokenOf('ann', { ttlS: 2 }))
+  const viewer = await Viewer.connect(t, program.ws, tokenOf('ann', { ttlS: 4 }))
   await viewer.join('stage')
   t.match(await viewer.say('stage', 'in time'), [OUT.OK])
   const refusal = await eventually('the token to end', async () => {
