@@ -83,6 +83,8 @@ export class Gateway implements SocketEvents {
   #tick: Timer | null = null
   #ticks = 0
   #isDraining = false
+  /** Sessions with OKs to send at the end of this turn. */
+  #toFlush: Session[] = []
 
   constructor (options: GatewayOptions) {
     const { config, clock, metrics, rooms, ingest, authenticator, fault } = options
@@ -103,7 +105,7 @@ export class Gateway implements SocketEvents {
       metaBytes: LIMITS.metaBytes,
       pingSeconds: 10
     }
-    this.#context = { rooms, ingest, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session) }
+    this.#context = { rooms, ingest, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session) }
   }
 
   get port (): number { return this.#listener.port }
@@ -212,6 +214,11 @@ export class Gateway implements SocketEvents {
     this.#metrics.add('uproar_connections_refused_total', 1, reason)
     const error = { code: errorCode(name).code, name, message, retryAfterMs: retryAfterS === null ? null : retryAfterS * 1000 }
     return { admitted: false, status, body: JSON.stringify({ error }), retryAfterS }
+  }
+
+  #flushSoon (session: Session): void {
+    if (this.#toFlush.push(session) > 1) return
+    setImmediate(() => { for (const waiting of this.#toFlush.splice(0)) waiting.flush() })
   }
 
   #identified (session: Session): void {

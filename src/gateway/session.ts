@@ -33,10 +33,14 @@ export interface SessionContext {
   readonly limits: Readonly<Record<string, number>>
   /** The session has (another) user now: limits per user are the gateway's. */
   readonly identified: (session: Session) => void
+  /** Calls the session's flush() at the end of this turn of the loop. */
+  readonly flushSoon: (session: Session) => void
   readonly fault: (error: unknown, what: string) => void
 }
 
 const PENDING_MAX = 64
+/** Stands for no OKs: most sessions never send, and need no array of their own. */
+const NO_BYTES: Uint8Array[] = []
 /** Frames a connection may send at once, in seconds' worth of its rate. */
 const BURST_SECONDS = 4
 /** So many frames over the rate, and the connection is closed. */
@@ -57,6 +61,8 @@ export class Session implements Viewer {
   #members: Member[] = []
   /** Frames that wait for the one under way; null when nothing is under way. */
   #pending: Frame[] | null = null
+  /** OKs of this turn: a commit answers many SENDs at once, and one message carries them all. */
+  #oks: Uint8Array[] = NO_BYTES
   #bucket: TokenBucket
   #overrun = 0
 
@@ -139,6 +145,8 @@ export class Session implements Viewer {
   close (name: CloseName, reason: string, reconnectAfterMs = 0): void {
     if (this.isClosed) return
     const { code } = closeCode(name)
+    this.flush()
+    if (this.isClosed) return
     this.#context.metrics.add('uproar_closes_total', 1, name)
     this.socket.send(encode([OUT.BYE, code, reason, reconnectAfterMs]))
     this.#depart()
@@ -155,6 +163,23 @@ export class Session implements Viewer {
   /** An answer. A client that asks without reading is too slow, like one that watches without reading. */
   #answer (frame: Frame): void {
     this.#answerBytes(encode(frame))
+  }
+
+  #acknowledge (bytes: Uint8Array): void {
+    if (this.#oks !== NO_BYTES) {
+      this.#oks.push(bytes)
+      return
+    }
+    this.#oks = [bytes]
+    this.#context.flushSoon(this)
+  }
+
+  /** Sends the OKs that this turn gathered. */
+  flush (): void {
+    const oks = this.#oks
+    if (oks === NO_BYTES) return
+    this.#oks = NO_BYTES
+    this.#answerBytes(oks.length === 1 ? oks[0] as Uint8Array : Buffer.concat(oks))
   }
 
   #answerBytes (bytes: Uint8Array): void {
@@ -264,7 +289,7 @@ export class Session implements Viewer {
     const author = { identity: this.identity, address: this.address, via: 'socket' } as const
     this.#context.ingest.accept(member.room, author, { nonce, kind, body, ext: ext ?? null }).then((result) => {
       if (result instanceof Refusal) this.#refuse(frame, result)
-      else this.#answer([OUT.OK, rid, [result.seq, result.ts]])
+      else this.#acknowledge(encode([OUT.OK, rid, [result.seq, result.ts]]))
     }, (error: unknown) => this.#context.fault(error, 'SEND'))
   }
 

@@ -36,7 +36,7 @@ const BATCH_ACTS_MAX = 1024
 const HEADS_MAX = 10_000
 const SWEEP_MS = 1000
 /** Commits are so far apart while, on average, more than PACE_BACKLOG drafts come during one. */
-const PACE_MS = 8
+const PACE_MS = 16
 const PACE_BACKLOG = 0.25
 /** Entries that retention deletes in a batch; under load twice as many as the batch appends, so that it keeps up. */
 const RETENTION_SLICE = 512

@@ -133,6 +133,12 @@ export class StreamLink implements Link {
     if (name === 'bye') {
       const { code, reason, reconnectAfterMs } = what as { code: number, reason: string, reconnectAfterMs: number }
       this.#end(code, reason, reconnectAfterMs)
+    } else if (name === 'refused') {
+      // The room let this viewer go: its stream ends, and the link goes on without it.
+      this.#streams.get(room)?.abort()
+      this.#streams.delete(room)
+      const { code, name, message, retryAfterMs } = (what as { error: ErrorObject }).error
+      this.#sink.told(room, 'refused', new UproarError(code, name, message, retryAfterMs ?? null))
     } else if (name === 'joined') {
       this.#wasJoined = true
       this.#sink.told(room, 'joined', what)
