@@ -22,9 +22,15 @@ export interface AuthorsReport {
   readonly refused: number
   /** Why the last was refused, or a connection ended. */
   readonly why: string
-  /** Messages received by the authors themselves. */
+  /** Messages received by the authors themselves, where they watch; missing and repeated ones among them. */
   readonly received: number
+  readonly missing: number
+  readonly repeated: number
+  /** Connections that ended by themselves. */
+  readonly ended: number
 }
+
+type Tally = { -readonly [K in keyof AuthorsReport]: AuthorsReport[K] }
 
 const TICK_MS = 5
 /** Beyond this the server is not reading: writing on would only fill our memory. */
@@ -33,11 +39,10 @@ const OPEN_TIMEOUT_MS = 30_000
 
 export class Authors {
   readonly #authors: Author[] = []
-  readonly #report = { sent: 0, accepted: 0, refused: 0, why: '', received: 0 }
+  readonly #report: Tally = { sent: 0, accepted: 0, refused: 0, why: '', received: 0, missing: 0, repeated: 0, ended: 0 }
   readonly #numbers: number[]
   #timer: NodeJS.Timeout | null = null
   #turn = 0
-  #underWayMax = Infinity
 
   static async open (options: AuthorsOptions): Promise<Authors> {
     const authors = new Authors(options)
@@ -69,10 +74,9 @@ export class Authors {
 
   /** From now on each author has so many messages under way all the time; 0 stops. Needs a server that answers. */
   press (underWay: number): void {
-    this.#underWayMax = underWay
     for (const author of this.#authors) {
-      author.onAnswer = underWay === 0 ? null : () => this.#sendBy(author)
-      for (let at = 0; at < this.#underWayMax; at++) this.#sendBy(author)
+      author.onAnswers = underWay === 0 ? null : (count) => this.#sendMany(author, count)
+      this.#sendMany(author, underWay)
     }
   }
 
@@ -89,11 +93,18 @@ export class Authors {
   }
 
   #sendBy (author: Author): void {
-    if (author.link.unsentBytes > UNSENT_MAX) return
+    if (author.link.unsentBytes <= UNSENT_MAX) author.link.write(this.#next(author))
+  }
+
+  #sendMany (author: Author, count: number): void {
+    if (count > 0) author.link.write(Buffer.concat(Array.from({ length: count }, () => this.#next(author))))
+  }
+
+  #next (author: Author): Uint8Array {
     const number = this.#numbers[author.room] as number
     this.#numbers[author.room] = number + 1
     this.#report.sent++
-    author.send(number)
+    return author.frame(number)
   }
 }
 
@@ -101,17 +112,21 @@ class Author implements LinkOwner, Hearer {
   readonly link: Link
   readonly room: number
   readonly ready: Promise<void>
-  onAnswer: (() => void) | null = null
+  /** Told how many answers came since the last time. */
+  onAnswers: ((count: number) => void) | null = null
+  #answers = 0
   readonly #dialect: Dialect
   readonly #index: number
-  readonly #report: { accepted: number, refused: number, why: string, received: number }
+  readonly #report: Tally
   readonly #token: string | null
-  #count = 10
+  #count = 1
+  /** The number that must come next; 0: any. */
+  #next = 0
   #onReady: () => void = () => {}
   #onFailed: (error: Error) => void = () => {}
   #isEnding = false
 
-  constructor (options: AuthorsOptions, index: number, room: number, report: Author['#report']) {
+  constructor (options: AuthorsOptions, index: number, room: number, report: Tally) {
     this.#dialect = DIALECTS[options.dialect]
     this.#index = index
     this.#report = report
@@ -121,8 +136,9 @@ class Author implements LinkOwner, Hearer {
     this.link = new Link(options.port, this.#dialect.path(options.watch === true ? room : -1), this)
   }
 
-  send (number: number): void {
-    this.link.write(this.#dialect.message(this.room, this.#index, this.#count++, number))
+  /** The next message, to be written now. */
+  frame (number: number): Uint8Array {
+    return this.#dialect.message(this.room, this.#index, this.#count++, number)
   }
 
   opened (link: Link): void {
@@ -136,13 +152,25 @@ class Author implements LinkOwner, Hearer {
   }
 
   closed (_: Link, why: string): void {
-    if (!this.#isEnding) this.#report.why = `an author's connection ended: ${why}`
+    if (this.#isEnding) return
+    this.#report.why = `an author's connection ended: ${why}`
+    this.#report.ended++
     this.#onFailed(new Error(this.#report.why))
   }
 
-  joined (): void { this.#onReady() }
-  heard (): void { this.#report.received++ }
-  skipped (): void {}
+  joined (last: number): void {
+    this.#next = last + 1
+    this.#onReady()
+  }
+
+  heard (number: number): void {
+    this.#report.received++
+    if (this.#next > 0 && number > this.#next) this.#report.missing += number - this.#next
+    if (number < this.#next) this.#report.repeated++
+    else this.#next = number + 1
+  }
+
+  skipped (first: number, last: number): void { this.#report.missing += last - first + 1 }
 
   answered (_: number, refusal: string | null): void {
     if (refusal === null) {
@@ -151,7 +179,13 @@ class Author implements LinkOwner, Hearer {
       this.#report.refused++
       this.#report.why = refusal
     }
-    this.onAnswer?.()
+    if (this.onAnswers !== null && this.#answers++ === 0) {
+      setImmediate(() => {
+        const count = this.#answers
+        this.#answers = 0
+        this.onAnswers?.(count)
+      })
+    }
   }
 
   reply (frames: Uint8Array): void { this.link.write(frames) }

@@ -40,6 +40,11 @@ export function roomName (room: number): string {
   return `bench-${room}`
 }
 
+/** A JOIN of this room. */
+export function joinFrame (room: number, history: number): Uint8Array {
+  return clientFrame(encode([IN.JOIN, 1, roomName(room), { history }]))
+}
+
 const uproar: Dialect = {
   path: () => '/ws',
   greeting (room, token, history) {
@@ -51,14 +56,14 @@ const uproar: Dialect = {
       if (isOurEntry(bytes, at, end)) {
         hearer.heard(bytes.readUInt32BE(at + 3), bytes, at)
         at += MESSAGE_BYTES
-      } else if (bytes[at] === 0x93 && bytes[at + 1] === OUT.ROOM) {
-        at = afterText(bytes, afterText(bytes, at + 2))
       } else {
-        // Rare frames: decoded with everything behind them.
-        const frames = decodeTrusted(bytes.subarray(at, end))
-        if (!Array.isArray(frames)) throw new Error(`not of the protocol: ${bytes.toString('hex', at, Math.min(end, at + 64))}`)
-        for (const frame of frames) hearFrame(hearer, frame, bytes)
-        return
+        const next = afterValue(bytes, at)
+        if (bytes[at + 1] !== OUT.ROOM) {
+          const frames = decodeTrusted(bytes.subarray(at, next))
+          if (!Array.isArray(frames)) throw new Error(`not of the protocol: ${bytes.toString('hex', at, Math.min(end, at + 64))}`)
+          for (const frame of frames) hearFrame(hearer, frame)
+        }
+        at = next
       }
     }
   },
@@ -69,26 +74,43 @@ const uproar: Dialect = {
   ping: (room, last) => clientFrame(encode([IN.PING, null, { [roomName(room)]: last }]))
 }
 
-/** Fixed texts of up to 31 bytes, and those with a length of one byte. */
-function afterText (bytes: Buffer, at: number): number {
+// Bytes of the values whose head tells their length, by head from c0 to d8; 0: see below.
+const FIXED = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 5, 9, 2, 3, 5, 9, 2, 3, 5, 9]
+
+/** Where the MessagePack value that starts at `at` ends. */
+function afterValue (bytes: Buffer, at: number): number {
   const head = bytes[at] as number
-  return head === 0xd9 ? at + 2 + (bytes[at + 1] as number) : at + 1 + (head & 0x1f)
+  if (head < 0x80 || head >= 0xe0) return at + 1
+  if (head < 0x90) return afterValues(bytes, at + 1, (head & 0x0f) * 2)
+  if (head < 0xa0) return afterValues(bytes, at + 1, head & 0x0f)
+  if (head < 0xc0) return at + 1 + (head & 0x1f)
+  const fixed = FIXED[head - 0xc0] ?? 0
+  if (fixed > 0) return at + fixed
+  switch (head) {
+    case 0xc4: case 0xd9: return at + 2 + (bytes[at + 1] as number)
+    case 0xc5: case 0xda: return at + 3 + bytes.readUInt16BE(at + 1)
+    case 0xc6: case 0xdb: return at + 5 + bytes.readUInt32BE(at + 1)
+    case 0xdc: return afterValues(bytes, at + 3, bytes.readUInt16BE(at + 1))
+    case 0xdd: return afterValues(bytes, at + 5, bytes.readUInt32BE(at + 1))
+    case 0xde: return afterValues(bytes, at + 3, bytes.readUInt16BE(at + 1) * 2)
+  }
+  throw new Error(`not of the protocol: ${head.toString(16)} at ${at}`)
 }
 
-// For entries that came among rare frames: their time is taken from a copy.
-const copied = Buffer.alloc(MESSAGE_BYTES)
+function afterValues (bytes: Buffer, start: number, count: number): number {
+  let at = start
+  for (let i = 0; i < count; i++) at = afterValue(bytes, at)
+  return at
+}
 
-function hearFrame (hearer: Hearer, frame: Frame, bytes: Buffer): void {
+function hearFrame (hearer: Hearer, frame: Frame): void {
   switch (frame[0]) {
     case OUT.JOINED: return hearer.joined(frame[4] as number)
-    case OUT.MESSAGE: {
-      copied.write(String(frame[5]).slice(0, 20), 41, 'latin1')
-      return hearer.heard(frame[1] as number, copied, 0)
-    }
+    case OUT.MESSAGE: throw new Error(`an entry that is not of the benches: ${JSON.stringify(frame).slice(0, 200)}`)
     case OUT.SKIPPED: return hearer.skipped(frame[1] as number, frame[2] as number)
     case OUT.OK: return hearer.answered((frame[2] as [number] | null)?.[0] ?? 0, null)
     case OUT.ERR: return hearer.answered(0, String(frame[3]))
-    case OUT.BYE: throw new Error(`the server said goodbye: ${String(frame[2])} (${bytes.length})`)
+    case OUT.BYE: throw new Error(`the server said goodbye: ${String(frame[2])}`)
   }
 }
 

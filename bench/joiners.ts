@@ -1,10 +1,8 @@
 // Connections that join their room again and again, as fast as the server answers: a join storm without the handshakes.
 // Each has one JOIN under way; its entries must come whole and in order, up to JOINED's seq.
 
-import { decodeTrusted, encode } from '../proto/codec.ts'
-import { IN, OUT } from '../proto/ops.ts'
-import { DIALECTS, roomName } from './dialect.ts'
-import { clientFrame, Link, type LinkOwner } from './link.ts'
+import { DIALECTS, joinFrame, type Hearer } from './dialect.ts'
+import { BINARY, Link, type LinkOwner } from './link.ts'
 
 export interface JoinersOptions {
   readonly port: number
@@ -21,7 +19,7 @@ export interface JoinersReport {
 
 export class Joiners {
   readonly #joiners: Joiner[]
-  readonly #shared = { isOn: false, joins: 0, faulty: 0 }
+  readonly #shared: Shared = { isOn: false, joins: 0, faulty: 0 }
 
   static async open (options: JoinersOptions): Promise<Joiners> {
     const joiners = new Joiners(options)
@@ -50,21 +48,23 @@ export class Joiners {
   }
 }
 
-class Joiner implements LinkOwner {
+interface Shared { isOn: boolean, joins: number, faulty: number }
+
+class Joiner implements LinkOwner, Hearer {
   readonly link: Link
   readonly ready: Promise<void>
   readonly #options: JoinersOptions
-  readonly #shared: { isOn: boolean, joins: number, faulty: number }
+  readonly #shared: Shared
   readonly #joinFrame: Uint8Array
   #onReady: (() => void) | null = null
   #isJoining = true
   #head = 0
   #left = 0
 
-  constructor (options: JoinersOptions, shared: Joiner['#shared']) {
+  constructor (options: JoinersOptions, shared: Shared) {
     this.#options = options
     this.#shared = shared
-    this.#joinFrame = clientFrame(encode([IN.JOIN, 1, roomName(0), { history: options.history }]))
+    this.#joinFrame = joinFrame(0, options.history)
     this.ready = new Promise((resolve) => { this.#onReady = resolve })
     this.link = new Link(options.port, '/ws', this)
   }
@@ -80,21 +80,26 @@ class Joiner implements LinkOwner {
   }
 
   message (_: Link, bytes: Buffer, start: number, end: number): void {
-    const frames = decodeTrusted(bytes.subarray(start, end))
-    if (!Array.isArray(frames)) throw new Error('not of the protocol')
-    for (const frame of frames) {
-      if (frame[0] === OUT.JOINED) {
-        this.#head = frame[4] as number
-        this.#left = Math.min(this.#options.history, this.#head)
-      } else if (frame[0] === OUT.MESSAGE && this.#left > 0) {
-        this.#left--
-        if (frame[1] !== this.#head - this.#left) this.#shared.faulty++
-      }
-    }
-    if (this.#isJoining && this.#left === 0 && this.#head > 0) this.#joined()
+    DIALECTS.uproar.read(this, bytes, start, end, BINARY)
+    if (this.#isJoining && this.#left === 0 && this.#head > 0) this.#ended()
   }
 
-  #joined (): void {
+  joined (last: number): void {
+    this.#head = last
+    this.#left = Math.min(this.#options.history, last)
+  }
+
+  heard (number: number): void {
+    if (this.#left === 0) return
+    this.#left--
+    if (number !== this.#head - this.#left) this.#shared.faulty++
+  }
+
+  skipped (): void { this.#shared.faulty++ }
+  answered (_: number, refusal: string | null): void { if (refusal !== null) throw new Error(refusal) }
+  reply (): void {}
+
+  #ended (): void {
     this.#isJoining = false
     this.#head = 0
     this.#onReady?.()

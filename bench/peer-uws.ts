@@ -2,7 +2,7 @@
 // at once, or joined over a window of WINDOW_MS as Uproar joins them: the first at once, the next when the window is over.
 // No log, no rooms' state, no answers, no slow viewers' care.
 
-import { App, DISABLED, us_socket_local_port as localPort, type us_listen_socket, type us_socket, type WebSocket } from 'uWebSockets.js'
+import { App, us_socket_local_port as localPort, type us_listen_socket, type us_socket, type WebSocket } from 'uWebSockets.js'
 
 interface Held { room: string | null }
 
@@ -61,7 +61,6 @@ app.ws<Held>('/ws', {
   maxBackpressure: 16 * 1024 * 1024,
   idleTimeout: 60,
   sendPingsAutomatically: true,
-  compression: DISABLED,
   upgrade: (res, req, context) => {
     const held: Held = { room: req.getQuery('room') ?? null }
     res.upgrade(held, req.getHeader('sec-websocket-key'), req.getHeader('sec-websocket-protocol'), req.getHeader('sec-websocket-extensions'), context)

@@ -19,6 +19,8 @@ export interface ViewersReport {
   readonly viewers: number
   /** Messages received by all viewers together, since they opened. */
   readonly received: number
+  /** WebSocket messages they came in, with all others. */
+  readonly frames: number
   /** Numbers that did not come though a later one did, and numbers that came twice or late. */
   readonly missing: number
   readonly repeated: number
@@ -85,9 +87,10 @@ export class Viewers {
 
   report (): ViewersReport {
     const { latency, ended, why } = this.#shared
-    const sum = { received: 0, missing: 0, repeated: 0, skipped: 0 }
+    const sum = { received: 0, frames: 0, missing: 0, repeated: 0, skipped: 0 }
     for (const viewer of this.#viewers) {
       sum.received += viewer.received
+      sum.frames += viewer.frames
       if (viewer.isStalled) continue
       sum.missing += viewer.missing
       sum.repeated += viewer.repeated
@@ -135,6 +138,7 @@ interface Shared {
 class Viewer implements LinkOwner, Hearer {
   readonly link: Link
   received = 0
+  frames = 0
   missing = 0
   repeated = 0
   skippedCount = 0
@@ -159,6 +163,7 @@ class Viewer implements LinkOwner, Hearer {
   }
 
   message (_: Link, bytes: Buffer, start: number, end: number, opcode: number): void {
+    this.frames++
     this.#shared.dialect.read(this, bytes, start, end, opcode)
   }
 

@@ -21,6 +21,10 @@ export interface Measurement {
   readonly result: string
   /** Load, sizes, settings: what it takes to measure it again. */
   readonly conditions: string
+  /** What it should be, and whether it is; empty and null where there is none. */
+  readonly target: string
+  readonly met: boolean | null
+  readonly rounds: number
   readonly machine: string
   readonly node: string
   readonly commit: string
@@ -85,13 +89,17 @@ function metricsTable (): string {
 function numbersTable (): string {
   const measured = existsSync(NUMBERS) ? readFileSync(NUMBERS, 'utf8').split('\n').filter((line) => line.trim() !== '').map(measurement) : []
   if (measured.length === 0) return 'None measured for this version yet.'
-  return table(['question', 'result', 'conditions', 'measured'], measured.map((row) =>
-    [row.question, row.result, row.conditions, `${row.date}, ${row.machine}, Node ${row.node}, ${row.commit}`])).join('\n')
+  // Lines are only ever appended: the last answer to a question is the one that counts.
+  const newest = new Map(measured.map((row) => [row.question, row]))
+  return table(['question', 'result', 'target', 'conditions', 'measured'], [...newest.values()].map((row) => [
+    row.question, row.result, row.met === null ? row.target : `${row.target}: ${row.met ? 'met' : '**missed**'}`, row.conditions,
+    `${row.date}, median of ${row.rounds} (least to most), ${row.machine}, Node ${row.node}, ${row.commit}`
+  ])).join('\n')
 }
 
 function measurement (line: string): Measurement {
   const row = JSON.parse(line) as Measurement
-  for (const key of ['question', 'result', 'conditions', 'machine', 'node', 'commit', 'date'] as const) {
+  for (const key of ['question', 'result', 'conditions', 'target', 'machine', 'node', 'commit', 'date'] as const) {
     if (typeof row[key] !== 'string') throw new Error(`bench/numbers.jsonl: ${key} must be text in ${line.slice(0, 120)}`)
   }
   return row

@@ -147,7 +147,7 @@ t.test('relative imports name their .ts file, and it exists', (t) => {
 })
 
 t.test('names are kebab-case nouns of the domain', (t) => {
-  const names = everything.filter((path) => /^(src|proto|bench)\//.test(path) && !NAME.test(basename(path)) && basename(path) !== 'PROTOCOL.md')
+  const names = everything.filter((path) => /^(src|proto|bench)\//.test(path) && !NAME.test(basename(path)) && !['PROTOCOL.md', 'README.md'].includes(basename(path)))
   const vague = sources.filter((source) => basename(source.path).split(/[-.]/).some((word) => BANNED_IN_NAMES.includes(word))).map((source) => source.path)
   const classes = sources.flatMap((source) => [...source.code.matchAll(/\b(?:class|interface)\s+(\w*(?:Utils?|Helpers?|Manager|Impl))\b/g)].map((match) => `${source.path}: ${match[1]}`))
   holds(t, [...names, ...vague, ...classes], 'name the file or class after what it is in the domain')

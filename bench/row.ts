@@ -1,0 +1,101 @@
+// What a row of the benches is and what it hands back; how rounds alternate and how their figures are summed up. A row
+// answers one question; bench.ts runs it and adds the machine.
+
+import { measureDelivery, type Delivery, type DeliveryPlan } from './delivery.ts'
+import type { SubjectKind } from './subject.ts'
+
+/** A figure over the rounds. */
+export interface Spread { readonly median: number, readonly min: number, readonly max: number }
+
+/** An answer with what it rests on. */
+export interface Finding {
+  readonly question: string
+  readonly result: string
+  /** Load, sizes, settings: what it takes to measure it again. */
+  readonly conditions: string
+  /** In words; empty where there is none. */
+  readonly target: string
+  readonly isMet: boolean | null
+  readonly figures: Readonly<Record<string, Spread | number>>
+}
+
+export interface Bench {
+  readonly rounds: number
+  /** A look, not a measurement: short phases, small crowds. */
+  readonly isQuick: boolean
+  /** For the soak. */
+  readonly minutes: number
+  /** Options for the measured server's node, such as --cpu-prof. */
+  readonly nodeOptions: readonly string[]
+  progress (text: string): void
+}
+
+export interface Row {
+  readonly name: string
+  /** One sentence for the list of rows. */
+  readonly about: string
+  /** More rounds than this tell nothing more, or take too long. */
+  readonly roundsMax?: number
+  run (bench: Bench): Promise<Finding[]>
+}
+
+export function spread (values: readonly number[]): Spread {
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (index: number): number => sorted[index] ?? NaN
+  const middle = (sorted.length - 1) / 2
+  return { median: (at(Math.floor(middle)) + at(Math.ceil(middle))) / 2, min: at(0), max: at(sorted.length - 1) }
+}
+
+/** Measures each kind in turn, round by round, so that what changes on the machine meanwhile meets all of them. */
+export async function alternate<K extends string> (bench: Bench, kinds: Readonly<Record<K, SubjectKind>>, plan: DeliveryPlan | ((key: K) => DeliveryPlan)): Promise<Record<K, Delivery[]>> {
+  const measured = Object.fromEntries(Object.keys(kinds).map((key) => [key, []])) as unknown as Record<K, Delivery[]>
+  for (let round = 1; round <= bench.rounds; round++) {
+    for (const [key, kind] of Object.entries(kinds) as [K, SubjectKind][]) {
+      bench.progress(`round ${round} of ${bench.rounds}: ${kind.name}`)
+      const planned = typeof plan === 'function' ? plan(key) : plan
+      const delivery = await measureDelivery(kind, { ...planned, nodeOptions: kind.dialect === 'uproar' ? bench.nodeOptions : [] })
+      bench.progress(`  ${inWords(delivery)}`)
+      measured[key].push(delivery)
+    }
+  }
+  return measured
+}
+
+function inWords (delivery: Delivery): string {
+  const { perCpuSecond, framesPerSecond, p50, p99, cpuSeconds, seconds, behind, loadShare } = delivery
+  const late = behind > 0 ? `, ${behind} deliveries behind` : ''
+  return `${millions(perCpuSecond)} deliveries per CPU second, p50 ${p50} ms, p99 ${p99} ms, ${framesPerSecond.toFixed(1)} writes a second, server ${share(cpuSeconds / seconds)} of its core, load ${share(loadShare)}${late}${isWhole(delivery) ? '' : ', NOT WHOLE: ' + JSON.stringify(delivery)}`
+}
+
+/** Of the figures of two kinds, round by round: a divided by b. */
+export function ratio (a: readonly number[], b: readonly number[]): Spread {
+  return spread(a.map((value, round) => value / (b[round] as number)))
+}
+
+export function figure (deliveries: readonly Delivery[], of: (delivery: Delivery) => number): number[] {
+  return deliveries.map(of)
+}
+
+/** Whether every viewer had every message once and in order, as far as it got, and nobody was cut off or refused. */
+export function isWhole (delivery: Delivery): boolean {
+  return delivery.missing === 0 && delivery.repeated === 0 && delivery.skipped === 0 && delivery.ended === 0 && delivery.refused === 0
+}
+
+/** Whether all of it also arrived. */
+export function isComplete (delivery: Delivery): boolean {
+  return isWhole(delivery) && delivery.behind === 0
+}
+
+export function millions (value: number): string {
+  return `${(value / 1e6).toFixed(value < 1e6 ? 3 : 1)} M`
+}
+
+export function share (value: number): string {
+  return `${Math.round(value * 100)} %`
+}
+
+/** "0.93 (0.91 to 0.95)" */
+export function spreadText ({ median, min, max }: Spread, digits = 2): string {
+  const text = (value: number): string => value >= 100 ? String(Math.round(value)) : value.toFixed(value >= 10 ? 1 : digits)
+  return min === max ? text(median) : `${text(median)} (${text(min)} to ${text(max)})`
+}

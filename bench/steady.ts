@@ -1,0 +1,56 @@
+// The steady room, as most rooms are: does gathering cost time or work where there is little to gather? Held against bare
+// uWebSockets.js, which sends each message at once.
+
+import { alternate, figure, isComplete, ratio, spread, spreadText, type Bench, type Finding, type Row } from './row.ts'
+import { bareUws, uproar } from './subject.ts'
+
+export const steady: Row = {
+  name: 'steady',
+  about: 'steady room: 1,000 viewers, 20 messages a second, against bare uWS unbatched',
+  async run (bench: Bench): Promise<Finding[]> {
+    const measured = await alternate(bench, { ours: uproar(), bare: bareUws(0) }, { viewers: 1000, perSecond: 20, warmS: 3, countS: bench.isQuick ? 5 : 10 })
+    const { ours, bare } = measured
+    const conditions = '1,000 viewers (20 of them write), 20 messages a second of 130 bytes'
+    const p99 = ratio(figure(ours, (delivery) => delivery.p99), figure(bare, (delivery) => delivery.p99))
+    const cpu = ratio(figure(ours, perDelivery), figure(bare, perDelivery))
+    const whole = ours.every(isComplete)
+    return [
+      {
+        question: 'Steady room, latency p99 against bare uWS, unbatched',
+        result: `${spreadText(p99)} times: ${spreadText(spread(figure(ours, (delivery) => delivery.p99)), 1)} ms to ${spreadText(spread(figure(bare, (delivery) => delivery.p99)), 1)} ms${whole ? '' : '; NOT everything arrived once and in order'}`,
+        conditions,
+        target: 'at most 1.5 times',
+        isMet: p99.median <= 1.5 && whole,
+        figures: {
+          ratio: p99,
+          p50: spread(figure(ours, (delivery) => delivery.p50)),
+          p99: spread(figure(ours, (delivery) => delivery.p99)),
+          peerP50: spread(figure(bare, (delivery) => delivery.p50)),
+          peerP99: spread(figure(bare, (delivery) => delivery.p99))
+        }
+      },
+      {
+        question: 'Steady room, CPU against bare uWS, unbatched',
+        result: `${spreadText(cpu)} times: ${spreadText(spread(figure(ours, share)), 1)} % of a core to ${spreadText(spread(figure(bare, share)), 1)} %`,
+        conditions,
+        target: 'at most 1.1 times',
+        isMet: cpu.median <= 1.1,
+        figures: {
+          ratio: cpu,
+          share: spread(figure(ours, share)),
+          peerShare: spread(figure(bare, share)),
+          writesPerSecond: spread(figure(ours, (delivery) => delivery.framesPerSecond)),
+          peerWritesPerSecond: spread(figure(bare, (delivery) => delivery.framesPerSecond))
+        }
+      }
+    ]
+  }
+}
+
+function perDelivery ({ cpuSeconds, deliveries }: { cpuSeconds: number, deliveries: number }): number {
+  return cpuSeconds / deliveries
+}
+
+function share ({ cpuSeconds, seconds }: { cpuSeconds: number, seconds: number }): number {
+  return cpuSeconds / seconds * 100
+}
