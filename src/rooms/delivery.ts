@@ -12,7 +12,7 @@ import { LIMITS } from '../../proto/values.ts'
 import type { Member } from './member.ts'
 import type { Fanout } from './viewer.ts'
 
-/** What one slice may be sent between two looks at its members, and in one turn of the loop. */
+/** What one slice may be sent between two looks at its members. */
 export const SWEEP_BYTES = 65_536
 
 /** A message ready to be sent, and the last entry that it delivers or accounts for (0: none, room frames only). */

@@ -231,7 +231,7 @@ export class Room implements Watcher {
       this.#context.fault(error, `the log of ${this.name} has a gap`)
       return this.lost()
     }
-    this.#broadcast.added(batch.length)
+    this.#broadcast.added(batch)
   }
 
   /** The log's watcher: continuity ended. The room ends; whoever opens it again gets the log as it is then. */
