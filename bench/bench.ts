@@ -7,7 +7,6 @@
 
 import { execFileSync } from 'node:child_process'
 import { appendFileSync } from 'node:fs'
-import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { NUMBERS } from '../src/docs.ts'
@@ -17,6 +16,7 @@ import { growth } from './growth.ts'
 import { history } from './history.ts'
 import { ingest } from './ingest.ts'
 import { joins } from './joins.ts'
+import { countOthers, machineText } from './machine.ts'
 import { memory } from './memory.ts'
 import { quiet } from './quiet.ts'
 import type { Bench, Finding, Row } from './row.ts'
@@ -59,10 +59,14 @@ async function runAll (rows: readonly Row[]): Promise<number> {
     })
     bench.progress(row.about)
     try {
-      for (const finding of await row.run(bench)) {
+      const others = countOthers()
+      const findings = await row.run(bench)
+      const share = others()
+      bench.progress(`other programs took ${share === null ? 'an unknown share' : `${Math.round(share * 100)} %`} of the machine meanwhile`)
+      for (const finding of findings) {
         if (finding.isMet === false) missed.push(`${finding.question}: ${finding.result}; the target is ${finding.target}`)
         process.stdout.write(`${verdict(finding)} ${finding.question}: ${finding.result}\n`)
-        if (out !== null) appendFileSync(out, `${JSON.stringify(line(row, finding, bench))}\n`)
+        if (out !== null) appendFileSync(out, `${JSON.stringify(line(row, finding, bench, share))}\n`)
       }
     } catch (error) {
       failed++
@@ -87,8 +91,7 @@ function benchOf (row: Row, isQuick: boolean, progress: (text: string) => void):
 }
 
 /** One line: what src/docs.ts puts into the README, and everything behind it. */
-function line (row: Row, finding: Finding, bench: Bench): Record<string, unknown> {
-  const cores = cpus()
+function line (row: Row, finding: Finding, bench: Bench, others: number | null): Record<string, unknown> {
   const { isMet, figures, ...rest } = finding
   return {
     row: row.name,
@@ -96,7 +99,8 @@ function line (row: Row, finding: Finding, bench: Bench): Record<string, unknown
     met: isMet,
     rounds: bench.rounds,
     figures: roundedFigures(figures),
-    machine: `${(cores[0]?.model ?? 'unknown').trim()}, ${cores.length} cores, ${Math.round(totalmem() / 2 ** 30)} GB`,
+    machine: machineText(),
+    others: others === null ? null : Number(others.toFixed(2)),
     cores: CORES === null ? 'shared' : 'server and load on a core each',
     node: process.versions.node,
     commit: commit(),

@@ -53,7 +53,7 @@ export interface Delivery {
 }
 
 const AUTHORS = 20
-const SETTLE_MS = 3000
+const SETTLE_MS = 2000
 
 export async function measureDelivery (kind: SubjectKind, plan: DeliveryPlan): Promise<Delivery> {
   const subject = await Subject.start(kind, plan.nodeOptions)

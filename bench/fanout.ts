@@ -1,7 +1,7 @@
 // The hot room: what does a delivery cost the server when 1,000 viewers get 2,000 messages a second, and how long does it
 // take? Held against the same work done by bare uWebSockets.js, by ws and by Socket.IO.
 
-import { alternate, figure, isComplete, isWhole, millions, ratio, spread, spreadText, type Bench, type Finding, type Row } from './row.ts'
+import { alternate, figure, isComplete, isWhole, millions, ratio, spread, spreadText, type Bench, type Finding, type Row, writesText } from './row.ts'
 import { BARE_WS, bareUws, SOCKET_IO, uproar } from './subject.ts'
 
 const WINDOW_MS = 50
@@ -23,7 +23,7 @@ export const fanout: Row = {
       const behind = theirs.some((delivery) => delivery.behind > 0) ? `; it fell behind, p50 ${spreadText(spread(figure(theirs, ({ p50 }) => p50 / 1000)))} s` : ''
       return {
         question: `Hot room, deliveries per CPU second against ${kinds[peer].name}`,
-        result: `${spreadText(by)} times: ${millions(spread(cost('ours')).median)} to ${millions(spread(cost(peer)).median)}${behind}`,
+        result: `${spreadText(by)} times: ${millions(spread(cost('ours')).median)} to ${millions(spread(cost(peer)).median)}${peer === 'windowed' ? writesText(ours, theirs) : behind}`,
         conditions,
         target: least === null ? '' : `at least ${least} times`,
         isMet: least === null ? null : by.median >= least,

@@ -3,7 +3,8 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import type { Answer, OrderName, Orders } from './load-process.ts'
-import { CORES, cpuSecondsOf, onCore } from './subject.ts'
+import { cpuSecondsOf } from './machine.ts'
+import { CORES, onCore } from './subject.ts'
 
 const PROCESS = 'load-process.ts'
 const ANSWER_MS = 90_000

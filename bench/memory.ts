@@ -8,7 +8,7 @@ import { BARE_WS, bareUws, SOCKET_IO, Subject, uproar, type SubjectKind } from '
 
 /** These come first: a program's first connections pay for code and buffers that all share. */
 const FIRST = 500
-const SETTLE_MS = 12_000
+const SETTLE_MS = 9000
 
 export const memory: Row = {
   name: 'memory',

@@ -76,6 +76,21 @@ export function figure (deliveries: readonly Delivery[], of: (delivery: Delivery
   return deliveries.map(of)
 }
 
+export function cpuPerDelivery ({ cpuSeconds, deliveries }: Delivery): number {
+  return cpuSeconds / deliveries
+}
+
+/** What the server took of its core. */
+export function cpuPercent ({ cpuSeconds, seconds }: Delivery): number {
+  return cpuSeconds / seconds * 100
+}
+
+/** "; 20.1 writes a second to 20.0": for servers that gather, without which their costs cannot be compared. */
+export function writesText (ours: readonly Delivery[], theirs: readonly Delivery[]): string {
+  const writes = (deliveries: readonly Delivery[]): string => spread(figure(deliveries, ({ framesPerSecond }) => framesPerSecond)).median.toFixed(1)
+  return `; ${writes(ours)} writes a second to ${writes(theirs)}`
+}
+
 /** Whether every viewer had every message once and in order, as far as it got, and nobody was cut off or refused. */
 export function isWhole (delivery: Delivery): boolean {
   return delivery.missing === 0 && delivery.repeated === 0 && delivery.skipped === 0 && delivery.ended === 0 && delivery.refused === 0

@@ -1,18 +1,18 @@
 // The steady room, as most rooms are: does gathering cost time or work where there is little to gather? Held against bare
 // uWebSockets.js, which sends each message at once.
 
-import { alternate, figure, isComplete, ratio, spread, spreadText, type Bench, type Finding, type Row } from './row.ts'
+import { alternate, cpuPercent, cpuPerDelivery, figure, isComplete, ratio, spread, spreadText, type Bench, type Finding, type Row } from './row.ts'
 import { bareUws, uproar } from './subject.ts'
 
 export const steady: Row = {
   name: 'steady',
   about: 'steady room: 1,000 viewers, 20 messages a second, against bare uWS unbatched',
   async run (bench: Bench): Promise<Finding[]> {
-    const measured = await alternate(bench, { ours: uproar(), bare: bareUws(0) }, { viewers: 1000, perSecond: 20, warmS: 3, countS: bench.isQuick ? 5 : 10 })
+    const measured = await alternate(bench, { ours: uproar(), bare: bareUws(0) }, { viewers: 1000, perSecond: 20, warmS: 3, countS: bench.isQuick ? 5 : 8 })
     const { ours, bare } = measured
     const conditions = '1,000 viewers (20 of them write), 20 messages a second of 130 bytes'
     const p99 = ratio(figure(ours, (delivery) => delivery.p99), figure(bare, (delivery) => delivery.p99))
-    const cpu = ratio(figure(ours, perDelivery), figure(bare, perDelivery))
+    const cpu = ratio(figure(ours, cpuPerDelivery), figure(bare, cpuPerDelivery))
     const whole = ours.every(isComplete)
     return [
       {
@@ -31,26 +31,18 @@ export const steady: Row = {
       },
       {
         question: 'Steady room, CPU against bare uWS, unbatched',
-        result: `${spreadText(cpu)} times: ${spreadText(spread(figure(ours, share)), 1)} % of a core to ${spreadText(spread(figure(bare, share)), 1)} %`,
+        result: `${spreadText(cpu)} times: ${spreadText(spread(figure(ours, cpuPercent)), 1)} % of a core to ${spreadText(spread(figure(bare, cpuPercent)), 1)} %`,
         conditions,
         target: 'at most 1.1 times',
         isMet: cpu.median <= 1.1,
         figures: {
           ratio: cpu,
-          share: spread(figure(ours, share)),
-          peerShare: spread(figure(bare, share)),
+          share: spread(figure(ours, cpuPercent)),
+          peerShare: spread(figure(bare, cpuPercent)),
           writesPerSecond: spread(figure(ours, (delivery) => delivery.framesPerSecond)),
           peerWritesPerSecond: spread(figure(bare, (delivery) => delivery.framesPerSecond))
         }
       }
     ]
   }
-}
-
-function perDelivery ({ cpuSeconds, deliveries }: { cpuSeconds: number, deliveries: number }): number {
-  return cpuSeconds / deliveries
-}
-
-function share ({ cpuSeconds, seconds }: { cpuSeconds: number, seconds: number }): number {
-  return cpuSeconds / seconds * 100
 }

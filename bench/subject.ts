@@ -7,6 +7,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { DialectName } from './dialect.ts'
+import { cpuSecondsOf } from './machine.ts'
 import { SECRET } from './token.ts'
 
 export interface SubjectKind {
@@ -44,8 +45,6 @@ export function onCore (core: number | undefined): { command: string, args: stri
 
 const READY_MS = 20_000
 const STOP_MS = 20_000
-const TICKS_PER_SECOND = 100
-const PAGE_KB = 1024
 
 export class Subject {
   readonly kind: SubjectKind
@@ -100,7 +99,7 @@ export class Subject {
   /** Resident memory in bytes: all of it, and what is the process's own (not files mapped by its log). */
   memory (): { rss: number, anonymous: number } {
     const status = readFileSync(`/proc/${this.pid}/status`, 'utf8')
-    const bytes = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) * PAGE_KB
+    const bytes = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) * 1024
     return { rss: bytes('VmRSS'), anonymous: bytes('RssAnon') }
   }
 
@@ -111,9 +110,4 @@ export class Subject {
     clearTimeout(timer)
     rmSync(this.#dir, { recursive: true, force: true })
   }
-}
-
-export function cpuSecondsOf (pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
 }

@@ -25,6 +25,8 @@ export interface Measurement {
   readonly target: string
   readonly met: boolean | null
   readonly rounds: number
+  /** Share of the machine that other programs took meanwhile, 0 to 1; null where that is not known. */
+  readonly others: number | null
   readonly machine: string
   readonly node: string
   readonly commit: string
@@ -93,7 +95,7 @@ function numbersTable (): string {
   const newest = new Map(measured.map((row) => [row.question, row]))
   return table(['question', 'result', 'target', 'conditions', 'measured'], [...newest.values()].map((row) => [
     row.question, row.result, row.met === null ? row.target : `${row.target}: ${row.met ? 'met' : '**missed**'}`, row.conditions,
-    `${row.date}, median of ${row.rounds} (least to most), ${row.machine}, Node ${row.node}, ${row.commit}`
+    `${row.date}, median of ${row.rounds} (least to most), ${row.machine}${(row.others ?? 0) < 0.05 ? '' : ` of which other programs took ${Math.round((row.others ?? 0) * 100)} %`}, Node ${row.node}, ${row.commit}`
   ])).join('\n')
 }
 
