@@ -41,12 +41,12 @@ export class Cursor {
   async next (): Promise<CursorStep> {
     for (;;) {
       if (this.#isClosed) return 'closed'
+      if (this.#ended !== null) return this.#ended
       // Without an await where none is needed: a wake between looking and waiting would be lost.
       const taken = this.#room.take(this.#reader, STEP_BYTES)
       const step = taken instanceof Promise ? await taken : taken
       if (step !== null) return step
       if (taken instanceof Promise) continue
-      if (this.#ended !== null) return this.#ended
       await new Promise<void>((resolve) => { this.#waiting = resolve })
     }
   }
@@ -58,7 +58,7 @@ export class Cursor {
     waiting?.()
   }
 
-  /** The room lets the reader go; it hears so once it has read what it was owed. */
+  /** The room lets the reader go, at once: what it has not read yet may not be for it any more. */
   end (why: Refusal): void {
     this.#ended = why
     this.wake()

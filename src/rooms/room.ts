@@ -269,8 +269,9 @@ export class Room implements Watcher {
     return false
   }
 
-  /** The next run for a Cursor, up to what viewers were sent. */
+  /** The next run for a Cursor, up to what viewers were sent; nothing once the room ended: its log may be another's. */
   take (reader: Reader, bytesMax: number): Step | null | Promise<Step | null> {
+    if (this.#isClosed) return null
     return reader.take(this.ring, this.flushed, bytesMax)
   }
 
@@ -294,7 +295,7 @@ export class Room implements Watcher {
 
   #catchUp (member: Member, before: Uint8Array | null): void {
     const first = before === null ? [] : [before]
-    while (!member.isGone && member.reader !== null) {
+    while (!member.isGone && !this.#isClosed && member.reader !== null) {
       if (first.length === 0 && member.viewer.buffered() >= CATCH_UP_BYTES) return this.#watchBehind(member)
       const slice = this.#broadcast.sliceFor(member.view)
       const step = member.reader.take(this.ring, slice.cursor, LIMITS.broadcastBytes)
