@@ -11,6 +11,8 @@ export class Member {
   readonly viewer: Viewer
   readonly room: Room
   readonly view: View
+  /** Seq of the first entry that it is sent. */
+  readonly first: number
   /** Where the member is subscribed; null while it catches up. */
   slice: Slice | null = null
   /** Place in slice.members. */
@@ -23,11 +25,14 @@ export class Member {
   isReading = false
   /** When it last took bytes off our hands, by clock.elapsed(); meaningful while it catches up. */
   progressAt = 0
+  /** When it went live, by clock.elapsed(): all before its slice's cursor of then was sent by that time. */
+  liveAt = 0
   isGone = false
 
-  constructor (viewer: Viewer, room: Room, view: View) {
+  constructor (viewer: Viewer, room: Room, view: View, first: number) {
     this.viewer = viewer
     this.room = room
     this.view = view
+    this.first = first
   }
 }

@@ -141,7 +141,7 @@ export class Room implements Watcher {
   join (viewer: Viewer, rid: number, options: JoinOptions): Member {
     const { next, recovered } = this.#startOf(options)
     const head = Math.max(this.flushed, next - 1)
-    const member = new Member(viewer, this, options.view)
+    const member = new Member(viewer, this, options.view, next)
     this.#members.add(member)
     member.reader = new Reader(this.name, this.#context.log, next, this.flushed)
     this.#context.metrics.add('uproar_joins_total', 1, options.position === null ? 'fresh' : recovered ? 'recovered' : 'not_recovered')
@@ -172,13 +172,15 @@ export class Room implements Watcher {
 
   /**
    * What a viewer says it has (in PING). The kernel hides megabytes of lag from us, so a live viewer that lacks an entry
-   * older than the slow time-out is too slow, whatever its socket says.
+   * sent to it longer ago than twice the slow time-out is too slow, whatever its socket says. Entries are sent as they
+   * are written, but those of a catch-up, however old, only by the time that it ends.
    */
   reported (member: Member, seq: number): void {
-    const slice = member.slice
-    if (slice === null || seq >= slice.cursor || this.ring.size === 0) return
-    const missing = this.ring.at(Math.min(Math.max(seq + 1, this.ring.first), this.ring.last))
-    if (this.#context.clock.now() - entryTs(missing) > this.#context.slowTimeoutMs * 2) {
+    const { slice } = member
+    const missing = Math.max(seq + 1, member.first, this.ring.first)
+    const { clock, slowTimeoutMs } = this.#context
+    if (slice === null || missing > slice.cursor || clock.elapsed() - member.liveAt <= slowTimeoutMs * 2) return
+    if (clock.now() - entryTs(this.ring.at(missing)) > slowTimeoutMs * 2) {
       this.#context.metrics.add('uproar_slow_viewers_total', 1, 'position')
       member.viewer.tooSlow()
     }
@@ -347,6 +349,7 @@ export class Room implements Watcher {
     if (member.isSlow) this.#context.metrics.add('uproar_slow_viewers_total', 1, 'caught_up')
     member.reader = null
     member.isSlow = false
+    member.liveAt = this.#context.clock.elapsed()
     this.#broadcast.enter(member, slice)
   }
 

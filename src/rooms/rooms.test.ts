@@ -244,6 +244,23 @@ t.test('a live viewer that reports an old position is closed', async (t) => {
   t.equal(viewer.closed, 'too_slow')
 })
 
+t.test('old entries that a viewer was sent just now, or never, do not make it slow', async (t) => {
+  const { say, open, enter, clock } = await setUp(t, { SLOW_TIMEOUT_S: '15' })
+  await say('a', 100)
+  clock.advance(3_600_000)
+  const room = await open('a')
+  const resumed = enter(room, { position: [room.epoch, 20] })
+  const fresh = enter(room, { history: 0 })
+  room.reported(resumed.member as Member, 20)
+  room.reported(fresh.member as Member, 0)
+  t.equal(resumed.closed + fresh.closed, '', 'its PING crossed the catch-up')
+  clock.advance(31_000)
+  room.reported(fresh.member as Member, 0)
+  t.equal(fresh.closed, '', 'it was not sent what was before it came')
+  room.reported(resumed.member as Member, 20)
+  t.equal(resumed.closed, 'too_slow')
+})
+
 t.test('viewer counts: told when they change, every 2 s at most', async (t) => {
   const { open, enter, settle, clock } = await setUp(t)
   const room = await open('a')
