@@ -29,12 +29,13 @@ class FakeSocket implements Socket {
   ended: { code: number, reason: string } | null = null
   isCut = false
   held = 0
+  isFull = false
   topics = new Set<string>()
   send (bytes: Uint8Array): boolean {
     const frames = decodeTrusted(bytes)
     if (frames instanceof BadFrame) throw new Error(frames.reason)
     this.frames.push(...frames)
-    return true
+    return !this.isFull
   }
 
   buffered (): number { return this.held }
@@ -184,14 +185,15 @@ t.test('HISTORY gives a page of the entries as they are', async (t) => {
   for (let at = 0; at < 30; at++) say([IN.SEND, at, 'a', `n${at}`, 0, `text ${at}`, null])
   await until(() => socket.frames.filter((frame) => frame[0] === OUT.OK).length === 30)
   socket.take()
-  say([IN.HISTORY, 50, 'a', 21, 10], [IN.HISTORY, 51, 'a', null, 1000], [IN.HISTORY, 52, 'bad room', null, 5])
-  await until(() => socket.frames.length === 3)
-  const [page, all, refused] = socket.frames.sort((a, b) => (a[1] as number) - (b[1] as number)) as [Frame, Frame, Frame]
+  say([IN.HISTORY, 50, 'a', 21, 10], [IN.HISTORY, 51, 'a', null, 1000], [IN.HISTORY, 52, 'bad room', null, 5], [IN.HISTORY, 53, 'nowhere', null, 5])
+  await until(() => socket.frames.length === 4)
+  const [page, all, refused, missing] = socket.frames.sort((a, b) => (a[1] as number) - (b[1] as number)) as [Frame, Frame, Frame, Frame]
   t.match([page[0], page[1], page[2], page[4]], [OUT.PAGE, 50, 'a', true])
   t.same((page[3] as Frame[]).map((entry) => entry[1]), [11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
   t.match((page[3] as Frame[])[0], [OUT.MESSAGE, 11, Number, ['ann', 'ann', 0], 0, /^text/, null])
   t.match([(all[3] as Frame[]).length, all[4]], [30, false])
   t.match(refused, [OUT.ERR, 52, 1, 'bad_request'])
+  t.match(missing, [OUT.ERR, 53, 12, 'not_found'], 'reading makes no room')
 })
 
 t.test('frames beyond the rate are refused with a wait; far beyond, the connection ends', async (t) => {
@@ -215,6 +217,20 @@ t.test('a client that asks without reading is cut', async (t) => {
   say([IN.PING, 1, null])
   t.equal(socket.isCut, true)
   t.equal(socket.topics.size, 0, 'and no longer published to')
+})
+
+t.test('JOIN without reading: cut, and no member is left behind', async (t) => {
+  const { enter, until, rooms } = await setUp(t, { SLOW_KB: '16' })
+  const [asking, full] = [await enter('ann'), await enter('bob', 'b')]
+  asking.socket.held = 16_385
+  asking.say([IN.JOIN, 2, 'c', null])
+  full.socket.isFull = true
+  full.say([IN.JOIN, 2, 'c', null])
+  await until(() => asking.session.isClosed && full.session.isClosed)
+  t.same([asking.socket.isCut, full.socket.ended?.code], [true, 4408])
+  await until(() => rooms.active('c') !== null)
+  t.same(['a', 'b', 'c'].map((room) => rooms.active(room)?.viewers), [0, 0, 0])
+  t.equal(full.socket.topics.size, 0)
 })
 
 t.test('HELLO has a deadline', async (t) => {
@@ -272,7 +288,8 @@ t.test('handshakes: origins, subprotocols, addresses, the whole server', async (
   const shake = (over: Partial<Parameters<Gateway['admit']>[0]>) => gateway.admit({ origin: 'https://ok.example', protocols: '', forwardedFor: '', peer: '10.0.0.1', ...over })
   t.match(shake({}), { admitted: true, protocol: '', address: '10.0.0.1' })
   t.match(shake({ origin: 'https://evil.example' }), { admitted: false, status: /^403/ })
-  t.match(shake({ origin: '' }), { admitted: false, status: /^403/ })
+  t.match(shake({ origin: 'null' }), { admitted: false, status: /^403/ })
+  t.match(shake({ origin: '' }), { admitted: true }, 'no browser')
   t.match(shake({ protocols: 'x, uproar.v1' }), { admitted: true, protocol: 'uproar.v1' })
   t.match(shake({ protocols: 'x, y' }), { admitted: false, status: /^400/ })
   t.match(shake({ peer: '10.9.1.1', forwardedFor: '6.6.6.6, 1.2.3.4' }), { admitted: true, address: '1.2.3.4' })

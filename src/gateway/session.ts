@@ -184,8 +184,12 @@ export class Session implements Viewer {
 
   #answerBytes (bytes: Uint8Array): void {
     if (this.isClosed) return
-    if (this.socket.buffered() > this.#context.config.slowKb * 1024) return this.tooSlow()
+    if (this.#isUnread()) return this.tooSlow()
     this.send(bytes)
+  }
+
+  #isUnread (): boolean {
+    return this.socket.buffered() > this.#context.config.slowKb * 1024
   }
 
   #refuse (frame: Frame, refusal: Refusal): void {
@@ -269,8 +273,12 @@ export class Session implements Viewer {
     const room = await this.#context.rooms.open(name, this.identity)
     if (this.isClosed) return
     if (room instanceof Refusal) return this.#refuse(frame, room)
+    if (this.#isUnread()) return this.tooSlow()
     if (before !== undefined) this.#leave(before)
-    this.#members.push(room.join(this, rid, options))
+    const member = room.join(this, rid, options)
+    this.#members.push(member)
+    // What the room sent may have been one message too many: then nobody would ever take the member out again.
+    if (this.isClosed) this.#leave(member)
   }
 
   leave (frame: Frame): void {
@@ -299,7 +307,7 @@ export class Session implements Viewer {
 
   async #page (frame: Frame): Promise<void> {
     const [, rid, name, before, limit] = frame as [number, number, string, number | null, number]
-    const room = this.#memberOf(name)?.room ?? await this.#context.rooms.open(name, this.identity)
+    const room = this.#memberOf(name)?.room ?? await this.#context.rooms.find(name, this.identity)
     if (room instanceof Refusal) return this.#refuse(frame, room)
     const page = await room.history({ before, limit: Math.min(Math.max(limit, 1), LIMITS.historyEntries) })
     this.#answerBytes(encodePage(rid, name, page.entries, page.more))
