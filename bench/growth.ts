@@ -18,7 +18,7 @@ export const growth: Row = {
     const sizes: Readonly<Record<Size, number>> = bench.isQuick ? QUICK : SIZES
     const kind = uproar()
     const kinds = { v100: kind, v1000: kind, v10000: kind, v19000: kind }
-    const measured = await alternate(bench, kinds, (key) => ({ viewers: sizes[key], perSecond: PER_SECOND, warmS: 3, countS: bench.isQuick ? 3 : 6 }))
+    const measured = await alternate(bench, kinds, (key) => ({ viewers: sizes[key], perSecond: PER_SECOND, warmS: 3, countS: bench.isQuick ? 3 : 5 }))
     const costs = (key: Size): number[] => figure(measured[key], ({ cpuSeconds, deliveries }) => cpuSeconds / deliveries * 1e6)
     const writes = (key: Size): number[] => figure(measured[key], ({ cpuSeconds, seconds, framesPerSecond }) => cpuSeconds / seconds / framesPerSecond / sizes[key] * 1e6)
     const keys = Object.keys(sizes) as Size[]

@@ -86,7 +86,7 @@ async function accept (bench: Bench): Promise<Rate> {
 
 async function append (bench: Bench): Promise<Rate> {
   const { command, args } = onCore(CORES?.server)
-  const { stdout } = await promisify(execFile)(command, [...args, join(import.meta.dirname, 'log.bench.ts'), bench.isQuick ? '1' : '2'])
+  const { stdout } = await promisify(execFile)(command, [...args, join(import.meta.dirname, 'log.bench.ts'), '1'])
   const { steps } = JSON.parse(stdout) as { steps: { atOnce: number, rooms: number, perSecond: number, cpuUs: number }[] }
   const step = steps.find(({ atOnce, rooms }) => atOnce === 4096 && rooms === 1)
   if (step === undefined) throw new Error('log.bench.ts has no step of 4096 at once in one room')
