@@ -210,6 +210,20 @@ t.test('frames beyond the rate are refused with a wait; far beyond, the connecti
   t.match(socket.ended, { code: 4429 })
 })
 
+t.test('WebSocket pings count as frames, and who does not read their answers is cut', async (t) => {
+  const { enter, gateway } = await setUp(t, { FRAMES_PER_SECOND_MAX: '5', SLOW_KB: '16' })
+  const [many, deaf] = [await enter('ann'), await enter('bob')]
+  for (let at = 0; at < 18; at++) gateway.ping(many.session)
+  t.same(many.socket.take(), [])
+  gateway.ping(many.session)
+  t.match(many.socket.take(), [[OUT.ERR, null, 23, 'rate_limited']])
+  for (let at = 0; at < 600; at++) gateway.ping(many.session)
+  t.match(many.socket.ended, { code: 4429 })
+  deaf.socket.held = 16_385
+  gateway.ping(deaf.session)
+  t.equal(deaf.socket.isCut, true)
+})
+
 t.test('a client that asks without reading is cut', async (t) => {
   const { enter } = await setUp(t, { SLOW_KB: '16' })
   const { socket, say } = await enter('ann')

@@ -162,21 +162,15 @@ export class Gateway implements SocketEvents {
   }
 
   message (session: Session, bytes: Uint8Array, isBinary: boolean): void {
-    try {
-      session.message(bytes, isBinary)
-    } catch (error) {
-      this.#fault(error, 'a client message')
-      session.close('server_error', 'the server failed at this; it is logged', 1000)
-    }
+    this.#tell(session, 'a client message', () => session.message(bytes, isBinary))
+  }
+
+  ping (session: Session): void {
+    this.#tell(session, 'a ping', () => session.pinged())
   }
 
   drain (session: Session): void {
-    try {
-      session.drained()
-    } catch (error) {
-      this.#fault(error, 'a drained socket')
-      session.close('server_error', 'the server failed at this; it is logged', 1000)
-    }
+    this.#tell(session, 'a drained socket', () => session.drained())
   }
 
   close (session: Session): void {
@@ -199,15 +193,25 @@ export class Gateway implements SocketEvents {
   #admit ({ origin, protocols, forwardedFor, peer }: Handshake): Admission {
     const { connectionsMax, connectionsPerAddressMax } = this.#config
     if (this.#isDraining) return this.#refused('draining', '503 Service Unavailable', 'unavailable', 'the server is going away', 2)
-    if (this.#origins.size > 0 && !this.#origins.has(origin.toLowerCase())) return this.#refused('origin', '403 Forbidden', 'forbidden', 'this origin may not connect (ORIGINS)')
+    // Browsers always say their origin, and only they can be made to connect by a page: other clients are not bound.
+    if (this.#origins.size > 0 && origin !== '' && !this.#origins.has(origin.toLowerCase())) return this.#refused('origin', '403 Forbidden', 'forbidden', 'this origin may not connect (ORIGINS)')
     const offered = protocols.split(',').map((part) => part.trim()).filter((part) => part !== '')
-    if (offered.length > 0 && !offered.includes(PROTOCOL)) return this.#refused('protocol', '400 Bad Request', 'unsupported', `this server speaks the subprotocol ${PROTOCOL}`)
+    if (offered.length > 0 && !offered.includes(PROTOCOL)) return this.#refused('protocol', '400 Bad Request', 'bad_request', `this server speaks the subprotocol ${PROTOCOL}`)
     if (connectionsMax > 0 && this.#sessions.size >= connectionsMax) return this.#refused('full', '503 Service Unavailable', 'overloaded', 'the server has all the connections it takes', 10)
     const address = this.#proxies.clientAddress(peer, forwardedFor)
     if (connectionsPerAddressMax > 0 && (this.#perAddress.get(address) ?? 0) >= connectionsPerAddressMax) {
       return this.#refused('address', '429 Too Many Requests', 'rate_limited', 'too many connections from this address', 10)
     }
     return { admitted: true, address, protocol: offered.length > 0 ? PROTOCOL : '' }
+  }
+
+  #tell (session: Session, what: string, call: () => void): void {
+    try {
+      call()
+    } catch (error) {
+      this.#fault(error, what)
+      session.close('server_error', 'the server failed at this; it is logged', 1000)
+    }
   }
 
   #refused (reason: string, status: string, name: ErrorName, message: string, retryAfterS: number | null = null): Admission {

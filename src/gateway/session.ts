@@ -99,6 +99,13 @@ export class Session implements Viewer {
     }
   }
 
+  /** A WebSocket ping arrived, and the library has answered it: it counts like a frame, and must be read like an answer. */
+  pinged (): void {
+    if (this.isClosed) return
+    if (this.#isUnread()) return this.tooSlow()
+    this.#mayGoOn([IN.PING])
+  }
+
   /** The socket took what was kept. */
   drained (): void {
     for (const member of this.#members) member.room.drained(member)

@@ -35,6 +35,8 @@ export interface SocketEvents {
   admit (handshake: Handshake): Admission
   open (socket: Socket, address: string): Session
   message (session: Session, bytes: Uint8Array, isBinary: boolean): void
+  /** A WebSocket ping came, and was answered. */
+  ping (session: Session): void
   drain (session: Session): void
   close (session: Session): void
 }

@@ -128,6 +128,7 @@ export class Listener implements Fanout {
         held.uproar = events.open(new UwsSocket(ws), held.uproar as string)
       },
       message: (ws, message, isBinary) => events.message(ws.getUserData().uproar as Session, new Uint8Array(message), isBinary),
+      ping: (ws) => events.ping(ws.getUserData().uproar as Session),
       drain: (ws) => events.drain(ws.getUserData().uproar as Session),
       close: (ws) => {
         const session = ws.getUserData().uproar as Session

@@ -80,7 +80,7 @@ t.test('shape: every fault has its code and names the field', async (t) => {
     [{ body: null }, 'bad_request', /text/], [{ body: new Uint8Array(3) }, 'bad_request', /text/],
     [{ body: 'x'.repeat(11) }, 'too_long', /11 characters; 10/],
     [{ kind: KIND.encrypted, body: new Uint8Array(3000) }, 'too_long', /bytes/], [{ kind: KIND.encrypted, body: new Uint8Array(0) }, 'bad_request', /empty/],
-    [{ kind: KIND.encrypted, body: 5 }, 'bad_request', /body/],
+    [{ kind: KIND.encrypted, body: 5 }, 'bad_request', /body/], [{ kind: KIND.encrypted, body: 'text' }, 'bad_request', /bytes/],
     [{ ext: [] }, 'bad_request', /ext/], [{ ext: 'x' }, 'bad_request', /ext/], [{ ext: { re: 5 } }, 'bad_request', /ext\.re/], [{ ext: { thread: 0 } }, 'bad_request', /ext\.thread/],
     [{ ext: { at: 'bob' } }, 'bad_request', /ext\.at/], [{ ext: { at: [''] } }, 'bad_request', /ext\.at/], [{ ext: { at: Array(21).fill('u') } }, 'bad_request', /ext\.at/],
     [{ ext: { meta: 5 } }, 'bad_request', /ext\.meta/], [{ ext: { meta: { a: 'x'.repeat(1100) } } }, 'too_long', /ext\.meta/]
@@ -127,6 +127,16 @@ t.test('slow mode: one message, then the wait; a retry gets its first result; st
   t.match(await send({ nonce: 'first' }), { seq: 2, repeated: true }, 'even while slow mode would refuse it')
 })
 
+t.test('slow mode counts what was said before it was switched on; a repeat is answered whatever it says', async (t) => {
+  const { send, rooms, clock } = await setUp(t, NO_RATE)
+  const first = await send({ nonce: 'first' })
+  clock.advance(3000)
+  await rooms.configure('a', { id: 'root', name: 'root', roles: ROLE.admin, rooms: new Map(), expiresAt: Infinity, tokenId: null }, { settings: { slowModeSeconds: 10 } })
+  t.match(await send(), { name: 'slow_mode', retryAfterMs: 7000 })
+  t.match(await send({ nonce: 'first', body: 'x'.repeat(600) }), { ...first, repeated: true })
+  t.match(await send({ nonce: 'first', kind: 'nonsense' }), { ...first, repeated: true })
+})
+
 t.test('two at once in slow mode: one is taken', async (t) => {
   const { send, rooms } = await setUp(t, NO_RATE)
   await rooms.configure('a', { id: 'root', name: 'root', roles: ROLE.admin, rooms: new Map(), expiresAt: Infinity, tokenId: null }, { settings: { slowModeSeconds: 10 } })
@@ -142,7 +152,7 @@ t.test('lock, screen, expiry and private rooms', async (t) => {
   await rooms.configure('a', admin, { settings: { blockedTerms: ['rutabaga'] } })
   t.match(await send({ body: 'a RuTaBaGa!' }), { name: 'blocked' })
   t.match(await send({ body: 'rutabaga', by: { roles: ROLE.moderator } }), { seq: 3 })
-  t.match(await send({ kind: KIND.encrypted, body: 'rutabaga' }), { seq: 4 }, 'an encrypted body is never inspected')
+  t.match(await send({ kind: KIND.encrypted, body: Buffer.from('rutabaga') }), { seq: 4 }, 'an encrypted body is never inspected')
   const before = await send({ nonce: 'before the lock' })
   await rooms.configure('a', admin, { settings: { locked: true } })
   t.match(await send(), { name: 'room_locked' })

@@ -8,6 +8,7 @@
 
 import { packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
+import { isNonce } from '../../proto/values.ts'
 import { userIn } from '../auth/auth.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
@@ -71,11 +72,11 @@ export class Ingest {
   async accept (room: Room, author: Submitter, submission: Submission): Promise<Published | Refusal> {
     const started = this.#clock.elapsed()
     const draft = shape(room, author, submission, this.#clock.now(), started, this.#config)
-    if (draft instanceof Refusal) return this.#refuse(draft)
+    if (draft instanceof Refusal) return await this.#firstResult(room, author, submission.nonce) ?? this.#refuse(draft)
     for (let at = 0; at < this.#steps.length; at++) {
       const refusal = (this.#steps[at] as Step).check(draft)
       if (refusal === null) continue
-      const first = MAY_BE_RETRY.has(refusal.name) ? await this.#firstResult(draft) : null
+      const first = MAY_BE_RETRY.has(refusal.name) ? await this.#firstResult(room, author, draft.nonce) : null
       return first ?? this.#refuse(refusal)
     }
     return this.#publish(draft, started)
@@ -105,9 +106,11 @@ export class Ingest {
     for (const step of this.#steps) step.settled?.(draft, isPublished)
   }
 
-  async #firstResult (draft: MessageDraft): Promise<Published | null> {
+  /** What a message with this nonce was answered when it was accepted; null when none was. */
+  async #firstResult (room: Room, author: Submitter, nonce: unknown): Promise<Published | null> {
+    if (!isNonce(nonce)) return null
     try {
-      return await this.#log.find(draft.room.name, draft.author.identity.id, draft.nonce)
+      return await this.#log.find(room.name, author.identity.id, nonce)
     } catch (error) {
       this.#fault(error, 'looking up a nonce')
       return null

@@ -44,10 +44,9 @@ export function shape (room: Room, author: Submitter, submission: Submission, no
 
 function bodyOf (body: unknown, kind: number, limits: ShapeLimits): string | Uint8Array | Refusal {
   if (kind === KIND.encrypted) {
-    if (!(body instanceof Uint8Array) && typeof body !== 'string') return bad('body must be bytes or text')
-    const size = typeof body === 'string' ? Buffer.byteLength(body) : body.length
-    if (size === 0) return bad('body is empty')
-    return size > ENCRYPTED_BYTES_MAX ? new Refusal('too_long', `an encrypted body has at most ${ENCRYPTED_BYTES_MAX} bytes`) : body
+    if (!(body instanceof Uint8Array)) return bad('an encrypted body must be bytes')
+    if (body.length === 0) return bad('body is empty')
+    return body.length > ENCRYPTED_BYTES_MAX ? new Refusal('too_long', `an encrypted body has at most ${ENCRYPTED_BYTES_MAX} bytes`) : body
   }
   if (typeof body !== 'string') return bad('body must be text')
   const text = cleanText(body)

@@ -61,18 +61,21 @@ export function screening (terms: Terms): Step {
 
 /** Slow mode: one message a user and so many seconds in a room; those who run the room are exempt. */
 export function slowMode (): Step {
-  // Keyed by room and user; `nonce` lets the retry of a message that is still under way pass.
-  const last = new BoundedMap<string, { until: number, nonce: string }>(200_000)
+  // By room and user, when they last wrote, also while slow mode is off; `nonce` lets the retry of a message that is
+  // still under way pass.
+  const last = new BoundedMap<string, { at: number, nonce: string }>(200_000)
   const keyOf = ({ room, author }: MessageDraft): string => `${room.name} ${author.identity.id}`
   return {
     name: 'slow mode',
     check (draft) {
       const seconds = draft.room.settings.slowModeSeconds
-      if (seconds === 0 || (draft.roles & STAFF) !== 0) return null
-      const before = last.get(keyOf(draft))
+      if ((draft.roles & STAFF) !== 0) return null
+      const key = keyOf(draft)
+      const before = last.get(key)
       if (before !== undefined && before.nonce === draft.nonce) return null
-      if (before !== undefined && before.until > draft.elapsed) return new Refusal('slow_mode', `slow mode: one message every ${seconds} s`, before.until - draft.elapsed)
-      last.set(keyOf(draft), { until: draft.elapsed + seconds * 1000, nonce: draft.nonce })
+      const wait = before === undefined ? 0 : before.at + seconds * 1000 - draft.elapsed
+      if (wait > 0) return new Refusal('slow_mode', `slow mode: one message every ${seconds} s`, wait)
+      last.set(key, { at: draft.elapsed, nonce: draft.nonce })
       return null
     },
     settled (draft, isPublished) {

@@ -126,6 +126,16 @@ export class Rooms {
     return can(by, 'read', { name, isPrivate: room.settings.private }) ? room : forbidden(name)
   }
 
+  /** Like open, but makes nothing: for those who only read what is there. */
+  async find (name: string, by: Identity | null): Promise<Room | Refusal> {
+    const fault = checkName(name)
+    if (fault !== null) return fault
+    if (this.#active.has(name)) return this.open(name, by)
+    const record = await this.#guard(() => this.#directory.get(name))
+    if (record instanceof Refusal) return record
+    return record === null ? missing(name) : this.open(name, by)
+  }
+
   /** The room's record, settings and numbers; makes nothing. */
   async describe (name: string, by: Identity | null): Promise<RoomView | Refusal> {
     const fault = checkName(name)
