@@ -23,7 +23,7 @@ export const ingest: Row = {
     for (let round = 1; round <= bench.rounds; round++) {
       bench.progress(`round ${round}: Uproar, then its log alone`)
       accepted.push(await accept(bench))
-      appended.push(await append(bench))
+      appended.push(await append())
       bench.progress(`  accepted ${text(accepted.at(-1) as Rate)}; appended ${text(appended.at(-1) as Rate)}`)
     }
     const rates = spread(accepted.map((each) => each.perCpuSecond))
@@ -84,7 +84,7 @@ async function accept (bench: Bench): Promise<Rate> {
   }
 }
 
-async function append (bench: Bench): Promise<Rate> {
+async function append (): Promise<Rate> {
   const { command, args } = onCore(CORES?.server)
   const { stdout } = await promisify(execFile)(command, [...args, join(import.meta.dirname, 'log.bench.ts'), '1'])
   const { steps } = JSON.parse(stdout) as { steps: { atOnce: number, rooms: number, perSecond: number, cpuUs: number }[] }
