@@ -137,6 +137,14 @@ t.test('slow mode counts what was said before it was switched on; a repeat is an
   t.match(await send({ nonce: 'first', kind: 'nonsense' }), { ...first, repeated: true })
 })
 
+t.test('slow mode: a nonce that the log has forgotten is no way round it', async (t) => {
+  const { send, rooms, clock } = await setUp(t, NO_RATE)
+  await rooms.configure('a', { id: 'root', name: 'root', roles: ROLE.admin, rooms: new Map(), expiresAt: Infinity, tokenId: null }, { settings: { slowModeSeconds: 3600 } })
+  t.match(await send({ nonce: 'same' }), { seq: 2, repeated: false })
+  clock.advance(11 * 60_000)
+  t.match(await send({ nonce: 'same' }), { name: 'slow_mode', retryAfterMs: 49 * 60_000 })
+})
+
 t.test('two at once in slow mode: one is taken', async (t) => {
   const { send, rooms } = await setUp(t, NO_RATE)
   await rooms.configure('a', { id: 'root', name: 'root', roles: ROLE.admin, rooms: new Map(), expiresAt: Infinity, tokenId: null }, { settings: { slowModeSeconds: 10 } })

@@ -79,7 +79,12 @@ export function slowMode (): Step {
       return null
     },
     settled (draft, isPublished) {
-      if (!isPublished && last.get(keyOf(draft))?.nonce === draft.nonce) last.delete(keyOf(draft))
+      const key = keyOf(draft)
+      const own = last.get(key)
+      if (own?.nonce !== draft.nonce) return
+      if (!isPublished) last.delete(key)
+      // From here on the log answers a retry. Once it has forgotten the nonce, that is a message like any other.
+      else last.set(key, { at: own.at, nonce: '' })
     }
   }
 }
