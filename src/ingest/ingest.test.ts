@@ -145,6 +145,14 @@ t.test('slow mode: a nonce that the log has forgotten is no way round it', async
   t.match(await send({ nonce: 'same' }), { name: 'slow_mode', retryAfterMs: 49 * 60_000 })
 })
 
+t.test('a message that a deletion overtakes is refused, and makes no log of its own', async (t) => {
+  const { send, log, room } = await setUp(t)
+  const [, late] = await Promise.all([log.remove('a'), send()])
+  t.match(late, { name: 'not_found' })
+  t.equal((await log.head('a')).seq, 0)
+  t.not((await log.head('a')).epoch, room.epoch)
+})
+
 t.test('two at once in slow mode: one is taken', async (t) => {
   const { send, rooms } = await setUp(t, NO_RATE)
   await rooms.configure('a', { id: 'root', name: 'root', roles: ROLE.admin, rooms: new Map(), expiresAt: Infinity, tokenId: null }, { settings: { slowModeSeconds: 10 } })

@@ -87,7 +87,7 @@ export class Ingest {
     this.#underWay++
     try {
       const tail = packTail([userIn(author.identity, room.name), kind, body, ext])
-      const published = await this.#log.publish(room.name, { op: OUT.MESSAGE, tail, author: author.identity.id, nonce })
+      const published = await this.#log.publish(room.name, { op: OUT.MESSAGE, tail, author: author.identity.id, nonce, epoch: room.epoch })
       this.#settle(draft, true)
       if (published.repeated) this.#metrics.add('uproar_messages_repeated_total')
       else this.#metrics.add('uproar_messages_accepted_total', 1, author.via)

@@ -111,6 +111,7 @@ export class Batch {
   #publish (act: Publishing): void {
     const { draft, room } = act
     const known = this.#head(room)
+    if (draft.epoch !== undefined && draft.epoch !== known?.epoch) throw new AppError('not_found', 'the room was deleted')
     const state = draft.patch === undefined ? null : this.#merge(known, draft.patch)
     const head = known ?? this.#create(room)
     this.#isChanged = true

@@ -17,6 +17,8 @@ export interface Draft {
   readonly author: string
   /** 1 to 64 characters, or null for an entry that is never retried. */
   readonly nonce: string | null
+  /** Only for the log of this epoch: a room that was deleted meanwhile must not come back by a message meant for it. */
+  readonly epoch?: string
   /** For STATE entries: what to merge into the room's state in the same act. */
   readonly patch?: StatePatch
 }
@@ -82,7 +84,7 @@ export interface Log {
    * - **Once**: a draft whose (room, author, nonce) was published within the dedup window, before or after a restart, is
    *   not appended; the promise resolves with the first result and `repeated: true`. So does one that is still under way.
    * - **Bounded**: rejects with AppError `overloaded` at once when the queue is full, `unavailable` when the store
-   *   failed or is closed. After a rejection the entry is not in the log and its seq is given to another.
+   *   failed or is closed, `not_found` when the draft's epoch is over. After a rejection the entry is not in the log and its seq is given to another.
    */
   publish (room: string, draft: Draft): Promise<Published>
 
