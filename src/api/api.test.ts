@@ -196,6 +196,7 @@ t.test('every fault has the one shape', async (t) => {
 t.test('failures are logged with their cause and told without it', async (t) => {
   const rooms = {
     async open () { throw new AppError('unavailable', 'the store is away', { cause: new Error('disk on fire') }) },
+    async find () { throw new TypeError('a secret detail') },
     async describe () { throw new TypeError('a secret detail') },
     async configure () { return new Refusal('overloaded', 'the log has all it can take', 1500) },
     remove: () => new Promise<never>(() => {}),

@@ -31,7 +31,7 @@ export interface ApiDeps {
   readonly clock: Clock
   readonly metrics: Metrics
   readonly authenticator: Pick<Authenticator, 'verify' | 'serverKey' | 'devTokens'>
-  readonly rooms: Pick<Rooms, 'open' | 'describe' | 'configure' | 'remove' | 'list'>
+  readonly rooms: Pick<Rooms, 'open' | 'find' | 'describe' | 'configure' | 'remove' | 'list'>
   readonly ingest: Pick<Ingest, 'accept'>
   /** WebSocket connections of this process. */
   readonly connections: (query: { limit: number, user?: string, room?: string }) => readonly ConnectionInfo[]

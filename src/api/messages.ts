@@ -73,9 +73,7 @@ export function messageRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'rooms'
     if (before !== undefined && after !== undefined) return refuse(reply, new Refusal('bad_request', 'query.before and query.after exclude each other'))
     const { identity } = request.caller
     // Reading must not make rooms: a crawler would fill the directory.
-    const view = await rooms.describe(request.params.room, identity)
-    if (view instanceof Refusal) return refuse(reply, view)
-    const room = await rooms.open(request.params.room, identity)
+    const room = await rooms.find(request.params.room, identity)
     if (room instanceof Refusal) return refuse(reply, room)
     const page = await room.history(after === undefined ? { before: before ?? null, limit } : { after, limit })
     const text = `{"epoch":${JSON.stringify(page.epoch)},"head":${page.head},"entries":[${page.entries.map(entryText).join(',')}],"more":${page.more}}`
