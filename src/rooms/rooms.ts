@@ -67,7 +67,8 @@ export class Rooms {
   readonly #context: RoomContext
   #active = new Map<string, Room>()
   #opening = new Map<string, Promise<Room | Refusal>>()
-  #forgetting = new Map<string, Promise<void>>()
+  /** The last making, setting, deleting or forgetting under way of each room: one after the other. */
+  #turns = new Map<string, Promise<unknown>>()
   #changed = new Set<Room>()
   #behind = new Set<Member>()
   /** Rooms without viewers, and since when. */
@@ -155,7 +156,7 @@ export class Rooms {
     const patch = parseSettings(request.settings ?? {})
     if (patch instanceof Refusal) return patch
     if (request.kind !== undefined && !ROOM_KINDS.includes(request.kind)) return new Refusal('bad_request', `kind must be one of ${ROOM_KINDS.join(', ')}`)
-    return this.#guard(async () => {
+    return this.#guard(() => this.#inTurn(name, async () => {
       const known = await this.#directory.get(name)
       const settings = readSettings(await this.#stateOf(known, name))
       if (!can(by, known === null ? 'create' : 'configure', { name, isPrivate: settings.private })) return forbidden(name)
@@ -167,7 +168,7 @@ export class Rooms {
       if (!isEmpty) await this.#log.publish(name, { op: OUT.STATE, tail: packTail([patch.settings]), author: by.id, nonce: null, patch })
       await this.#active.get(name)?.settled()
       return { view: await this.#view(record), created }
-    })
+    }))
   }
 
   /** Deletes the room, its log and its record; viewers are told and let go. */
@@ -175,11 +176,13 @@ export class Rooms {
     const fault = checkName(name)
     if (fault !== null) return fault
     if (!can(by, 'delete', { name, isPrivate: false })) return forbidden(name)
-    return this.#guard(async () => {
-      if (!await this.#directory.remove(name)) return missing(name)
+    // The record goes last: where the log fails, or the process ends, between the two, the deletion can be repeated.
+    return this.#guard(() => this.#inTurn(name, async () => {
+      if (await this.#directory.get(name) === null) return missing(name)
       await this.#log.remove(name)
+      await this.#directory.remove(name)
       return true
-    })
+    }))
   }
 
   /** Rooms by name, without private ones that the asker may not enter. */
@@ -198,13 +201,12 @@ export class Rooms {
     const opening = this.#opening.get(name)
     if (opening !== undefined) return opening
     if (this.#active.size + this.#opening.size >= this.#config.roomsActiveMax) return new Refusal('overloaded', 'too many rooms are active on this server', 5000)
-    const promise = this.#guard(() => this.#make(name, by)).finally(() => this.#opening.delete(name))
+    const promise = this.#guard(() => this.#inTurn(name, () => this.#make(name, by))).finally(() => this.#opening.delete(name))
     this.#opening.set(name, promise)
     return promise
   }
 
   async #make (name: string, by: Identity | null): Promise<Room | Refusal> {
-    await this.#forgetting.get(name)
     let record = await this.#directory.get(name)
     if (record === null) {
       if (!this.#config.roomsOnDemand && !can(by, 'create', { name, isPrivate: false })) return missing(name)
@@ -234,9 +236,21 @@ export class Rooms {
   }
 
   async #whyLost (name: string): Promise<Refusal> {
+    await this.#turns.get(name)?.catch(() => null)
     return await this.#directory.get(name) === null
       ? new Refusal('not_found', `the room ${name} was deleted`)
       : new Refusal('unavailable', `the room ${name} has to be joined anew`, 1000)
+  }
+
+  async #inTurn<T> (name: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(name)
+    const mine = before === undefined ? work() : before.then(work, work)
+    this.#turns.set(name, mine)
+    try {
+      return await mine
+    } finally {
+      if (this.#turns.get(name) === mine) this.#turns.delete(name)
+    }
   }
 
   /** Turns a failing store into the refusal that the caller gets. */
@@ -282,16 +296,13 @@ export class Rooms {
     const isForgettable = room.isBlank && this.#config.roomsOnDemand && room.record.createdBy === null
     room.close()
     if (!isForgettable) return
-    const forgetting = this.#forgetBlank(room.name)
-      .catch((error: unknown) => this.#fault(error, `forgetting ${room.name}`))
-      .finally(() => this.#forgetting.delete(room.name))
-    this.#forgetting.set(room.name, forgetting)
+    this.#inTurn(room.name, () => this.#forgetBlank(room.name)).catch((error: unknown) => this.#fault(error, `forgetting ${room.name}`))
   }
 
   async #forgetBlank (name: string): Promise<void> {
     if ((await this.#log.head(name)).seq > 0) return
-    await this.#directory.remove(name)
     await this.#log.remove(name)
+    await this.#directory.remove(name)
   }
 }
 
