@@ -124,7 +124,13 @@ t.test('rooms are made, set, listed and deleted', async (t) => {
   t.same(await names('?prefix=a.', await token('ada', [], { 'a.2': [] })), ['a.1', 'a.2'])
   t.same(await names('?after=b&limit=1'), ['show'])
   t.equal((await ask('GET', '/v1/rooms?limit=1')).json.more, true)
-  for (const path of ['/v1/rooms/a.2', '/v1/rooms/a.2/messages', '/v1/rooms/a.2/viewers', '/v1/rooms/a.2/events']) refused(t, await ask('GET', path), 'forbidden', path)
+  for (const path of ['/v1/rooms/a.2', '/v1/rooms/a.2/messages', '/v1/rooms/a.2/viewers', '/v1/rooms/a.2/events']) {
+    refused(t, await ask('GET', path), 'unauthorized', path)
+    refused(t, await ask('GET', path, { token: await token('ada') }), 'forbidden', path)
+  }
+  const entry = { nonce: '1', body: 'x', as: { id: 'ada' } }
+  t.match((await ask('POST', '/v1/rooms/a.2/messages', { token: SERVER_KEY, body: entry })).json.error.message, /private: .*`as`.*`rooms`/)
+  t.equal((await ask('POST', '/v1/rooms/a.2/messages', { token: SERVER_KEY, body: { ...entry, as: { id: 'ada', rooms: { 'a.2': [] } } } })).status, 201)
 
   refused(t, await ask('DELETE', '/v1/rooms/show', { token: host }), 'forbidden')
   const gone = await ask('DELETE', '/v1/rooms/show', { token: SERVER_KEY })

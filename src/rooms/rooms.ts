@@ -117,14 +117,14 @@ export class Rooms {
   }
 
   /**
-   * The active room, loaded or made where that is allowed. Refuses with bad_request (name), not_found, forbidden,
-   * overloaded (too many active rooms), unavailable (the store).
+   * The active room, loaded or made where that is allowed. Refuses with bad_request (name), not_found,
+   * unauthorized or forbidden (private), overloaded (too many active rooms), unavailable (the store).
    */
   async open (name: string, by: Identity | null): Promise<Room | Refusal> {
     const room = this.#active.get(name) ?? await this.#load(name, by)
     if (room instanceof Refusal) return room
     if (room.isClosed) return new Refusal('unavailable', `the room ${name} is being closed`, 1000)
-    return can(by, 'read', { name, isPrivate: room.settings.private }) ? room : forbidden(name)
+    return can(by, 'read', { name, isPrivate: room.settings.private }) ? room : closedTo(by, name)
   }
 
   /** Like open, but makes nothing: for those who only read what is there. */
@@ -145,7 +145,7 @@ export class Rooms {
       const record = await this.#directory.get(name)
       if (record === null) return missing(name)
       const view = await this.#view(record)
-      return can(by, 'read', { name, isPrivate: view.settings.private }) ? view : forbidden(name)
+      return can(by, 'read', { name, isPrivate: view.settings.private }) ? view : closedTo(by, name)
     })
   }
 
@@ -159,7 +159,8 @@ export class Rooms {
     return this.#guard(() => this.#inTurn(name, async () => {
       const known = await this.#directory.get(name)
       const settings = readSettings(await this.#stateOf(known, name))
-      if (!can(by, known === null ? 'create' : 'configure', { name, isPrivate: settings.private })) return forbidden(name)
+      if (!can(by, 'read', { name, isPrivate: settings.private })) return closedTo(by, name)
+      if (!can(by, known === null ? 'create' : 'configure', { name, isPrivate: settings.private })) return new Refusal('forbidden', `making or setting ${name} needs the role broadcaster or admin`)
       if (known !== null && request.kind !== undefined && request.kind !== known.kind) return new Refusal('bad_request', 'the kind of a room cannot be changed')
       const { record, created } = known !== null
         ? { record: known, created: false }
@@ -175,7 +176,7 @@ export class Rooms {
   async remove (name: string, by: Identity): Promise<true | Refusal> {
     const fault = checkName(name)
     if (fault !== null) return fault
-    if (!can(by, 'delete', { name, isPrivate: false })) return forbidden(name)
+    if (!can(by, 'delete', { name, isPrivate: false })) return new Refusal('forbidden', `deleting ${name} needs the role admin`)
     // The record goes last: where the log fails, or the process ends, between the two, the deletion can be repeated.
     return this.#guard(() => this.#inTurn(name, async () => {
       if (await this.#directory.get(name) === null) return missing(name)
@@ -311,8 +312,11 @@ function checkName (name: string): Refusal | null {
   return name.startsWith(RESERVED_PREFIX) ? new Refusal('forbidden', `names that start with ${RESERVED_PREFIX} belong to the server`) : null
 }
 
-function forbidden (name: string): Refusal {
-  return new Refusal('forbidden', `the token does not allow this in ${name}`)
+/** Why somebody may not enter a private room, and what would help. */
+function closedTo (by: Identity | null, name: string): Refusal {
+  return by === null
+    ? new Refusal('unauthorized', `the room ${name} is private: it needs a token that names it`)
+    : new Refusal('forbidden', `the room ${name} is private: the token (with a server key, \`as\`) must name it in \`rooms\``)
 }
 
 function missing (name: string): Refusal {
