@@ -104,6 +104,21 @@ t.test('tokens: asked at each connect, refreshed before expiry, asked anew when 
   await until(() => client.state.state === 'closed')
 })
 
+t.test('a room that wants a token: a fresh one is tried once, and nobody is refused for good', async (t) => {
+  let asked = 0
+  const { server, client } = await stage(t, { token: () => { asked++; return null } }, (server) => {
+    server.twists[IN.JOIN] = (peer, [, rid, name]) => {
+      if (name !== 'secret') return false
+      peer.send([OUT.ERR, rid, 10, 'unauthorized', 'the room secret is private'])
+      return true
+    }
+  })
+  t.match(await refusalOf(client.join('secret').ready()), { name: 'unauthorized', message: /private/ })
+  t.equal(client.rooms.has('secret'), false)
+  t.equal(server.peer.of(IN.JOIN).filter((frame) => frame[2] === 'secret').length, 2)
+  t.equal(asked, 2, 'at the connect, and once for the room')
+})
+
 t.test('a provider that fails before expiry is asked again on the same connection', async (t) => {
   let asked = 0
   const token = (): string => {

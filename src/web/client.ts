@@ -41,6 +41,8 @@ export class UproarClient extends Emitter<ClientEvents> {
   readonly #outbox: Outbox
   readonly #rooms = new Map<string, ChatRoom>()
   readonly #waiting = new Set<() => void>()
+  /** Rooms that a fresh token was fetched for since they were last joined. */
+  readonly #renewedFor = new WeakSet<ChatRoom>()
   readonly #timers: Record<'dial' | 'token' | 'socket', unknown> = { dial: null, token: null, socket: null }
   #state: ConnectionState = { state: 'connecting', attempt: 1 }
   #link: Link | null = null
@@ -332,12 +334,16 @@ export class UproarClient extends Emitter<ClientEvents> {
     else if (what === 'refused') this.#refused(room, told as UproarError)
     else {
       room.hear(what, told, epoch)
-      if (what === 'joined') this.#changed()
+      if (what !== 'joined') return
+      this.#renewedFor.delete(room)
+      this.#changed()
     }
   }
 
   #refused (room: ChatRoom, error: UproarError): void {
-    const isStale = error.code === 10 && this.#tokens.isRenewable
+    // Once for each time of being in: a private room refuses the anonymous like this too, and a fresh token of nobody's does not help.
+    const isStale = error.code === 10 && this.#tokens.isRenewable && !this.#renewedFor.has(room)
+    if (isStale) this.#renewedFor.add(room)
     room.part()
     if (error.retryAfterMs === null && !isBusy(error) && !isStale) {
       this.#rooms.delete(room.name)
