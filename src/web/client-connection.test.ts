@@ -119,6 +119,60 @@ t.test('a room that wants a token: a fresh one is tried once, and nobody is refu
   t.equal(asked, 2, 'at the connect, and once for the room')
 })
 
+t.test('a refused token is what pending sends, and later ones, are refused with', async (t) => {
+  const { client, room, errors } = await stage(t, { token: () => 'bad' }, (server) => {
+    server.twists[IN.HELLO] = (peer) => {
+      peer.send([OUT.ERR, null, 10, 'unauthorized', 'not a token of ours'], [OUT.BYE, 4501, 'not a token of ours', 0])
+      return true
+    }
+  })
+  const why = { code: 10, name: 'unauthorized', message: 'not a token of ours' }
+  t.match(await Promise.all([refusalOf(room.send('x')), refusalOf(room.ready()), refusalOf(room.history())]), [why, why, why])
+  t.match(client.state, { state: 'closed', code: 4501 })
+  t.match(await refusalOf(room.send('y')), why)
+  t.match(await refusalOf(client.join('late').ready()), why)
+  t.match(errors, [why])
+})
+
+t.test('a provider that goes on giving expired tokens keeps no send waiting, and may recover', async (t) => {
+  for (const isFixed of [false, true]) {
+    let asked = 0
+    const expired = tokenUntil(Date.now() - 1000)
+    const { server, client, room } = await stage(t, { token: isFixed ? expired : () => { asked++; return expired } }, (server) => {
+      server.twists[IN.HELLO] = (peer) => {
+        peer.send([OUT.BYE, 4401, 'the token has expired', 0])
+        return true
+      }
+    })
+    t.match(await refusalOf(room.send('x')), { code: 10, name: 'unauthorized', message: 'the token has expired' }, 'long before the deadline of a minute')
+    t.equal(server.peers.length, isFixed ? 1 : 3)
+    t.equal(asked, isFixed ? 0 : 3)
+    server.twists[IN.HELLO] = () => false
+    await until(() => client.state.state === 'open')
+    t.match(await room.send('again'), { seq: 1 })
+  }
+})
+
+t.test('a send that was never answered says what kept it', async (t) => {
+  const { room: away } = await stage(t, { token: () => { throw new Error('the token service is away') }, sendMs: 80 })
+  t.match(await refusalOf(away.send('x')), { name: 'unauthorized', message: /no answer in time: no token: .*away/ })
+  const { room: slow } = await stage(t, { sendMs: 80 }, (server) => {
+    server.twists[IN.HELLO] = (peer) => {
+      peer.end(4440, 'a fault of the server')
+      return true
+    }
+  })
+  t.match(await refusalOf(slow.send('x')), { code: 40, name: 'unavailable', message: /no answer in time: a fault/ })
+  const { server, room, client } = await stage(t)
+  await room.ready()
+  server.twists[IN.SEND] = () => true
+  const sending = refusalOf(room.send('x'))
+  await until(() => server.peer.of(IN.SEND).length === 1)
+  server.peer.end(4503, 'banned for spam')
+  t.match(await sending, { code: 20, name: 'banned', message: 'banned for spam' })
+  t.equal(client.state.state, 'closed')
+})
+
 t.test('a provider that fails before expiry is asked again on the same connection', async (t) => {
   let asked = 0
   const token = (): string => {

@@ -213,7 +213,7 @@ export interface ClientOptions {
   token?: string | null | TokenProvider
   /** Name and version of the application, for the server's logs. */
   client?: string
-  /** How long a `send` may take over all its retries. Default 60 s. */
+  /** How long a `send` may take over all its retries; then it rejects with what kept it. Default 60 s. */
   sendMs?: number
   /** How many sends may be waiting for their answer. Default 100. */
   pendingMax?: number

@@ -27,6 +27,8 @@ const TIMING: Timing = {
   pingMs: 10_000, pongMs: 5_000, openMs: 10_000, backoffMs: 500, backoffMaxMs: 30_000, gapMs: 300, gapMaxMs: 2_000,
   socketRetryMs: 60_000, socketFailures: 2
 }
+/** After so many fresh tokens refused in a row nothing that waits is kept waiting for another one. */
+const TOKENS_REFUSED_MAX = 3
 
 /** Makes a client and lets it connect. Throws only for a `url` that is none; all else is told by events. */
 export function connect (options: ClientOptions): UproarClient {
@@ -55,6 +57,9 @@ export class UproarClient extends Emitter<ClientEvents> {
   #wasOpen = false
   #refreshing: Promise<void> | null = null
   #clockSkewMs = 0
+  /** Why there is no connection, for those who wait for one. */
+  #fault: UproarError | null = null
+  #tokensRefused = 0
 
   constructor (options: ClientOptions) {
     super()
@@ -62,7 +67,7 @@ export class UproarClient extends Emitter<ClientEvents> {
     this.#timing = { ...TIMING, ...options.timing }
     const { href } = new URL(options.url)
     this.#base = options.httpUrl?.replace(/\/$/, '') ?? href.replace(/^ws/, 'http').replace(/:9001(?=\/)/, ':8080').replace(/(\/ws)?\/?$/, '')
-    this.#tokens = new TokenSource(options.token ?? null, this.#timing.openMs, (error) => this.emit('error', error))
+    this.#tokens = new TokenSource(options.token ?? null, this.#timing.openMs)
     const { sendMs = 60_000, pendingMax = 100 } = options
     this.#outbox = new Outbox({
       usable: (...place) => this.#usable(...place),
@@ -91,7 +96,7 @@ export class UproarClient extends Emitter<ClientEvents> {
     if (known !== undefined) return known
     const room = new ChatRoom(name, this.#host, options, this.#timing)
     if (this.#state.state === 'closed') {
-      room.part(closed())
+      room.part(this.#fault as UproarError)
       return room
     }
     this.#rooms.set(name, room)
@@ -102,7 +107,8 @@ export class UproarClient extends Emitter<ClientEvents> {
   /**
    * Sends a message; the same as `room.send`. Resolves when the server has it for good. Repeats it by itself, with the
    * same nonce, over lost connections and while the server is overloaded. Rejects with UproarError when the server
-   * refuses, when pendingMax sends are waiting (`overloaded`), when sendMs passed (`unavailable`), or at close (`closed`).
+   * refuses; when pendingMax sends are waiting (`overloaded`); when sendMs passed, with what kept it (`unavailable` …);
+   * when the token is refused (`unauthorized`: at once, or at the third fresh one in a row); or at close (`closed`).
    */
   send (room: string, body: string | Uint8Array, options: SendOptions = {}): Promise<Sent> {
     return this.#outbox.send(room, body, options)
@@ -110,7 +116,7 @@ export class UproarClient extends Emitter<ClientEvents> {
 
   /** Older entries of a room. Rejects with UproarError. */
   async history (room: string, query: HistoryQuery = {}): Promise<Page> {
-    return (await this.#usable(room, Date.now() + this.#timing.openMs)).history(room, query)
+    return (await this.#usable(room, Date.now() + this.#timing.openMs, null)).history(room, query)
   }
 
   /** Ends it: leaves all rooms, rejects what is pending with `closed`. May be called twice. */
@@ -122,11 +128,11 @@ export class UproarClient extends Emitter<ClientEvents> {
     send: (...message) => this.send(...message),
     history: (...query) => this.history(...query),
     signal: (...signal) => this.#link?.signal(...signal),
-    moderate: async (...action) => (await this.#usable(action[0], Date.now() + this.#timing.openMs)).moderate(...action),
+    moderate: async (...action) => (await this.#usable(action[0], Date.now() + this.#timing.openMs, null)).moderate(...action),
     leave: async (room) => {
       if (this.#rooms.get(room.name) !== room) return
       this.#rooms.delete(room.name)
-      room.part(closed())
+      room.part(new UproarError(0, 'closed', 'the room was left'))
       // Whether the server heard of it or the link is lost first: we are out.
       if (this.#isUp) await this.#link?.leave(room.name).catch(() => null)
     },
@@ -139,9 +145,9 @@ export class UproarClient extends Emitter<ClientEvents> {
     clearTimeout(this.#timers.dial as number)
     this.#timers.dial = null
     this.#become({ state: 'connecting', attempt: ++this.#attempt })
-    const token = await this.#tokens.ask()
+    const token = await this.#token()
     if (this.#state.state !== 'connecting') return
-    if (token === undefined) return this.#lose(1006, 'no token to be had', 0)
+    if (token instanceof UproarError) return this.#lose(1006, token.message, 0, token)
     const isSocket = this.#socket() !== null && (this.#wasOpen || this.#blocked < this.#timing.socketFailures)
     try {
       this.#link = isSocket ? this.#dialSocket(token) : this.#dialStream(token)
@@ -209,6 +215,7 @@ export class UproarClient extends Emitter<ClientEvents> {
       clearTimeout(this.#timers.socket as number)
       this.#timers.socket = null
       this.#clockSkewMs = welcome.serverTime - Date.now()
+      this.#proven()
       this.#become(welcome)
     }
     for (const room of this.#rooms.values()) link.join(room.place)
@@ -224,8 +231,8 @@ export class UproarClient extends Emitter<ClientEvents> {
     if (this.#socket() === null) return
     this.#timers.socket ??= setTimeout(async () => {
       this.#timers.socket = null
-      const token = await this.#tokens.ask()
-      if (token === undefined || this.#probe !== null || this.#state.state !== 'fallback') return this.#retrySocket()
+      const token = await this.#token()
+      if (token instanceof UproarError || this.#probe !== null || this.#state.state !== 'fallback') return this.#retrySocket()
       try {
         this.#probe = this.#dialSocket(token)
       } catch {
@@ -241,9 +248,12 @@ export class UproarClient extends Emitter<ClientEvents> {
     this.#lose(code, reason, 0)
   }
 
-  #lose (code: number, reason: string, afterMs: number): void {
+  #lose (code: number, reason: string, afterMs: number, fault = faultOf(code, reason)): void {
     if (this.#state.state === 'closed') return
     if (!mayReconnect(code)) return this.#finish(code, reason)
+    this.#fault = fault
+    // A token that lived and expired is nothing to wonder at; one that never got in is.
+    if (code === 4401 && !this.#isUp) this.#tokensRefused += this.#tokens.isRenewable ? 1 : TOKENS_REFUSED_MAX
     this.#part()
     // A connection that held for a while starts the back-off anew; one that was cut at once goes on with it.
     if (Date.now() - this.#upSince > this.#timing.pingMs) this.#attempt = 0
@@ -253,6 +263,13 @@ export class UproarClient extends Emitter<ClientEvents> {
     const waitMs = Math.round(afterMs + Math.random() * Math.min(backoffMaxMs, backoffMs * 2 ** Math.max(0, this.#attempt - 1)))
     this.#timers.dial = setTimeout(() => this.#dial(), waitMs)
     this.#become({ state: 'waiting', retryAt: Date.now() + waitMs, code, reason })
+    if (this.#tokensRefused >= TOKENS_REFUSED_MAX) this.#changed()
+  }
+
+  /** The server let us in. */
+  #proven (): void {
+    this.#fault = null
+    this.#tokensRefused = 0
   }
 
   #part (): void {
@@ -270,8 +287,9 @@ export class UproarClient extends Emitter<ClientEvents> {
     for (const timer of Object.values(this.#timers)) clearTimeout(timer as number)
     globalThis.removeEventListener?.('online', this.#wake)
     globalThis.document?.removeEventListener('visibilitychange', this.#wake)
+    const fault = this.#fault = faultOf(code, reason)
     this.#become({ state: 'closed', code, reason })
-    for (const room of this.#rooms.values()) room.part(closed())
+    for (const room of this.#rooms.values()) room.part(fault)
     this.#rooms.clear()
     this.#changed()
   }
@@ -293,6 +311,12 @@ export class UproarClient extends Emitter<ClientEvents> {
 
   // Tokens.
 
+  async #token (): Promise<string | null | UproarError> {
+    const token = await this.#tokens.ask()
+    if (token instanceof UproarError) this.emit('error', token)
+    return token
+  }
+
   /** Gets a fresh token to the server some time before this one expires. */
   #refreshBefore (token: string | null): void {
     clearTimeout(this.#timers.token as number)
@@ -307,10 +331,10 @@ export class UproarClient extends Emitter<ClientEvents> {
 
   async #renew (): Promise<void> {
     const link = this.#link
-    const token = await this.#tokens.ask() ?? null
+    const token = await this.#token()
     if (link === null || link !== this.#link) return
     clearTimeout(this.#timers.token as number)
-    if (token === null) {
+    if (typeof token !== 'string') {
       // The former token may hold a while yet: the provider is asked again soon.
       this.#timers.token = setTimeout(() => this.#refresh(), this.#timing.backoffMs * 10)
       return
@@ -336,6 +360,7 @@ export class UproarClient extends Emitter<ClientEvents> {
       room.hear(what, told, epoch)
       if (what !== 'joined') return
       this.#renewedFor.delete(room)
+      this.#proven()
       this.#changed()
     }
   }
@@ -361,10 +386,10 @@ export class UproarClient extends Emitter<ClientEvents> {
   // Sending.
 
   /** The link, once it is up and we are in that room (if it is one that we join). */
-  async #usable (room: string, until: number): Promise<Link> {
+  async #usable (room: string, until: number, why: UproarError | null): Promise<Link> {
     for (;;) {
-      if (this.#state.state === 'closed') throw closed()
-      if (until <= Date.now()) throw new UproarError(40, 'unavailable', 'no answer in time')
+      if (this.#state.state === 'closed' || this.#tokensRefused >= TOKENS_REFUSED_MAX) throw this.#fault as UproarError
+      if (until <= Date.now()) throw overdue(this.#fault ?? why)
       if (this.#link !== null && this.#isUp && this.#rooms.get(room)?.isJoined !== false) return this.#link
       await this.#pause(until - Date.now(), true)
     }
@@ -391,6 +416,14 @@ export class UproarClient extends Emitter<ClientEvents> {
   }
 }
 
-function closed (): UproarError {
-  return new UproarError(0, 'closed', 'the client is closed')
+/** What the end of a connection is to those who waited for it. */
+function faultOf (code: number, reason: string): UproarError {
+  if (code === 1000) return new UproarError(0, 'closed', 'the client is closed')
+  if (code === 4401 || code === 4501) return new UproarError(10, 'unauthorized', reason)
+  if (code === 4503) return new UproarError(20, 'banned', reason)
+  return mayReconnect(code) ? new UproarError(40, 'unavailable', reason) : new UproarError(0, 'closed', `the server ended the connection: ${reason}`)
+}
+
+function overdue (why: UproarError | null): UproarError {
+  return why === null ? new UproarError(40, 'unavailable', 'no answer in time') : new UproarError(why.code, why.name, `no answer in time: ${why.message}`)
 }

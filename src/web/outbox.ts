@@ -5,8 +5,8 @@ import { UproarError, type SendOptions, type Sent } from './client-types.ts'
 import type { Draft, Link } from './link.ts'
 
 export interface OutboxHost {
-  /** The link, once messages to that room can go over it; rejects at `until` and when the client is closed. */
-  usable (room: string, until: number): Promise<Link>
+  /** The link, once messages to that room can go over it; rejects at `until` (`why` is what kept it) and when there is no use in waiting. */
+  usable (room: string, until: number, why: UproarError | null): Promise<Link>
   /** Waits so long, or until the client is closed; with `orChange`, until anything changes about the connection. */
   pause (ms: number, orChange: boolean): Promise<void>
   /** Gets a fresh token to the server; null when there is no way to get one. */
@@ -39,12 +39,13 @@ export class Outbox {
 
   async #deliver (draft: Draft, until: number): Promise<Sent> {
     const { backoffMs, answerMs } = this.#limits
+    let why: UproarError | null = null
     for (let isRenewed = false, isUnsure = false; ;) {
-      const link = await this.#host.usable(draft.room, until)
+      const link = await this.#host.usable(draft.room, until, why)
       try {
         return await link.send(draft, Math.min(until - Date.now(), answerMs))
       } catch (error) {
-        const { code, retryAfterMs } = error as UproarError
+        const { code, retryAfterMs } = why = error as UproarError
         if (code === 10 && !isRenewed && this.#host.renew !== null) {
           isRenewed = true
           await this.#host.renew()
@@ -52,7 +53,7 @@ export class Outbox {
         }
         // After a try without an answer the message may stand already. A limit met then is waited out, so that the
         // next try tells what became of it.
-        if (!(isBusy(error as UproarError) || (isUnsure && (code === 22 || code === 23)))) throw error
+        if (!(isBusy(why) || (isUnsure && (code === 22 || code === 23)))) throw error
         if (retryAfterMs === 0) isUnsure = true
         const waitMs = Math.max(retryAfterMs ?? 1000, backoffMs) * (1 + Math.random() / 2)
         await this.#host.pause(Math.min(waitMs, until - Date.now()), retryAfterMs === 0)

@@ -6,12 +6,10 @@ import { UproarError, type TokenProvider } from './client-types.ts'
 export class TokenSource {
   readonly #token: string | null | TokenProvider
   readonly #deadlineMs: number
-  readonly #fail: (error: UproarError) => void
 
-  constructor (token: string | null | TokenProvider, deadlineMs: number, fail: (error: UproarError) => void) {
+  constructor (token: string | null | TokenProvider, deadlineMs: number) {
     this.#token = token
     this.#deadlineMs = deadlineMs
-    this.#fail = fail
   }
 
   /** Whether asking again may give another one. */
@@ -19,8 +17,8 @@ export class TokenSource {
     return typeof this.#token === 'function'
   }
 
-  /** Undefined when the provider failed, which is told. */
-  async ask (): Promise<string | null | undefined> {
+  /** The error, `unauthorized`, when the provider failed. */
+  async ask (): Promise<string | null | UproarError> {
     const token = this.#token
     if (typeof token !== 'function') return token
     let timer: unknown
@@ -29,7 +27,7 @@ export class TokenSource {
         timer = setTimeout(() => reject(new Error('the token provider took too long')), this.#deadlineMs)
       })])
     } catch (error) {
-      this.#fail(new UproarError(10, 'unauthorized', `no token: ${String(error)}`, 0))
+      return new UproarError(10, 'unauthorized', `no token: ${String(error)}`, 0)
     } finally {
       clearTimeout(timer as number)
     }
