@@ -318,6 +318,25 @@ t.test('where REST is follows from the socket\'s address', async (t) => {
   t.same([...new Set(urls.map((url) => url.replace(/\/v1\/.*/, '')))], ['http://127.0.0.1:8080', 'https://chat.example', 'https://example.org:8080/chat', 'https://example.org/other'])
 })
 
+t.test('a wrong address is named, with the option that mends it', async (t) => {
+  // As the sockets' own port answers plain HTTP.
+  const { base, stop } = await listen((_request, response) => { refuse(response, 404, 12, 'not_found') })
+  t.teardown(stop)
+  const guessing = connect({ url: `${base.replace('http', 'ws')}/ws`, WebSocket: null, timing: QUICK })
+  t.teardown(() => guessing.close())
+  const named = { name: 'not_found', message: new RegExp(`not_found it is \\(asked ${base}.*; is httpUrl right\\?\\)`) }
+  await t.rejects(guessing.join(ROOM).ready(), named)
+  await t.rejects(guessing.send(ROOM, 'x'), named)
+  const { client: told } = await stage(t, { WebSocket: null, httpUrl: base })
+  await t.rejects(told.join(ROOM).ready(), { name: 'not_found', message: /^not_found it is$/ }, 'a given address is not doubted')
+  for (const isJoined of [true, false]) {
+    const { client: lost, states } = await stage(t, { WebSocket: null, httpUrl: 'http://127.0.0.1:1', sendMs: 60 })
+    if (isJoined) lost.join(ROOM)
+    await t.rejects(lost.send(ROOM, 'x'), { name: 'unavailable', message: /no answer in time: .*fetch failed.*asked http:\/\/127\.0\.0\.1:1\/.*httpUrl/ })
+    if (isJoined) t.match(states.find(({ state }) => state === 'waiting'), { reason: /asked http:\/\/127\.0\.0\.1:1\// })
+  }
+})
+
 t.test('event streams are read in pieces of any size', (t) => {
   const text = ': hello\r\nid: e-1\revent: message\r\ndata: {"a":\ndata:1}\n\ndata\n\nid: e-2\ndata: zwei\u2028\n\nevent: lost\n\n'
   for (let size = 1; size <= text.length; size++) {

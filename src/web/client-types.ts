@@ -206,7 +206,7 @@ export interface ClientOptions {
   url: string
   /**
    * Where REST and server-sent events are, for the fallback: `https://chat.example`. By default made from `url`: ws → http,
-   * port 9001 → 8080, and a closing `/ws` taken off.
+   * port 9001 → 8080, and a closing `/ws` taken off. With other ports it has to be given.
    */
   httpUrl?: string
   /** A JWT, or the way to get a fresh one (asked at every connect and before expiry). Null or left out: anonymous, read only. */

@@ -174,7 +174,7 @@ export class UproarClient extends Emitter<ClientEvents> {
   }
 
   #dialStream (token: string | null): Link {
-    const link: Link = new StreamLink(this.#base, token, this.#timing, this.#sink(() => link))
+    const link: Link = new StreamLink(this.#base, this.#options.httpUrl === undefined, token, this.#timing, this.#sink(() => link))
     return link
   }
 

@@ -9,6 +9,7 @@ const EVENT_CHARACTERS_MAX = 1 << 20
 
 export class StreamLink implements Link {
   readonly #base: string
+  readonly #isGuessed: boolean
   readonly #timing: Timing
   readonly #sink: LinkSink
   readonly #streams = new Map<string, AbortController>()
@@ -16,8 +17,10 @@ export class StreamLink implements Link {
   #wasJoined = false
   #isOver = false
 
-  constructor (base: string, token: string | null, timing: Timing, sink: LinkSink) {
+  /** `isGuessed`: the address follows from the socket's, the application did not give it. */
+  constructor (base: string, isGuessed: boolean, token: string | null, timing: Timing, sink: LinkSink) {
     this.#base = `${base}/v1/rooms/`
+    this.#isGuessed = isGuessed
     this.#token = token
     this.#timing = timing
     this.#sink = sink
@@ -29,7 +32,7 @@ export class StreamLink implements Link {
     this.#streams.get(place.room)?.abort()
     this.#streams.set(place.room, stream)
     this.#read(place, stream).catch((error: unknown) => {
-      if (!stream.signal.aborted) this.#end(1006, String(error))
+      if (!stream.signal.aborted) this.#end(1006, this.#astray(error))
     })
   }
 
@@ -82,10 +85,10 @@ export class StreamLink implements Link {
       const response = await fetch(this.#base + path, { ...request, headers, signal: AbortSignal.timeout(deadlineMs) })
       const answer = await response.json() as Answer & { error?: ErrorObject }
       if (response.ok && answer.error === undefined) return answer
-      throw refusalOf(response, answer.error)
+      throw this.#refusalOf(response, answer.error)
     } catch (error) {
       // Not a refusal: the network failed, the time was up, or something else than our server answered.
-      throw error instanceof UproarError ? error : unanswered(String(error))
+      throw error instanceof UproarError ? error : unanswered(this.#astray(error))
     }
   }
 
@@ -104,7 +107,7 @@ export class StreamLink implements Link {
     if (!response.ok || response.body === null) {
       clearTimeout(timer as number)
       const { error } = await response.json().catch(() => ({})) as { error?: ErrorObject }
-      return stream.signal.aborted ? undefined : this.#refuse(room, response.status, refusalOf(response, error))
+      return stream.signal.aborted ? undefined : this.#refuse(room, response.status, this.#refusalOf(response, error))
     }
     const parser = new EventParser()
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
@@ -118,6 +121,18 @@ export class StreamLink implements Link {
         this.#hear(room, event)
       }
     }
+  }
+
+  #refusalOf ({ status }: Response, error: ErrorObject | undefined): UproarError {
+    if (error === undefined) return status >= 500 ? unanswered(this.#astray(`HTTP ${status}`)) : new UproarError(50, 'internal', this.#astray(`HTTP ${status}`))
+    const { code, name, message, retryAfterMs } = error
+    // The sockets' port answers so as well: where the address is a guess, that is the likelier reason.
+    return new UproarError(code, name, code === 12 && this.#isGuessed ? this.#astray(message) : message, retryAfterMs ?? null)
+  }
+
+  /** What our REST did not say, with the address that was asked: it may be the wrong one. */
+  #astray (what: unknown): string {
+    return `${String(what)} (asked ${this.#base}; is httpUrl right?)`
   }
 
   /** A stream that was not opened: one room's affair, the token's, or the server's. */
@@ -149,11 +164,6 @@ export class StreamLink implements Link {
 }
 
 interface ErrorObject { code: number, name: string, message: string, retryAfterMs?: number | null }
-
-function refusalOf ({ status }: Response, error: ErrorObject | undefined): UproarError {
-  if (error !== undefined) return new UproarError(error.code, error.name, error.message, error.retryAfterMs ?? null)
-  return status >= 500 ? unanswered(`HTTP ${status}`) : new UproarError(50, 'internal', `HTTP ${status}`)
-}
 
 function skippedOf ({ first, last, count, reason }: Told['skipped']): Told['skipped'] {
   return { first, last, count: count ?? last - first + 1, reason }
