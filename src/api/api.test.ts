@@ -82,6 +82,7 @@ t.test('who may ask', async (t) => {
     refused(t, answer, 'unauthorized', `a bad token is refused even where none is needed: ${authorization.slice(0, 20)}`)
     t.equal(answer.headers['www-authenticate'], 'Bearer')
   }
+  t.match((await ask('GET', path, { token: `${SERVER_KEY}x` })).json.error.message, /neither a server key .* nor a JWT/)
   refused(t, await ask('POST', path, { body: { nonce: '1', body: 'x' } }), 'unauthorized')
   refused(t, await ask('PUT', '/v1/rooms/new', { body: {} }), 'unauthorized')
   refused(t, await ask('DELETE', '/v1/rooms/lobby'), 'unauthorized')

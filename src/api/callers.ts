@@ -3,7 +3,7 @@
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ROLE } from '../../proto/ops.ts'
-import { parseIdentity } from '../auth/authenticator.ts'
+import { NOT_A_JWT, parseIdentity } from '../auth/authenticator.ts'
 import type { Identity } from '../auth/auth.ts'
 import { Refusal } from '../base/errors.ts'
 import { refuse } from './answers.ts'
@@ -18,6 +18,9 @@ const SERVER: Caller = Object.freeze({
   identity: Object.freeze({ id: 'server', name: 'server', roles: ROLE.admin, rooms: new Map(), expiresAt: Infinity, tokenId: null }),
   isServer: true
 })
+
+/** Here either may stand, so a key with a slip in it must not be told about as a token only. */
+const NEITHER = new Refusal('unauthorized', 'this is neither a server key of this server (API_KEYS) nor a JWT: three parts in base64url with dots between them')
 
 const TOKEN_CHARACTERS_MAX = 8192
 
@@ -57,6 +60,7 @@ async function callerOf (request: FastifyRequest, authenticator: Verifier): Prom
   if (presented instanceof Refusal) return presented
   if (authenticator.serverKey(presented)) return SERVER
   const identity = await authenticator.verify(presented)
+  if (identity === NOT_A_JWT) return NEITHER
   return identity instanceof Refusal ? identity : { identity, isServer: false }
 }
 

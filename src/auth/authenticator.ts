@@ -12,11 +12,11 @@ import type { Identity } from './auth.ts'
 import { ClaimFault, readIdentity } from './claims.ts'
 import { DevTokens } from './dev-tokens.ts'
 import { RemoteKeys } from './jwks.ts'
-import { CLOCK_TOLERANCE_S, refuseForm, TOKEN_EXPIRED, verifyToken } from './jwt.ts'
+import { CLOCK_TOLERANCE_S, NOT_A_JWT, refuseForm, TOKEN_EXPIRED, verifyToken } from './jwt.ts'
 import { publicKeyFile, secretKeys, type KeySource } from './keys.ts'
 import { ServerKeys } from './server-keys.ts'
 
-export { DevTokens, TOKEN_EXPIRED }
+export { DevTokens, NOT_A_JWT, TOKEN_EXPIRED }
 
 /** Remembered verdicts: about 150 bytes each beside the identity, which its connections hold anyway. */
 const VERDICTS_MAX = 50_000
@@ -63,7 +63,7 @@ export class Authenticator {
     this.#forget()
   }
 
-  /** Who a token (JWT) is for. Refuses with unauthorized and the reason (TOKEN_EXPIRED is always that one value), or with unavailable. */
+  /** Who a token (JWT) is for. Refuses with unauthorized and the reason (TOKEN_EXPIRED and NOT_A_JWT are always those values), or with unavailable. */
   async verify (token: string): Promise<Identity | Refusal> {
     const unfit = refuseForm(token)
     if (unfit !== null) return unfit

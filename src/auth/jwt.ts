@@ -16,6 +16,9 @@ const FORM = /^[\w-]+\.[\w-]+\.[\w-]*$/
 /** The one answer to a token whose time is over: a client may come back with a fresh one. */
 export const TOKEN_EXPIRED = Object.freeze(new Refusal('unauthorized', 'the token has expired: come back with a fresh one'))
 
+/** The one answer to what does not look like a token at all. */
+export const NOT_A_JWT = Object.freeze(new Refusal('unauthorized', 'the token is not a signed JWT: three parts in base64url with dots between them'))
+
 export interface TokenRules {
   readonly keys: KeySource
   readonly issuer: string | null
@@ -27,7 +30,7 @@ export interface TokenRules {
 export function refuseForm (token: unknown): Refusal | null {
   if (typeof token !== 'string' || token === '') return refuse('there is no token')
   if (token.length > TOKEN_CHARACTERS_MAX) return refuse(`the token is longer than ${TOKEN_CHARACTERS_MAX} characters`)
-  if (!FORM.test(token)) return refuse('the token is not a signed JWT: three parts in base64url with dots between them')
+  if (!FORM.test(token)) return NOT_A_JWT
   return null
 }
 
