@@ -38,7 +38,7 @@ const user: Schema = object({
 
 const entryOf = (op: string, properties: Readonly<Record<string, Schema>>): Schema => ({ ...object({ op: { const: op }, seq, ts, ...properties }), title: op })
 
-const roleNames: Schema = { type: 'array', items: { type: 'string' }, description: `of ${Object.keys(ROLE).join(', ')}; others do not count` }
+const roleNames: Schema = { type: 'array', items: { type: 'string' }, description: `of ${Object.keys(ROLE).join(', ')}; any other is refused` }
 
 const person: Schema = {
   ...object({
@@ -84,7 +84,7 @@ export const SHARED: readonly Schema[] = [
       room,
       kind: { type: 'string', enum: [...ROOM_KINDS] },
       createdAt: ts,
-      createdBy: { type: ['string', 'null'], description: 'user id' },
+      createdBy: { type: ['string', 'null'], description: 'user id; null when it was made on demand' },
       epoch,
       seq,
       viewers: { type: 'integer', description: 'viewers now; approximate' },

@@ -10,7 +10,7 @@ export interface RoomRecord {
   readonly kind: RoomKind
   /** Unix milliseconds. */
   readonly createdAt: number
-  /** User id, or null when an anonymous viewer's join made it. */
+  /** User id, or null when it was made on demand. */
   readonly createdBy: string | null
 }
 

@@ -56,6 +56,8 @@ export interface RoomsOptions {
 
 const TICK_MS = 1000
 const TICKS_PER_ANNOUNCEMENT = 2
+/** Idle rooms that leave memory in one tick: what that asks of the log must leave room for messages. */
+const RETIRED_PER_TICK = 1000
 
 export class Rooms {
   readonly #log: Log
@@ -124,6 +126,7 @@ export class Rooms {
     const room = this.#active.get(name) ?? await this.#load(name, by)
     if (room instanceof Refusal) return room
     if (room.isClosed) return new Refusal('unavailable', `the room ${name} is being closed`, 1000)
+    this.#touch(room)
     return can(by, 'read', { name, isPrivate: room.settings.private }) ? room : closedTo(by, name)
   }
 
@@ -201,17 +204,27 @@ export class Rooms {
     if (this.#isStopped) return new Refusal('unavailable', 'the server is stopping', 1000)
     const opening = this.#opening.get(name)
     if (opening !== undefined) return opening
-    if (this.#active.size + this.#opening.size >= this.#config.roomsActiveMax) return new Refusal('overloaded', 'too many rooms are active on this server', 5000)
+    if (!this.#hasSpace()) return new Refusal('overloaded', 'too many rooms are active on this server', 5000)
     const promise = this.#guard(() => this.#inTurn(name, () => this.#make(name, by))).finally(() => this.#opening.delete(name))
     this.#opening.set(name, promise)
     return promise
+  }
+
+  /** Whether one more room may be active; where all places are taken, the room that nobody has used for longest gives way. */
+  #hasSpace (): boolean {
+    const { roomsActiveMax } = this.#config
+    const isFull = (): boolean => this.#active.size + this.#opening.size >= roomsActiveMax
+    const [oldest] = isFull() ? this.#idle : []
+    // One that was opened just now is about to be entered.
+    if (oldest !== undefined && oldest[1] < this.#clock.elapsed() - TICK_MS) this.#retire(oldest[0])
+    return !isFull()
   }
 
   async #make (name: string, by: Identity | null): Promise<Room | Refusal> {
     let record = await this.#directory.get(name)
     if (record === null) {
       if (!this.#config.roomsOnDemand && !can(by, 'create', { name, isPrivate: false })) return missing(name)
-      record = (await this.#directory.create({ room: name, kind: 'stream', createdAt: this.#clock.now(), createdBy: by?.id ?? null })).record
+      record = (await this.#directory.create({ room: name, kind: 'stream', createdAt: this.#clock.now(), createdBy: null })).record
     }
     const room = await Room.open(this.#context, record)
     if (room.isClosed) return new Refusal('unavailable', `the room ${name} is being closed`, 1000)
@@ -266,6 +279,11 @@ export class Rooms {
 
   #noteViewers (room: Room): void {
     this.#changed.add(room)
+    this.#touch(room)
+  }
+
+  /** Notes that the room is in use now; from here on it may be idle. */
+  #touch (room: Room): void {
     this.#idle.delete(room)
     if (room.viewers === 0 && !room.isClosed) this.#idle.set(room, this.#clock.elapsed())
   }
@@ -286,8 +304,9 @@ export class Rooms {
     for (const member of this.#behind) if (!member.room.checkBehind(member)) this.#behind.delete(member)
     this.#metrics.set('uproar_slow_viewers', this.#behind.size)
     const over = this.#clock.elapsed() - this.#config.roomIdleS * 1000
+    let left = RETIRED_PER_TICK
     for (const [room, since] of this.#idle) {
-      if (since > over) break
+      if (since > over || left-- === 0) break
       this.#retire(room)
     }
   }
