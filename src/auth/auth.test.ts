@@ -243,6 +243,8 @@ t.test('the user that a server key acts for', (t) => {
   const bot = parseIdentity({ id: 'bot', name: 'Bot', roles: ['bot'], rooms: { lobby: ['moderator'] } })
   t.match(bot, { id: 'bot', name: 'Bot', roles: ROLE.bot, expiresAt: Infinity, tokenId: null })
   t.equal(rolesIn(bot as Identity, 'lobby'), ROLE.bot | ROLE.moderator)
+  t.match(parseIdentity({ id: 'ann', roles: ['vip', 'mod'] }), { name: 'bad_request', message: /"roles" has the unknown role "mod"; there are subscriber, vip, moderator/ }, 'meant for us, so a slip')
+  t.match(parseIdentity({ id: 'ann', rooms: { den: ['toString'] } }), { name: 'bad_request', message: /"rooms" has the unknown role "toString"/ })
   t.match(parseIdentity({ id: 'ann' }), { id: 'ann', name: 'ann', roles: 0 })
   const wrong: readonly [unknown, RegExp][] = [[null, /"as" must be/], ['ann', /"as" must be/], [[], /"as" must be/], [{}, /"as": "id" must/], [{ id: 7 }, /"id"/], [{ id: 'a', name: 7 }, /"name"/], [{ id: 'a', roles: 'bot' }, /"roles"/], [{ id: 'a', rooms: { 'no room': [] } }, /"rooms"/]]
   for (const [as, sentence] of wrong) refused(t, parseIdentity(as), sentence, 'bad_request')
@@ -259,7 +261,7 @@ t.test('without a key there are dev tokens, and a loud word', async (t) => {
   t.match(verdict, { id: 'ann', name: 'Ann', roles: ROLE.moderator, expiresAt: (NOW_S + 86_400) * 1000 })
   t.same([...verdict.rooms], [['den', ROLE.vip]])
   t.not(await dev.mint({ id: 'ann' }), await dev.mint({ id: 'ann' }), 'each has its own jti')
-  for (const request of [null, {}, { id: '' }, { id: 'a', roles: 'admin' }]) t.match(await dev.mint(request), { name: 'bad_request' })
+  for (const request of [null, {}, { id: '' }, { id: 'a', roles: 'admin' }, { id: 'a', roles: ['mod'] }, { id: 'a', rooms: { den: ['vip', 'king'] } }]) t.match(await dev.mint(request), { name: 'bad_request' })
   refused(t, await setUp({}).authenticator.verify(token), /signature/)
   const brief = await dev.mint({ id: 'ann' }, 1) as string
   clock.advance(6000)

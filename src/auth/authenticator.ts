@@ -9,7 +9,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Refusal } from '../base/errors.ts'
 import type { Identity } from './auth.ts'
-import { ClaimFault, readIdentity } from './claims.ts'
+import { ClaimFault, identityOfUser } from './claims.ts'
 import { DevTokens } from './dev-tokens.ts'
 import { RemoteKeys } from './jwks.ts'
 import { CLOCK_TOLERANCE_S, NOT_A_JWT, refuseForm, TOKEN_EXPIRED, verifyToken } from './jwt.ts'
@@ -102,9 +102,9 @@ export function createAuthenticator (config: Config, options: { readonly clock: 
   return new Authenticator(config, options)
 }
 
-/** The user a server key acts for: `{ id, name?, roles?, rooms? }`, roles by name. Refuses with bad_request. */
+/** The user a server key acts for: `{ id, name?, roles?, rooms? }`, roles by name; unknown ones are refused. Refuses with bad_request. */
 export function parseIdentity (value: unknown): Identity | Refusal {
   if (!isMap(value)) return new Refusal('bad_request', '"as" must be an object with "id", "name" and "roles"')
-  const identity = readIdentity({ id: value['id'], name: value['name'], roles: value['roles'], rooms: value['rooms'] }, 'id', Infinity, null)
+  const identity = identityOfUser(value)
   return identity instanceof ClaimFault ? new Refusal('bad_request', `"as": ${identity.sentence}`) : identity
 }

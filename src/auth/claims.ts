@@ -26,7 +26,7 @@ export class ClaimFault {
 }
 
 /** The shape that both kinds of source are brought to before they are read. */
-export interface Claims {
+interface Claims {
   readonly id: unknown
   readonly name: unknown
   readonly roles: unknown
@@ -39,18 +39,32 @@ export function identityOfToken (payload: Readonly<Record<string, unknown>>): Id
   if (typeof exp !== 'number' || !Number.isFinite(exp)) return new ClaimFault('"exp" must be a number of seconds')
   if (exp > EXPIRY_SECONDS_MAX) return new ClaimFault('"exp" must be in seconds, not milliseconds')
   if (jti !== undefined && (typeof jti !== 'string' || jti.length > TOKEN_ID_CHARACTERS_MAX)) return new ClaimFault(`"jti" must be a string of at most ${TOKEN_ID_CHARACTERS_MAX} characters`)
-  return readIdentity({ id: sub, name, roles, rooms }, 'sub', exp * 1000, jti ?? null)
+  return readIdentity({ id: sub, name, roles, rooms }, { idName: 'sub', isOurs: false, expiresAt: exp * 1000, tokenId: jti ?? null })
 }
 
-/** Checks id, name, roles and rooms; `idName` is what the id is called where it came from. */
-export function readIdentity (claims: Claims, idName: string, expiresAt: number, tokenId: string | null): Identity | ClaimFault {
+/** The user that a request names, `{ id, name?, roles?, rooms? }`. It is meant for us, so an unknown role is a slip. */
+export function identityOfUser (user: Readonly<Record<string, unknown>>): Identity | ClaimFault {
+  const { id, name, roles, rooms } = user
+  return readIdentity({ id, name, roles, rooms }, { idName: 'id', isOurs: true, expiresAt: Infinity, tokenId: null })
+}
+
+interface Source {
+  /** What the id is called there. */
+  readonly idName: string
+  /** Whether it was written for this server; otherwise it may have roles of its own. */
+  readonly isOurs: boolean
+  readonly expiresAt: number
+  readonly tokenId: string | null
+}
+
+function readIdentity (claims: Claims, { idName, isOurs, expiresAt, tokenId }: Source): Identity | ClaimFault {
   const { id } = claims
   if (typeof id !== 'string' || id.length === 0 || id.length > LIMITS.userIdCharacters || UNFIT_IN_ID.test(id)) return new ClaimFault(`"${idName}" must be a string of 1 to ${LIMITS.userIdCharacters} characters without control characters`)
   const name = claims.name ?? id
   if (typeof name !== 'string') return new ClaimFault('"name" must be a string')
-  const roles = readRoles(claims.roles, '"roles"')
+  const roles = readRoles(claims.roles, '"roles"', isOurs)
   if (roles instanceof ClaimFault) return roles
-  const rooms = readRooms(claims.rooms)
+  const rooms = readRooms(claims.rooms, isOurs)
   if (rooms instanceof ClaimFault) return rooms
   return Object.freeze({ id, name: cleanName(name) || cleanName(id) || 'user', roles, rooms, expiresAt, tokenId })
 }
@@ -63,19 +77,20 @@ export function cleanName (name: string): string {
   return VISIBLE.test(cut) ? cut : ''
 }
 
-/** Names of roles as bits. Names that are not ours are ignored: an issuer may have roles of its own. */
-function readRoles (value: unknown, place: string): number | ClaimFault {
+/** Names of roles as bits. Unknown ones are ignored in tokens: an issuer may have roles of its own. */
+function readRoles (value: unknown, place: string, isOurs: boolean): number | ClaimFault {
   if (value === undefined || value === null) return 0
   if (!Array.isArray(value) || value.length > ROLES_MAX) return new ClaimFault(`${place} must be an array of at most ${ROLES_MAX} role names`)
   let roles = 0
   for (const name of value as unknown[]) {
     if (typeof name !== 'string') return new ClaimFault(`${place} must be an array of role names`)
     if (Object.hasOwn(ROLE, name)) roles |= ROLE[name as RoleName]
+    else if (isOurs) return new ClaimFault(`${place} has the unknown role ${JSON.stringify(name.slice(0, 32))}; there are ${Object.keys(ROLE).join(', ')}`)
   }
   return roles
 }
 
-function readRooms (value: unknown): ReadonlyMap<string, number> | ClaimFault {
+function readRooms (value: unknown, isOurs: boolean): ReadonlyMap<string, number> | ClaimFault {
   if (value === undefined || value === null) return NO_ROOMS
   if (!isMap(value)) return new ClaimFault('"rooms" must be an object from room names to arrays of role names')
   const entries = Object.entries(value)
@@ -84,7 +99,7 @@ function readRooms (value: unknown): ReadonlyMap<string, number> | ClaimFault {
   for (const [room, names] of entries) {
     if (!isRoom(room)) return new ClaimFault('"rooms" has a key that is not a room name (1 to 64 of A-Z a-z 0-9 _ . : -)')
     // Here null is no empty list: what gives entrance to a private room must be meant.
-    const roles = names === null ? new ClaimFault('"rooms" must map room names to arrays of role names') : readRoles(names, 'each value in "rooms"')
+    const roles = names === null ? new ClaimFault('"rooms" must map room names to arrays of role names') : readRoles(names, 'each value in "rooms"', isOurs)
     if (roles instanceof ClaimFault) return roles
     rooms.set(room, roles)
   }

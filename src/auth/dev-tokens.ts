@@ -7,7 +7,7 @@ import { ROLE, type RoleName } from '../../proto/ops.ts'
 import { isMap } from '../../proto/values.ts'
 import { Refusal } from '../base/errors.ts'
 import type { Clock } from '../base/clock.ts'
-import { ClaimFault, readIdentity } from './claims.ts'
+import { ClaimFault, identityOfUser } from './claims.ts'
 import { secretKeys, type KeySource } from './keys.ts'
 
 const TTL_SECONDS = 86_400
@@ -30,12 +30,12 @@ export class DevTokens {
     this.keys = secretKeys(this.#secret)
   }
 
-  /** A token for `{ id, name?, roles?, rooms? }`, roles by name, checked as a token's claims are; refuses with bad_request. */
+  /** A token for `{ id, name?, roles?, rooms? }`, roles by name, checked as a server key's `as` is; refuses with bad_request. */
   async mint (user: unknown, ttlSeconds: number = TTL_SECONDS): Promise<string | Refusal> {
     if (!isMap(user)) return new Refusal('bad_request', 'the request must be an object with "id", "name" and "roles"')
     const { clock, issuer, audience } = this.#options
     const issuedAt = Math.floor(clock.now() / 1000)
-    const identity = readIdentity({ id: user['id'], name: user['name'], roles: user['roles'], rooms: user['rooms'] }, 'id', Infinity, null)
+    const identity = identityOfUser(user)
     if (identity instanceof ClaimFault) return new Refusal('bad_request', identity.sentence)
     const rooms = Object.fromEntries([...identity.rooms].map(([room, roles]) => [room, roleNames(roles)]))
     const token = new SignJWT({ name: identity.name, roles: roleNames(identity.roles), ...(identity.rooms.size === 0 ? {} : { rooms }) })
