@@ -28,7 +28,7 @@ export function userIn (identity: Identity, room: string): User {
 }
 
 export const ANNOUNCERS = ROLE.moderator | ROLE.broadcaster | ROLE.admin
-/** Roles that slow mode, locks and rates do not bind. */
+/** Roles that slow mode, locks and the screen do not bind; rates bind everybody. */
 export const STAFF = ROLE.moderator | ROLE.broadcaster | ROLE.admin | ROLE.bot
 
 /** What can be asked for in a room. */
