@@ -8,16 +8,18 @@ import { SECURITY } from './schemas.ts'
 const DESCRIPTION = [
   'Chat for live streams: rooms, messages, and a room as a stream of events.',
   'Every refusal and failure has one shape, `{"error": {code, name, message, retryAfterMs}}`, and a status that follows from its name.',
-  'A server key acts as an admin, or for the user that the body names in `as`.'
+  'To try requests out, press Authorize and paste a server key (one of API_KEYS) or a token (JWT), without the word Bearer;',
+  'a server without a key gives tokens: POST /v1/dev/token. Reading rooms that are not private needs neither.',
+  'A server key acts as an admin, or for the user that the body names in `as`; in a private room `as` must name it too: `"as": {"id": "u-42", "rooms": {"backstage": []}}`.'
 ].join(' ')
 
 const TAGS = [
-  { name: 'messages', description: 'what is said' },
-  { name: 'events', description: 'what is said, as it is said' },
-  { name: 'rooms', description: 'where' },
-  { name: 'client', description: 'for pages and clients' },
-  { name: 'development', description: 'before any key is set' },
-  { name: 'operation', description: 'for those who run it' }
+  { name: 'messages', description: 'Send messages and read the history of a room' },
+  { name: 'events', description: 'Follow a room live, as server-sent events' },
+  { name: 'rooms', description: 'Make, set, list and delete rooms' },
+  { name: 'client', description: 'What web pages and clients fetch to connect' },
+  { name: 'development', description: 'Tokens for trying things out, while no key is configured' },
+  { name: 'operation', description: 'Health, metrics and connections, for those who run the server' }
 ]
 
 /** The docs page needs style attributes and pictures in data URLs; scripts stay our own. */
@@ -30,7 +32,7 @@ export async function registerDocs (app: FastifyInstance): Promise<void> {
       openapi: '3.1.0',
       info: { title: 'Uproar', version: '1', description: DESCRIPTION, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
       tags: TAGS,
-      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer', description: 'a token (JWT) or a server key' } } }
+      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer', description: 'A server key (one of API_KEYS) or a token (JWT). Paste it as it is, without the word Bearer. A server without a key gives tokens: POST /v1/dev/token, for example with {"id": "ada", "roles": ["admin"]}.' } } }
     },
     refResolver: { buildLocalReference: (schema, _base, _fragment, index) => typeof schema['$id'] === 'string' ? schema['$id'] : `Shape${index}` }
   })

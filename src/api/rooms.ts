@@ -13,8 +13,8 @@ const nullable = (type: string, description: string): Record<string, unknown> =>
 const GET_SCHEMA = {
   tags: ['rooms'],
   operationId: 'getRoom',
-  summary: 'A room',
-  description: 'Does not make it.',
+  summary: 'Settings and numbers of a room',
+  description: 'Only looks: unlike joining or writing, asking for a room that does not exist makes none and answers `not_found`.',
   security: SECURITY.read,
   params: roomPath,
   response: { 200: answer('The room.', { $ref: 'Room#' }), ...refusals('bad_request', 'unauthorized', 'forbidden', 'not_found', 'rate_limited', 'unavailable', 'internal') }
@@ -23,7 +23,7 @@ const GET_SCHEMA = {
 const PUT_SCHEMA = {
   tags: ['rooms'],
   operationId: 'putRoom',
-  summary: 'Make or set a room',
+  summary: 'Make a room, or change its settings',
   description: 'Needs broadcaster or admin in that room, or a server key. Settings that are not named stay; null puts one back to its default. Viewers are told by a `state` entry.',
   security: SECURITY.user,
   params: roomPath,

@@ -99,7 +99,7 @@ export const SHARED: readonly Schema[] = [
 ]
 
 /** For whom a server key acts. */
-export const as: Schema = { $ref: 'Person#', description: 'with a server key: the user to act for' }
+export const as: Schema = { $ref: 'Person#', description: 'with a server key: the user to act for, with the rights given here; to enter a private room, name it in `rooms`' }
 
 /** An answer with a body. */
 export function answer (description: string, schema: Schema): Schema {

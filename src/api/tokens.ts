@@ -11,8 +11,8 @@ import { answer, object, refusals, SECURITY } from './schemas.ts'
 const SCHEMA = {
   tags: ['development'],
   operationId: 'makeDevToken',
-  summary: 'A token without a key',
-  description: 'Only when the server has no key configured, and only from the same machine; otherwise `not_found`. The token ends with the process.',
+  summary: 'A token for trying things out',
+  description: 'Only when the server has no key configured, and only from the same machine; otherwise `not_found`. The token is good for a day, or until the server stops.',
   security: SECURITY.none,
   body: { $ref: 'Person#' },
   response: {
