@@ -12,7 +12,7 @@ import { encodePage } from '../../proto/entry.ts'
 import { IN, OUT, type InOp } from '../../proto/ops.ts'
 import { checkFrame, ridOf } from '../../proto/shape.ts'
 import { isMap, isPosition, isUint, LIMITS } from '../../proto/values.ts'
-import { can, type Identity } from '../auth/auth.ts'
+import type { Identity } from '../auth/auth.ts'
 import { TOKEN_EXPIRED, type Authenticator } from '../auth/authenticator.ts'
 import { TokenBucket } from '../base/bounded.ts'
 import type { Clock } from '../base/clock.ts'
@@ -342,10 +342,7 @@ export class Session implements Viewer {
     this.identity = identity
     this.#context.identified(this)
     this.#answer([OUT.OK, rid, identity.expiresAt])
-    for (const member of [...this.#members]) {
-      const { room } = member
-      if (!can(identity, 'read', { name: room.name, isPrivate: room.settings.private })) room.expel(member)
-    }
+    for (const member of [...this.#members]) member.room.identified(member)
   }
 
   #memberOf (name: string): Member | undefined {

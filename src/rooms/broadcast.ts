@@ -138,8 +138,14 @@ export class Broadcast {
     this.#size++
     member.slice = slice
     slice.add(member)
+    this.identified(member)
+  }
+
+  /** A member's viewer is known by an identity: from here on what concerns that user is not left out for it. */
+  identified (member: Member): void {
     const user = member.viewer.identity?.id
-    if (member.view === 'live' && user !== undefined) this.#people.set(user, (this.#people.get(user) ?? new Set()).add(member))
+    if (member.slice === null || member.view !== 'live' || user === undefined) return
+    this.#people.set(user, (this.#people.get(user) ?? new Set()).add(member))
   }
 
   /** Takes a member out of its slice. `isOpen` false: its socket is closed already. */

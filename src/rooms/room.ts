@@ -159,9 +159,10 @@ export class Room implements Watcher {
     this.#context.noteViewers(this)
   }
 
-  /** Lets go of a viewer whose token no longer allows the room, and tells it. */
-  expel (member: Member): void {
-    this.#evict(member, new Refusal('forbidden', `the token does not allow ${this.name}`))
+  /** The viewer has another token: one that no longer allows the room lets go of it, and tells it. */
+  identified (member: Member): void {
+    if (can(member.viewer.identity, 'read', { name: this.name, isPrivate: this.settings.private })) this.#broadcast.identified(member)
+    else this.#evict(member, new Refusal('forbidden', `the token does not allow ${this.name}`))
   }
 
   /** The viewer's socket took bytes: if it catches up here, it is given more. */

@@ -245,6 +245,27 @@ t.test('a live view of a hot room: sampled, every entry accounted for, and nothi
   t.ok(metrics.value('uproar_skipped_total', 'sampled') > 0)
 })
 
+t.test('a live view of who becomes a user on the way has what concerns that user', async (t) => {
+  const { log, open, enter, settle } = await setUp(t)
+  const room = await open('a')
+  const viewer = enter(room, { view: 'live' })
+  viewer.identity = person('p1')
+  room.identified(viewer.member as Member)
+  let nonce = 0
+  const send = (author: string): Promise<unknown> => log.publish('a', { op: OUT.MESSAGE, tail: packTail([[author, author, 0], 0, 'text', null]), author, nonce: `s${nonce++}` })
+  for (let round = 0; round < 5; round++) {
+    await Promise.all([...Array.from({ length: 60 }, () => send(`crowd${nonce % 30}`)), send('p1'), send('p1')])
+    await settle()
+  }
+  t.equal(viewer.of(OUT.MESSAGE).filter((frame) => (frame[3] as unknown as string[])[0] === 'p1').length, 10)
+  t.match(viewer.account(), { last: 310, faults: [] })
+  t.ok(viewer.of(OUT.SKIPPED).length > 0)
+  room.leave(viewer.member as Member)
+  await send('p1')
+  await settle()
+  t.match(viewer.account(), { last: 310 })
+})
+
 t.test('a live view of a quiet room gets everything; the budget is the room\'s to set', async (t) => {
   const { say, open, enter, settle, rooms } = await setUp(t)
   const room = await open('a')

@@ -32,7 +32,7 @@ export class Wire {
 }
 
 export class Watcher implements Viewer {
-  readonly identity: Identity | null
+  identity: Identity | null
   readonly wire: Wire
   isPaused = false
   held: Uint8Array[] = []
