@@ -42,6 +42,15 @@ export class TrustedProxies {
   }
 }
 
+/** What limits count by: an address, of IPv6 its first 64 bits (a household has that many). Takes what plainAddress gives. */
+export function addressRange (address: string): string {
+  if (isIP(address) !== 6) return address
+  const [start = '', end = ''] = address.split('::')
+  const groups = (text: string): string[] => text === '' ? [] : text.split(':')
+  const zeros = address.includes('::') ? Array<string>(8 - groups(start).length - groups(end).length).fill('0') : []
+  return `${[...groups(start), ...zeros, ...groups(end)].slice(0, 4).join(':')}::/64`
+}
+
 /** One form for one address: IPv4 never in its IPv6 clothes, IPv6 without needless zeros and without its zone. */
 export function plainAddress (address: string): string {
   if (isIP(address) !== 6) return address

@@ -11,7 +11,7 @@ import { createAuthenticator } from '../auth/authenticator.ts'
 import { ManualClock } from '../base/clock.ts'
 import { loadConfig } from '../base/config.ts'
 import { Metrics } from '../base/metrics.ts'
-import { TrustedProxies } from '../base/peers.ts'
+import { addressRange, TrustedProxies } from '../base/peers.ts'
 import { openStore } from '../base/store.ts'
 import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
 import { Ingest } from '../ingest/ingest.ts'
@@ -315,6 +315,11 @@ t.test('handshakes: origins, subprotocols, addresses, the whole server', async (
   t.match(JSON.parse((refused as { body: string }).body), { error: { name: 'rate_limited', code: 23, retryAfterMs: 10_000 } })
   gateway.close(session)
   t.match(shake({}), { admitted: true })
+  const [near, far] = [connect('2001:db8::1'), connect('2001:db8:0:0:1::')]
+  t.match(shake({ peer: '2001:0db8:0000:0000:ffff:0000:0000:0009' }), { admitted: false, status: /^(429|503)/ })
+  gateway.close(far.session)
+  t.match(shake({ peer: '2001:0db8:0000:0000:ffff:0000:0000:0009' }), { admitted: true, address: '2001:db8::ffff:0:0:9' })
+  gateway.close(near.session)
   connect('10.0.0.2')
   connect('10.0.0.3')
   t.match(shake({ peer: '10.0.0.4' }), { admitted: false, status: /^503/ })
@@ -328,6 +333,8 @@ t.test('addresses: one form for one address, and only trusted hops are believed'
     ['127.0.0.1', '5.6.7.8, junk', '127.0.0.1'], ['1.2.3.4', '5.6.7.8', '1.2.3.4'], ['fd00:0000:0000:0000:0000:0000:0000:0001', '2001:db8::5', '2001:db8::5'], ['127.0.0.1', '10.1.1.1', '10.1.1.1']
   ]
   for (const [peer, forwarded, expected] of table) t.equal(proxies.clientAddress(peer, forwarded), expected, `${peer} ${forwarded}`)
+  const ranges: [string, string][] = [['1.2.3.4', '1.2.3.4'], ['::1', '0:0:0:0::/64'], ['2001:db8::5', '2001:db8:0:0::/64'], ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'], ['2001:db8:1:2::', '2001:db8:1:2::/64'], ['1::2:3:4:5:6', '1:0:0:2::/64']]
+  for (const [address, expected] of ranges) t.equal(addressRange(address), expected, address)
   for (const entry of ['nonsense', '10.0.0.0/33', '10.0.0.0/x', '']) t.throws(() => new TrustedProxies([entry]), /neither/)
 })
 

@@ -10,7 +10,7 @@ import type { Config } from '../base/config.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Ingest } from '../ingest/ingest.ts'
 import { SWEEP_BYTES, type Fanout, type Rooms } from '../rooms/rooms.ts'
-import { TrustedProxies } from '../base/peers.ts'
+import { addressRange, TrustedProxies } from '../base/peers.ts'
 import { Session, type SessionContext } from './session.ts'
 import type { Admission, Handshake, Socket, SocketEvents } from './socket.ts'
 import { Listener } from './uws.ts'
@@ -155,7 +155,8 @@ export class Gateway implements SocketEvents {
     const session = new Session(this.#context, socket, address, this.#numbers++)
     this.#sessions.add(session)
     this.#unwelcomed.add(session)
-    this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1)
+    const range = addressRange(address)
+    this.#perAddress.set(range, (this.#perAddress.get(range) ?? 0) + 1)
     this.#metrics.add('uproar_connections_total')
     this.#metrics.set('uproar_connections', this.#sessions.size)
     return session
@@ -176,9 +177,10 @@ export class Gateway implements SocketEvents {
   close (session: Session): void {
     this.#sessions.delete(session)
     this.#unwelcomed.delete(session)
-    const left = (this.#perAddress.get(session.address) ?? 1) - 1
-    if (left === 0) this.#perAddress.delete(session.address)
-    else this.#perAddress.set(session.address, left)
+    const range = addressRange(session.address)
+    const left = (this.#perAddress.get(range) ?? 1) - 1
+    if (left === 0) this.#perAddress.delete(range)
+    else this.#perAddress.set(range, left)
     this.#forgetUser(session)
     this.#metrics.set('uproar_connections', this.#sessions.size)
     try {
@@ -199,7 +201,7 @@ export class Gateway implements SocketEvents {
     if (offered.length > 0 && !offered.includes(PROTOCOL)) return this.#refused('protocol', '400 Bad Request', 'bad_request', `this server speaks the subprotocol ${PROTOCOL}`)
     if (connectionsMax > 0 && this.#sessions.size >= connectionsMax) return this.#refused('full', '503 Service Unavailable', 'overloaded', 'the server has all the connections it takes', 10)
     const address = this.#proxies.clientAddress(peer, forwardedFor)
-    if (connectionsPerAddressMax > 0 && (this.#perAddress.get(address) ?? 0) >= connectionsPerAddressMax) {
+    if (connectionsPerAddressMax > 0 && (this.#perAddress.get(addressRange(address)) ?? 0) >= connectionsPerAddressMax) {
       return this.#refused('address', '429 Too Many Requests', 'rate_limited', 'too many connections from this address', 10)
     }
     return { admitted: true, address, protocol: offered.length > 0 ? PROTOCOL : '' }
