@@ -320,17 +320,20 @@ export class Room implements Watcher {
   #readOn (member: Member, step: Promise<Step | null>): void {
     member.isReading = true
     this.#watchBehind(member)
-    step.then((read) => {
-      member.isReading = false
-      member.progressAt = this.#context.clock.elapsed()
-      if (member.isGone) return
-      if (read !== null) this.#hand(member, read, [])
-      this.#catchUp(member, null)
-    }, (error: unknown) => {
+    // One page a turn of the loop: the log reads at once, so hundreds who come back together would stop everything else.
+    step.then((read) => setImmediate(() => this.#goOn(member, read)), (error: unknown) => {
       member.isReading = false
       // The place is kept: checkBehind closes the viewer if the log stays away, and its client resumes elsewhere.
       this.#context.fault(error, `reading ${this.name} for a viewer`)
     })
+  }
+
+  #goOn (member: Member, read: Step | null): void {
+    member.isReading = false
+    member.progressAt = this.#context.clock.elapsed()
+    if (member.isGone || this.#isClosed) return
+    if (read !== null) this.#hand(member, read, [])
+    this.#catchUp(member, null)
   }
 
   #hand (member: Member, step: Step, before: readonly Uint8Array[]): void {
