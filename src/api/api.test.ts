@@ -5,6 +5,7 @@ import { request as httpsRequest } from 'node:https'
 import { join } from 'node:path'
 import { brotliDecompressSync } from 'node:zlib'
 import t, { type Test } from 'tap'
+import { CERT, KEY } from '../base/certificate.suite.ts'
 import { AppError, Refusal } from '../base/errors.ts'
 import { METRICS } from '../base/metrics.ts'
 import { SETTING_NAMES } from '../rooms/rooms.ts'
@@ -438,23 +439,3 @@ t.test('TLS when there is a certificate', async (t) => {
   })
   t.equal(status, 200)
 })
-
-// Made for this test alone: of localhost, for a hundred years.
-const KEY = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgHnQAR0N/0bbpVWVX
-cdeJQ3AgauLV4QSp6xsMdk5oUgahRANCAAQEs8rv08e5aguVViHnNkMvUiujD7Hm
-qdkyXNDn7mdbtz4AXnUA70vC2hJ99M5XkTX5x/Xh/IubMRADULIry9ZG
------END PRIVATE KEY-----
-`
-const CERT = `-----BEGIN CERTIFICATE-----
-MIIBmjCCAUGgAwIBAgIUNE1t5LTDkGFZGifduvwb+Vgd3IQwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMTAzMjkyM1oYDzIxMjYxMDI4
-MDMyOTIzWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAAQEs8rv08e5aguVViHnNkMvUiujD7HmqdkyXNDn7mdbtz4AXnUA70vC
-2hJ99M5XkTX5x/Xh/IubMRADULIry9ZGo28wbTAdBgNVHQ4EFgQUsIw2Y75fdu0I
-3RdINjz9u+3xHN0wHwYDVR0jBBgwFoAUsIw2Y75fdu0I3RdINjz9u+3xHN0wDwYD
-VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
-zj0EAwIDRwAwRAIgJLvrSKTC47qZy6DH317FWDLVsAcTNOu9r0M+XSa/vikCIFb4
-SfZpPLB8kqiO+d2ZaowWY8hLHDgnL/b6pkYoJvxt
------END CERTIFICATE-----
-`

@@ -23,7 +23,11 @@ and at its own rhythm, while a viewer that joined first checks that all accepted
   --http URL           HTTP address, for POST /v1/dev/token (default http://127.0.0.1:8080)
   --secret S           sign tokens with this secret instead (or JWT_SECRET in the environment)
   --run ID             names the run: repeated within ten minutes, its lines are recognised and not said twice
-  --json               end with one line of JSON too`
+  --json               end with one line of JSON too
+  --help               say this and nothing else
+
+A server that is not at its default ports needs both --url and --http, unless tokens are signed with a secret. For a
+certificate that this machine does not trust, set NODE_EXTRA_CA_CERTS to its file.`
 
 export interface Command {
   readonly file: string
@@ -35,6 +39,7 @@ export interface Command {
   readonly url: string
   readonly http: string
   readonly secret: string | null
+  readonly isSecretOfEnvironment: boolean
   readonly run: string | undefined
   readonly json: boolean
 }
@@ -73,7 +78,7 @@ export function parseCommand (argv: readonly string[], env: Readonly<Record<stri
   const command: Command = {
     file, room: values.room ?? '', speed, authors: whole('authors', 1_000_000), connections: whole('connections', 15_000) ?? 500, limit: whole('limit', 100_000_000),
     url: address('url', 'ws://127.0.0.1:9001/ws', /^wss?:/), http: address('http', 'http://127.0.0.1:8080', /^https?:/),
-    secret: values.secret ?? env.JWT_SECRET ?? null, run: values.run, json: values.json ?? false
+    secret: values.secret ?? (env.JWT_SECRET || null), isSecretOfEnvironment: values.secret === undefined && Boolean(env.JWT_SECRET), run: values.run, json: values.json ?? false
   }
   return faults.length > 0 ? faults : command
 }
@@ -84,11 +89,16 @@ function isFile (path: string): boolean {
 
 /** Runs the command; resolves with the exit status. */
 export async function runCommand (argv: readonly string[], env: Readonly<Record<string, string | undefined>>, out: Output): Promise<number> {
+  if (argv.includes('--help') || argv.includes('-h')) {
+    out.print(`${USAGE}\n`)
+    return 0
+  }
   const command = parseCommand(argv, env)
   if (Array.isArray(command)) {
     out.error(`${command.map((fault) => `replay: ${fault}`).join('\n')}\n\n${USAGE}\n`)
     return 2
   }
+  if (command.isSecretOfEnvironment) out.error('replay: tokens are signed with JWT_SECRET of the environment\n')
   const tokens: TokenSource = command.secret === null ? devTokens(command.http) : signedTokens(command.secret)
   const aborted = new AbortController()
   const stop = (): void => aborted.abort()

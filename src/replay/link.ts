@@ -56,6 +56,8 @@ export class Link {
   #position = 0
   #waitingSince = performance.now()
   #refusal: Refused | null = null
+  /** The server's sentence about the whole connection, which it says before it closes. */
+  #complaint = ''
 
   constructor (author: string, options: LinkOptions, handlers: LinkHandlers) {
     this.author = author
@@ -128,7 +130,8 @@ export class Link {
           this.#refusal = { name: frame[3] as string, message: frame[4] as string }
           return this.close()
         }
-        if (frame[1] !== null) this.#answer(frame[1] as number, { name: frame[3] as string, message: frame[4] as string })
+        if (frame[1] === null) this.#complaint = frame[4] as string
+        else this.#answer(frame[1] as number, { name: frame[3] as string, message: frame[4] as string })
     }
   }
 
@@ -150,6 +153,6 @@ export class Link {
   #end (code: number, reason: string): LinkEnd {
     if (this.#refusal !== null) return { mayReturn: RETRIABLE.has(this.#refusal.name), ...this.#refusal }
     if (mayReconnect(code)) return { mayReturn: true, name: 'connection lost', message: reason }
-    return { mayReturn: false, name: CLOSES.find((row) => row.code === code)?.name ?? `closed ${code}`, message: reason }
+    return { mayReturn: false, name: CLOSES.find((row) => row.code === code)?.name ?? `closed ${code}`, message: this.#complaint || reason }
   }
 }

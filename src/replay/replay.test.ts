@@ -2,9 +2,12 @@
 // itself be seen to notice what is lost, doubled or late.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createServer as createTlsServer } from 'node:tls'
 import t, { type Test } from 'tap'
+import { CERT, KEY } from '../base/certificate.suite.ts'
 import { Account } from './account.ts'
 import { parseCommand, runCommand, USAGE } from './command.ts'
 import { logLines, type LogLine } from './csv.ts'
@@ -12,6 +15,8 @@ import { Latency } from './latency.ts'
 import { replay, type ReplayOptions } from './replay.ts'
 import { isWhole, progressLine, tableOf, type ReplayReport } from './report.ts'
 import { ScriptedServer, type Script } from './scripted-server.suite.ts'
+import { RawSocket } from './socket.ts'
+import { devTokens } from './tokens.ts'
 
 async function * chunked (text: string, size: number): AsyncGenerator<string> {
   for (let at = 0; at < text.length; at += size) yield text.slice(at, at + size)
@@ -167,6 +172,38 @@ t.test('command line: every fault at once, usage, exit status', async (t) => {
   server.stop()
   const unreachable = await run(file, '--room', 'stage', '--url', `ws://127.0.0.1:${port}/ws`)
   t.match(unreachable, { status: 1, err: /ECONNREFUSED/ })
+})
+
+t.test('what keeps it from beginning is told with its address and reason', async (t) => {
+  const file = join(t.testdir({ 'log.csv': 'offset_ms,user,text\n0,ann,hello\n' }), 'log.csv')
+  const run = async (env: Record<string, string>, ...argv: string[]): Promise<{ status: number, out: string, err: string }> => {
+    const said = { out: '', err: '' }
+    const status = await runCommand([file, '--room', 'stage', ...argv], env, { isTty: false, print: (text) => { said.out += text }, error: (text) => { said.err += text } })
+    return { status, ...said }
+  }
+  t.match(await run({}, '--help'), { status: 0, out: USAGE, err: '' })
+  const server = new ScriptedServer({ turnAway: 'the signature does not fit' })
+  await server.start()
+  t.teardown(() => server.stop())
+  const { port } = new URL(server.url)
+  const noTokens = await run({ JWT_SECRET: '' }, '--url', server.url, '--http', 'http://127.0.0.1:1')
+  t.match(noTokens, { status: 1, err: /127\.0\.0\.1:1\/v1\/dev\/token \(--http\) cannot be asked for a token: .*(ECONNREFUSED|bad port)/ })
+  t.notMatch(noTokens.err, port, 'the address that was not at fault is not named')
+  const refused = await run({ JWT_SECRET: 'from the environment, thirty-two bytes' }, '--url', server.url)
+  t.match(refused, { status: 1, err: /4501 unauthorized: the signature does not fit/ })
+  t.match(refused.err, /signed with JWT_SECRET of the environment/)
+  t.notMatch((await run({ JWT_SECRET: 'x' }, '--url', server.url, '--secret', 'given')).err, /of the environment/)
+})
+
+t.test('a certificate that is not trusted', async (t) => {
+  const server = createTlsServer({ key: KEY, cert: CERT })
+  server.on('tlsClientError', () => {})
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const reason = await new Promise<string>((resolve) => { void new RawSocket(`wss://127.0.0.1:${port}/ws`, { message () {}, close: (_code, reason) => resolve(reason) }) })
+  t.match(reason, /self-signed certificate: set NODE_EXTRA_CA_CERTS/)
+  await t.rejects(devTokens(`https://127.0.0.1:${port}`).token('ann'), { message: /self-signed certificate: set NODE_EXTRA_CA_CERTS/ })
 })
 
 t.test('progress: a bar where the length is known', async (t) => {

@@ -12,6 +12,8 @@ export interface Script {
   dropAfter? (line: number, attempt: number): boolean
   /** How the entry of this seq is delivered. */
   deliver? (seq: number): 'once' | 'twice' | 'never' | 'late'
+  /** Refuses every HELLO with this sentence. */
+  turnAway?: string
   /** Forgets nonces: a repeated draft is published again. */
   isForgetful?: boolean
 }
@@ -86,6 +88,10 @@ export class ScriptedServer {
     switch (frame[0]) {
       case IN.HELLO:
         session.user = frame[1] as string
+        if (this.#script.turnAway !== undefined) {
+          send([OUT.ERR, null, 10, 'unauthorized', this.#script.turnAway, null])
+          return void peer.end(4501, 'unauthorized')
+        }
         return send([OUT.WELCOME, 's', [session.user, session.user, 0], Date.now(), {}])
       case IN.JOIN: {
         session.joined = true

@@ -5,6 +5,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { connectionFault } from './faults.ts'
 
 export interface SocketHandlers {
   open? (protocol: string | null): void
@@ -59,7 +60,7 @@ export class RawSocket {
       this.#socket = connectTcp({ host, port, noDelay: true, onread, ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }) })
     }
     this.#socket.once(isTls ? 'secureConnect' : 'connect', () => this.#socket.write(request(target, options)))
-    this.#socket.on('error', (error) => { this.#closeReason ||= error.message })
+    this.#socket.on('error', (error) => { this.#closeReason ||= connectionFault(error) })
     this.#socket.once('close', () => this.#ended())
     this.#deadline = setTimeout(() => this.#fail('the handshake was not answered in time'), options.openTimeoutMs ?? 10_000)
   }

@@ -3,6 +3,7 @@
 
 import { SignJWT } from 'jose'
 import { randomUUID } from 'node:crypto'
+import { connectionFault } from './faults.ts'
 
 export interface TokenSource {
   /** A token for this user, good for an hour at least. */
@@ -52,15 +53,15 @@ async function mint (url: URL, user: string): Promise<string> {
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ id: user, name: user.slice(0, 64), roles: [] }),
       signal: AbortSignal.timeout(MINT_TIMEOUT_MS)
-    })
+    }).catch((error: unknown) => { throw new Error(`${url.href} (--http) cannot be asked for a token: ${connectionFault(error)}`) })
     if (answer.status === 429 && attempt < MINT_ATTEMPTS) {
       await answer.arrayBuffer()
       const seconds = Number(answer.headers.get('retry-after') ?? 1)
       await new Promise((resolve) => setTimeout(resolve, Math.min(60, Math.max(0.1, seconds)) * 1000))
       continue
     }
-    const body = await answer.json() as { token?: unknown, error?: { message?: unknown } }
+    const body = await answer.json().catch(() => ({})) as { token?: unknown, error?: { message?: unknown } }
     if (typeof body.token === 'string') return body.token
-    throw new Error(`${url.href} gave no token (HTTP ${answer.status}: ${String(body.error?.message ?? 'no reason')}). Is the server run with a key? Then give its secret with --secret or JWT_SECRET.`)
+    throw new Error(`${url.href} (--http) gave no token (HTTP ${answer.status}: ${String(body.error?.message ?? 'no reason')}). Is the server run with a key? Then give its secret with --secret or JWT_SECRET.`)
   }
 }

@@ -43,6 +43,8 @@ export class Watcher {
   #isStopped = false
   #failures = 0
   #lastReason = ''
+  /** The server's sentence about the whole connection, which it says before it closes. */
+  #complaint = ''
   #heardAt = 0
   #wakers = new Set<() => void>()
 
@@ -55,7 +57,7 @@ export class Watcher {
     this.#ticker = setInterval(() => this.#tick(), this.#options.pingMs ?? 10_000)
     void this.#connect()
     await this.until(() => this.joins > 0 || this.closes.length >= START_ATTEMPTS, 'the watcher to join', timeoutMs)
-    if (this.joins === 0) throw new Error(`${this.#options.url} cannot be joined: ${this.#lastReason}`)
+    if (this.joins === 0) throw new Error(this.#lastReason)
   }
 
   /** Resolves when the condition holds after some frame or close; rejects after the time, saying what was awaited. */
@@ -99,10 +101,11 @@ export class Watcher {
     try {
       token = await this.#options.token?.() ?? null
     } catch (error) {
-      return this.#closed(1006, (error as Error).message)
+      return this.#lost(1006, (error as Error).message)
     }
     if (this.#isStopped) return
     this.#heardAt = performance.now()
+    this.#complaint = ''
     this.#socket = new RawSocket(this.#options.url, {
       open: () => this.#send([IN.HELLO, token, 'uproar-watcher/1']),
       message: (bytes) => this.#read(bytes),
@@ -139,6 +142,7 @@ export class Watcher {
         return
       }
       case OUT.ERR:
+        if (frame[1] === null) this.#complaint = String(frame[4])
         if (frame[1] === 1) this.#giveUp(`the join was refused: ${String(frame[3])}, ${String(frame[4])}`)
     }
   }
@@ -155,10 +159,15 @@ export class Watcher {
   }
 
   #closed (code: number, reason: string): void {
+    const words = [reason, this.#complaint].filter((text) => text !== '').join(': ')
+    this.#lost(code, `${this.#options.url} cannot be joined: ${words === '' ? `closed with ${code}` : words}`, words)
+  }
+
+  #lost (code: number, sentence: string, reason = sentence): void {
     this.#socket = null
     if (this.#isStopped) return
     this.closes.push(code)
-    this.#lastReason = reason === '' ? `closed with ${code}` : reason
+    this.#lastReason = sentence
     if (!mayReconnect(code)) {
       this.#giveUp(`the server closed with ${code} ${reason}`)
     } else if (this.failure === null) {
