@@ -13,6 +13,7 @@ import { refusal, TEXTS } from './texts.ts'
 import { startTheme } from './theme.ts'
 
 const ROOM_DEFAULT = 'lobby'
+const WANTED_CHARACTERS_MAX = 64
 const CONFIG_MS = 10_000
 const CONFIG_RETRY_MS = 3000
 
@@ -118,10 +119,19 @@ function followKeyboard (): void {
   apply()
 }
 
+/** Says that this is not the room that was asked for, until the reader has seen it. */
+function tellRoom (text: string): void {
+  const notice = part('room-notice', HTMLElement)
+  write(part('room-notice-text', HTMLElement), text)
+  show(notice, true)
+  part('room-notice-seen', HTMLButtonElement).addEventListener('click', () => show(notice, false))
+}
+
 async function start (): Promise<void> {
   const token = takeToken()
   const wanted = new URLSearchParams(location.search).get('room')
   const room = isRoom(wanted) ? wanted : ROOM_DEFAULT
+  if (room !== wanted && wanted !== null && wanted !== '') tellRoom(TEXTS.noSuchName([...wanted].slice(0, WANTED_CHARACTERS_MAX).join(''), room))
   placeIcons(document)
   startTheme()
   followKeyboard()

@@ -92,6 +92,7 @@ export const TEXTS = {
   roles: { subscriber: 'Subscriber', vip: 'VIP', moderator: 'Moderator', broadcaster: 'Broadcaster', admin: 'Admin', bot: 'Bot', verified: 'Verified' },
   kinds: { announcement: 'Announcement', system: 'Notice' },
   activity: (value: number) => value === 0 ? 'a quiet moment' : `${plural(value, 'message', 'messages')} a second`
+  noSuchName: (wanted: string, room: string) => `“${wanted}” cannot be the name of a room (1 to 64 letters, digits, _ . : -). This is #${room}.`,
 } as const
 
 /** A refusal in plain words; the server's own sentence where we have none better. */
