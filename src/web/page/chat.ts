@@ -11,7 +11,7 @@ import { bodyOf, lineOf, messageOf, type Message } from './item.ts'
 import { Outbox, type Draft } from './outbox.ts'
 import { Rates } from './rates.ts'
 import { RowTools } from './row-tools.ts'
-import { refusal, short, TEXTS } from './texts.ts'
+import { isWait, refusal, short, TEXTS } from './texts.ts'
 import { Timeline } from './timeline.ts'
 
 const HISTORY = 100
@@ -237,11 +237,11 @@ export class Chat {
 
   #sent (): void {
     const seconds = this.#room?.state['slowModeSeconds']
-    if (typeof seconds === 'number' && seconds > 0 && !this.#isStaff()) this.#composer.wait(seconds * 1000)
+    if (typeof seconds === 'number' && seconds > 0 && !this.#isStaff()) this.#composer.wait(seconds * 1000, 'slow_mode')
   }
 
   #refused (error: UproarError, text: string): void {
-    if (error.retryAfterMs !== null && (error.name === 'slow_mode' || error.name === 'rate_limited' || error.name === 'timed_out')) this.#composer.wait(error.retryAfterMs)
+    if (error.retryAfterMs !== null && isWait(error.name)) this.#composer.wait(error.retryAfterMs, error.name)
     this.#tell(text)
     this.#timeline.resume()
   }

@@ -9,7 +9,8 @@ import type { Message } from './item.ts'
 import { MentionPicker } from './mention-picker.ts'
 import { colourName } from './name-colour.ts'
 import type { Draft } from './outbox.ts'
-import { TEXTS } from './texts.ts'
+import { recall, remember } from './memory.ts'
+import { TEXTS, type Wait } from './texts.ts'
 
 /** The counter appears when so few are left. */
 const COUNTER_FROM = 100
@@ -38,6 +39,7 @@ export class Composer {
   #last = ''
 
   constructor (parts: ComposerParts) {
+  #waitsFor: Wait = 'slow_mode'
     this.#parts = parts
     this.#picker = new MentionPicker({ box: this.#box, list: part('picker', HTMLElement), status: part('picker-status', HTMLElement), suggest: parts.suggest })
     this.#form.addEventListener('submit', (event) => { event.preventDefault(); this.#submit() })
@@ -92,9 +94,11 @@ export class Composer {
     this.#typed()
   }
 
-  /** Nothing can be sent for so long (slow mode). */
-  wait (ms: number): void {
-    if (ms > this.#slow.leftMs) this.#slow.start(ms)
+  /** Nothing can be sent for so long, and why. */
+  wait (ms: number, why: Wait): void {
+    if (ms <= this.#slow.leftMs) return
+    this.#waitsFor = why
+    this.#slow.start(ms)
   }
 
   /** The wait is void: slow mode was switched off. */
@@ -114,7 +118,7 @@ export class Composer {
     const text = this.#text()
     this.#picker.close()
     if (text === '') return
-    if (this.#slow.leftMs > 0) return this.#parts.refusedHere(TEXTS.slowWaitLabel(this.#slow.leftMs))
+    if (this.#slow.leftMs > 0) return this.#parts.refusedHere(TEXTS.waitLabel(this.#waitsFor, this.#slow.leftMs))
     if (this.#left() < 0) return this.#parts.refusedHere(TEXTS.charactersLeft(this.#left()))
     const at = this.#parts.mentioned(text, LIMITS.mentions)
     const draft: Draft = { text, ext: { ...(this.#answered === null ? {} : { re: this.#answered.seq }), ...(at.length === 0 ? {} : { at }) } }
@@ -159,7 +163,7 @@ export class Composer {
     show(wait, leftMs > 0)
     this.#button.classList.toggle('is-waiting', leftMs > 0)
     write(wait, leftMs > 0 ? TEXTS.slowWait(leftMs) : '')
-    write(part('send-label', HTMLElement), leftMs > 0 ? TEXTS.slowWaitLabel(leftMs) : TEXTS.send)
+    write(part('send-label', HTMLElement), leftMs > 0 ? TEXTS.waitLabel(this.#waitsFor, leftMs) : TEXTS.send)
     this.#typed()
   }
 }

@@ -25,6 +25,12 @@ export function wait (ms: number): string {
   return `${Math.ceil(seconds / 3600)} h`
 }
 
+/** Why somebody has to wait before they write again. */
+export type Wait = 'slow_mode' | 'rate_limited' | 'timed_out'
+const WAITS: Record<Wait, string> = { slow_mode: 'Slow mode', rate_limited: 'You are writing too fast', timed_out: 'You have a time-out' }
+
+export const isWait = (name: string): name is Wait => Object.hasOwn(WAITS, name)
+
 export const TEXTS = {
   connecting: 'Connecting…',
   live: 'Live',
@@ -74,7 +80,7 @@ export const TEXTS = {
   send: 'Send',
   charactersLeft: (value: number) => value >= 0 ? `${plural(value, 'character', 'characters')} left` : `${plural(-value, 'character', 'characters')} too many`,
   slowWait: (ms: number) => wait(ms),
-  slowWaitLabel: (ms: number) => `Slow mode: you can write again in ${wait(ms)}`,
+  waitLabel: (why: Wait, ms: number) => `${WAITS[why]}: you can write again in ${wait(ms)}`,
   sending: 'sending…',
   notSent: 'Not sent.',
   suggestions: (value: number) => `${plural(value, 'name', 'names')} to choose from, arrow keys to move, Enter to take one`,
