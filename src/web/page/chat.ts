@@ -50,6 +50,7 @@ export class Chat {
     this.#parts = parts
     this.#timeline = new Timeline({ scroller: this.#log, rows: part('rows', HTMLElement), changed: (paused, unseen) => this.#paused(paused, unseen) })
     this.#outbox = new Outbox({
+      room: parts.room,
       rows: part('pending', HTMLElement),
       deliver: (draft, nonce) => (this.#room as ChatRoom).send(draft.text, { ext: draft.ext, nonce }),
       sent: () => this.#sent(),
@@ -79,7 +80,7 @@ export class Chat {
   enter (client: UproarClient, reader: Author | null): void {
     this.#client = client
     this.reader = reader
-    this.#outbox.clear()
+    this.#outbox.enter(reader)
     this.#composer.answer(null)
     this.#composer.waitNoMore()
     this.#tell('')

@@ -15,6 +15,8 @@ import { TEXTS, type Wait } from './texts.ts'
 /** The counter appears when so few are left. */
 const COUNTER_FROM = 100
 const QUOTE_CHARACTERS_MAX = 80
+/** What is typed is remembered up to here; it is over any limit of a message. */
+const DRAFT_CHARACTERS_MAX = 8000
 
 export interface ComposerParts {
   readonly room: string
@@ -37,17 +39,17 @@ export class Composer {
   #isLocked = false
   #answered: Message | null = null
   #last = ''
+  #waitsFor: Wait = 'slow_mode'
 
   constructor (parts: ComposerParts) {
-  #waitsFor: Wait = 'slow_mode'
     this.#parts = parts
     this.#picker = new MentionPicker({ box: this.#box, list: part('picker', HTMLElement), status: part('picker-status', HTMLElement), suggest: parts.suggest })
     this.#form.addEventListener('submit', (event) => { event.preventDefault(); this.#submit() })
     this.#box.addEventListener('input', () => this.#typed())
     this.#box.addEventListener('keydown', (event) => this.#key(event))
     part('reply-cancel', HTMLButtonElement).addEventListener('click', () => { this.answer(null); this.focus() })
+    this.#box.value = recall(this.#draftKey, 'tab') ?? ''
     this.locked = false
-    this.#typed()
   }
 
   /** Characters a message may have, as the server tells. */
@@ -106,6 +108,10 @@ export class Composer {
     this.#slow.start(0)
   }
 
+  get #draftKey (): string {
+    return `draft.${this.#parts.room}`
+  }
+
   #text (): string {
     return this.#box.value.replace(/\s+/gu, ' ').trim()
   }
@@ -136,11 +142,11 @@ export class Composer {
     counter.title = TEXTS.charactersLeft(left)
     counter.classList.toggle('is-over', left < 0)
     this.#box.ariaInvalid = left < 0 ? 'true' : null
-    this.#box.classList.toggle('is-long', this.#box.value.includes('\n'))
     this.#box.disabled = this.#isLocked
     // Not `disabled`: the button keeps its place in the order of focus, and says why when pressed.
     this.#button.ariaDisabled = this.#isLocked || this.#slow.leftMs > 0 || left < 0 || this.#text() === '' ? 'true' : null
     this.#picker.update()
+    remember(this.#draftKey, this.#box.value.slice(0, DRAFT_CHARACTERS_MAX) || null, 'tab')
   }
 
   #key (event: KeyboardEvent): void {

@@ -194,6 +194,70 @@ play('waiting, refusals in plain words, slow mode', async (t, server, open) => {
   t.equal(await other.locator('#message').getAttribute('placeholder'), 'The room is locked')
 })
 
+play('a wait says what it is for', async (t, server, open) => {
+  const page = await open()
+  await signIn(page, 'Sam')
+  for (const [name, label] of [['rate_limited', 'You are writing too fast'], ['timed_out', 'You have a time-out'], ['slow_mode', 'Slow mode']] as const) {
+    server.refusals.push({ name, retryAfterMs: 1500 })
+    await say(page, `too soon: ${name}`)
+    await page.locator('#send-wait').waitFor()
+    t.match(await page.locator('#send-label').textContent(), new RegExp(`^${label}: you can write again in [12] s`))
+    await say(page, 'once more')
+    t.match(await page.locator('#refusal').innerText(), new RegExp(`^${label}: you can write again`))
+    await page.locator('#send-wait').waitFor({ state: 'hidden' })
+  }
+})
+
+play('what was not sent outlives a reload of the tab, for its room and its author', async (t, server, open) => {
+  const page = await open()
+  await signIn(page, 'Sam')
+  server.refusals.push({ name: 'blocked' })
+  await say(page, 'bad word')
+  await page.locator('#pending .is-failed').waitFor()
+  server.holdsSends = true
+  await say(page, 'no answer yet')
+  await say(page, 'nor to this')
+  while (server.waiting.length < 2) await new Promise((resolve) => setImmediate(resolve))
+  await page.locator('#message').fill('half a thought')
+  // The first one is accepted, but its author does not hear of it any more.
+  server.holdsSends = false
+  server.publish([await page.evaluate(() => (JSON.parse(localStorage.getItem('uproar.persona') as string) as { id: string }).id), 'Sam', 0], 'no answer yet')
+  await page.reload()
+  await row(page, 'no answer yet').waitFor()
+  t.equal(await page.locator('#message').inputValue(), 'half a thought')
+  t.same(await page.locator('#pending .is-failed .body').allInnerTexts(), ['bad word', 'nor to this'], 'what the log has is not offered again')
+  await page.locator('#pending .is-failed').last().getByRole('button', { name: 'Try again' }).click()
+  await row(page, 'nor to this').waitFor()
+  await page.locator('#pending .is-failed').getByRole('button', { name: 'Discard' }).click()
+  await page.locator('#message').fill('')
+  await page.reload()
+  await row(page, 'nor to this').waitFor()
+  t.equal(await page.locator('#pending > .row').count(), 0)
+  t.equal(await page.locator('#message').inputValue(), '')
+
+  server.refusals.push({ name: 'blocked' })
+  await say(page, 'for Sam alone')
+  await page.locator('#pending .is-failed').waitFor()
+  await page.locator('#account').click()
+  await page.getByRole('button', { name: 'Read without a name' }).click()
+  t.equal(await page.locator('#pending > .row').count(), 0, 'nobody has no lines')
+  await page.goto(`${server.origin}/?room=other`)
+  await live(page)
+  t.equal(await page.locator('#pending > .row').count(), 0)
+  await page.evaluate(() => sessionStorage.setItem('uproar.unsent.lobby', '{"user":"x","lines":7}'))
+  await page.goto(server.origin)
+  await live(page)
+  t.pass('what is unreadable is nothing')
+})
+
+play('a room name that cannot be one is told', async (t, _server, open) => {
+  const page = await open('/?room=bad%20room!')
+  t.match(await page.locator('#room-notice').innerText(), /“bad room!” cannot be the name of a room.*This is #lobby\./)
+  await page.getByRole('button', { name: 'OK' }).click()
+  t.notOk(await page.locator('#room-notice').isVisible())
+  for (const path of ['/?room=', '/?room=fine']) t.notOk(await (await open(path)).locator('#room-notice').isVisible(), path)
+})
+
 play('hostile texts stay texts', async (t, server, open) => {
   const page = await open()
   await signIn(page, 'Sam')

@@ -92,13 +92,13 @@ export const TEXTS = {
   signInFailed: 'Signing in did not work. Is the server still there?',
   tokenRefused: 'The token was refused. You can read; to write, open this page with a valid one.',
   tokenExpired: 'The token has expired. You can read; to write, open this page with a fresh one.',
+  noSuchName: (wanted: string, room: string) => `“${wanted}” cannot be the name of a room (1 to 64 letters, digits, _ . : -). This is #${room}.`,
   roomRefused: (why: string) => `This room cannot be opened: ${why}`,
 
   theme: { auto: 'Theme: as the system', light: 'Theme: light', dark: 'Theme: dark' },
   roles: { subscriber: 'Subscriber', vip: 'VIP', moderator: 'Moderator', broadcaster: 'Broadcaster', admin: 'Admin', bot: 'Bot', verified: 'Verified' },
   kinds: { announcement: 'Announcement', system: 'Notice' },
   activity: (value: number) => value === 0 ? 'a quiet moment' : `${plural(value, 'message', 'messages')} a second`
-  noSuchName: (wanted: string, room: string) => `“${wanted}” cannot be the name of a room (1 to 64 letters, digits, _ . : -). This is #${room}.`,
 } as const
 
 /** A refusal in plain words; the server's own sentence where we have none better. */
