@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { IN, OUT } from '../../proto/ops.ts'
-import { API_KEY, eventually, Program, tokenOf, type Answer } from './harness.ts'
+import { API_KEY, eventually, freePort, Program, tokenOf, type Answer } from './harness.ts'
 import { Viewer } from './viewer.ts'
 
 const LOOSE = { MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0', REQUESTS_PER_MINUTE_MAX: '0', FRAMES_PER_SECOND_MAX: '0' }
@@ -241,7 +241,7 @@ t.test('one program, many rooms', async (t) => {
 })
 
 t.test('rooms that are not made on demand', async (t) => {
-  const program = await Program.start(t, { ...LOOSE, ROOMS_ON_DEMAND: 'false' })
+  const program = await Program.start(t, { ...LOOSE, ROOMS_ON_DEMAND: 'false', WS_PORT: await freePort() })
   const viewer = await Viewer.connect(t, program.ws, tokenOf('ann'))
   t.match(await viewer.join('nowhere'), [OUT.ERR, Number, 12, 'not_found'])
   t.match(await program.request('PUT', '/v1/rooms/stage', { token: API_KEY, json: { kind: 'stream', settings: { title: 'Stage' } } }), { status: 201, json: { room: 'stage', kind: 'stream', settings: { title: 'Stage' } } })
