@@ -8,6 +8,7 @@ import { BoundedMap } from '../base/bounded.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Refusal } from '../base/errors.ts'
+import { isLoopback } from '../base/peers.ts'
 import type { Identity } from './auth.ts'
 import { ClaimFault, identityOfUser } from './claims.ts'
 import { DevTokens } from './dev-tokens.ts'
@@ -16,12 +17,20 @@ import { CLOCK_TOLERANCE_S, NOT_A_JWT, refuseForm, TOKEN_EXPIRED, verifyToken } 
 import { publicKeyFile, secretKeys, type KeySource } from './keys.ts'
 import { ServerKeys } from './server-keys.ts'
 
-export { DevTokens, NOT_A_JWT, TOKEN_EXPIRED }
+export { DevTokens, NOT_A_JWT, publicKeyFile, TOKEN_EXPIRED }
 
 /** Remembered verdicts: about 150 bytes each beside the identity, which its connections hold anyway. */
 const VERDICTS_MAX = 50_000
 
-export type AuthConfig = Pick<Config, 'jwtSecret' | 'jwtPublicKeyFile' | 'jwksUrl' | 'jwtIssuer' | 'jwtAudience' | 'apiKeys'>
+export type AuthConfig = Pick<Config, 'host' | 'jwtSecret' | 'jwtPublicKeyFile' | 'jwksUrl' | 'jwtIssuer' | 'jwtAudience' | 'apiKeys'>
+
+const NO_KEY = (host: string): string => [
+  'NO KEY IS CONFIGURED: tokens are signed with a secret that dies with this process.',
+  isLoopback(host)
+    ? 'Anyone on this machine can have one from POST /v1/dev/token.'
+    : `HOST is ${host}, so anyone who can reach this server may read; tokens to write are given to this machine only (POST /v1/dev/token).`,
+  'Set JWT_SECRET, JWT_PUBLIC_KEY_FILE or JWKS_URL'
+].join(' ')
 
 export class Authenticator {
   readonly name = 'auth'
@@ -53,7 +62,7 @@ export class Authenticator {
 
   /** Reads the key file (throws when it will not do) or makes the first fetch of the JWKS (which may fail: it is tried again). */
   async start (): Promise<void> {
-    if (this.devTokens !== null) this.#log.warn('NO KEY IS CONFIGURED: tokens are signed with a secret that dies with this process, and anyone on this machine can have one from POST /v1/dev/token. Set JWT_SECRET, JWT_PUBLIC_KEY_FILE or JWKS_URL')
+    if (this.devTokens !== null) this.#log.warn(NO_KEY(this.#config.host))
     if (this.#config.jwtPublicKeyFile !== null) this.#keys ??= publicKeyFile(this.#config.jwtPublicKeyFile)
     await this.#remote?.start()
   }

@@ -1,4 +1,4 @@
-// Whose connection it is: the client's address, seen through trusted proxies only.
+// Whose connection it is: the client's address, seen through trusted proxies only; and what an address of ours means.
 
 import { BlockList, isIP } from 'node:net'
 
@@ -49,6 +49,17 @@ export function addressRange (address: string): string {
   const groups = (text: string): string[] => text === '' ? [] : text.split(':')
   const zeros = address.includes('::') ? Array<string>(8 - groups(start).length - groups(end).length).fill('0') : []
   return `${[...groups(start), ...zeros, ...groups(end)].slice(0, 4).join(':')}::/64`
+}
+
+/** Whether a listener bound to this host is reached from its own machine only. */
+export function isLoopback (host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+}
+
+/** The host for an address that a browser on this machine can open: wildcards stand for every address. */
+export function reachableHost (host: string): string {
+  if (host === '0.0.0.0' || host === '::') return '127.0.0.1'
+  return isIP(host) === 6 ? `[${host}]` : host
 }
 
 /** One form for one address: IPv4 never in its IPv6 clothes, IPv6 without needless zeros and without its zone. */
