@@ -8,7 +8,7 @@
 
 import type { Logger } from 'pino'
 import { createApi } from './api/api.ts'
-import { createAuthenticator } from './auth/authenticator.ts'
+import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
 import { Lifecycle } from './base/lifecycle.ts'
@@ -19,7 +19,7 @@ import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
 import { Ingest } from './ingest/ingest.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
-import { compileTerms, loadTermsFile, type Terms } from './moderation/screen.ts'
+import { compileTerms, loadTermsFile } from './moderation/screen.ts'
 import { Rooms } from './rooms/rooms.ts'
 
 export interface App {
@@ -34,7 +34,9 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
   const { log } = options
   const clock = options.clock ?? systemClock
   const fault = (error: unknown, what: string): void => log.error({ err: error, what }, 'fault')
-  const terms = config.blockedTermsFile === null ? compileTerms([]) : readTerms(config.blockedTermsFile)
+  const { blockedTermsFile, jwtPublicKeyFile } = config
+  const terms = blockedTermsFile === null ? compileTerms([]) : checked(() => loadTermsFile(blockedTermsFile), 'BLOCKED_TERMS_FILE: ')
+  if (jwtPublicKeyFile !== null) checked(() => publicKeyFile(jwtPublicKeyFile))
   const stopTimeoutMs = config.stopTimeoutS * 1000
   const serves = (role: string): boolean => config.role.includes('all') || config.role.includes(role)
   const lifecycle = new Lifecycle()
@@ -89,10 +91,10 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
 /** Where `npm run build` puts the page and the client. */
 const ASSETS_DIR = new URL('../dist/web/', import.meta.url).pathname
 
-function readTerms (path: string): Terms {
+function checked<Value> (read: () => Value, prefix = ''): Value {
   try {
-    return loadTermsFile(path)
+    return read()
   } catch (error) {
-    throw new ConfigError([`BLOCKED_TERMS_FILE: ${(error as Error).message}`])
+    throw new ConfigError([`${prefix}${(error as Error).message}`])
   }
 }

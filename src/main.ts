@@ -1,8 +1,13 @@
-// The program: configuration, the app, signals. Says `ready` with both ports once everything serves.
+// The program: configuration, the app, signals. Says `starting` at once, and `ready` with both ports once everything
+// serves; a foreseeable reason not to start is one plain sentence on stderr.
 
+import { readFileSync } from 'node:fs'
 import { pino } from 'pino'
-import { createApp, type App } from './app.ts'
-import { ConfigError, loadConfig, type Config } from './base/config.ts'
+import type { App } from './app.ts'
+import { loadConfig, type Config } from './base/config.ts'
+import { StartFault } from './base/errors.ts'
+import { reachableHost } from './base/peers.ts'
+import { misspelt } from './base/spelling.ts'
 
 const config = readConfig()
 const log = pino({
@@ -12,7 +17,8 @@ const log = pino({
   redact: ['req.headers.authorization', 'headers.authorization', 'token']
 }, pino.destination({ dest: 1, sync: true }))
 
-const app = create()
+announce()
+const app = await create()
 /** Under npm one Ctrl-C arrives twice, from the terminal and from npm: a repeat within this time is that same one. */
 const ECHO_MS = 500
 let stoppingSince: number | null = null
@@ -22,8 +28,9 @@ process.on('unhandledRejection', (error) => die(error, 'an unhandled rejection')
 
 try {
   const { port, wsPort } = await app.start()
-  log.info({ port, wsPort, host: config.host, page: `${config.tlsCertFile === null ? 'http' : 'https'}://${config.host}:${port}/`, dataDir: config.dataDir, pid: process.pid }, 'ready')
+  log.info({ port, wsPort, host: config.host, page: `${config.tlsCertFile === null ? 'http' : 'https'}://${reachableHost(config.host)}:${port}/`, dataDir: config.dataDir, pid: process.pid }, 'ready')
 } catch (error) {
+  if (error instanceof StartFault) refuse(error)
   log.fatal({ err: error }, 'did not start')
   process.exit(1)
 }
@@ -36,17 +43,28 @@ function readConfig (): Config {
   }
 }
 
-function create (): App {
+/** What runs, and by which settings: the ones that tell one deployment from another. No secret, no address with one in it. */
+function announce (): void {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+  const { host, port, wsPort, dataDir, role, logDurability, roomsOnDemand, origins, trustedProxies } = config
+  const key = config.jwtSecret !== null ? 'JWT_SECRET' : config.jwtPublicKeyFile !== null ? 'JWT_PUBLIC_KEY_FILE' : config.jwksUrl !== null ? 'JWKS_URL' : 'none'
+  log.info({ version, node: process.version, pid: process.pid, host, port, wsPort, tls: config.tlsCertFile !== null, dataDir, role, key, apiKeys: config.apiKeys.length, logDurability, roomsOnDemand, origins, trustedProxies }, 'starting')
+  for (const { name, meant } of misspelt(process.env)) log.warn({ name, meant }, 'this is no setting; is it misspelt?')
+}
+
+async function create (): Promise<App> {
   try {
+    // Loaded now, after the first word: most of the time of a start goes into it.
+    const { createApp } = await import('./app.ts')
     return createApp(config, { log })
   } catch (error) {
     return refuse(error)
   }
 }
 
-/** Faults of the configuration are told in full, and without a stack. */
+/** Foreseeable faults are told in full, and without a stack. */
 function refuse (error: unknown): never {
-  if (!(error instanceof ConfigError)) throw error
+  if (!(error instanceof StartFault)) throw error
   process.stderr.write(`uproar: ${error.message}\n`)
   process.exit(1)
 }

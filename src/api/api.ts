@@ -10,6 +10,7 @@ import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Refusal } from '../base/errors.ts'
 import type { Part } from '../base/lifecycle.ts'
+import { listenFault } from '../base/listening.ts'
 import { TrustedProxies } from '../base/peers.ts'
 import { addressKey } from './addresses.ts'
 import { answerFaults, refuse } from './answers.ts'
@@ -68,7 +69,7 @@ class HttpPart implements Api {
     const app = createServer(config, log)
     this.#app = app
     await this.#build(app)
-    await app.listen({ host: config.host, port: config.port })
+    await app.listen({ host: config.host, port: config.port }).catch((error: unknown) => { throw listenFault(error, { host: config.host, port: config.port, setting: 'PORT' }) })
     const address = app.server.address()
     this.#port = typeof address === 'object' && address !== null ? address.port : 0
     this.#streams.start()

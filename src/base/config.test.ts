@@ -1,10 +1,13 @@
 // Settings from the environment: defaults, every type's edges, all faults at once, and no secret in any of them.
 
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { CERT, KEY } from './certificate.suite.ts'
 import { ConfigError, loadConfig, SETTINGS } from './config.ts'
+import { misspelt } from './spelling.ts'
 
 function faultsOf (env: Record<string, string>): readonly string[] {
   try {
@@ -49,7 +52,7 @@ t.test('each fault is found, by name', (t) => {
     [{ PORT: '65536' }, /^PORT: must be a whole number from 0 to 65535 \(it is "65536"\)/],
     [{ PORT: '-1' }, /^PORT: /], [{ PORT: '80.5' }, /^PORT: /], [{ PORT: '0x50' }, /^PORT: /], [{ PORT: '1e3' }, /^PORT: /], [{ PORT: 'Infinity' }, /^PORT: /],
     [{ PORT: '9001' }, /^PORT, WS_PORT: must differ/],
-    [{ COMPRESSION: 'maybe' }, /^COMPRESSION: must be true or false/],
+    [{ COMPRESSION: 'maybe' }, /^COMPRESSION: must be true or false \(yes and no,/],
     [{ COMPRESSION: 'constructor' }, /^COMPRESSION: must be true or false/],
     [{ LOG_LEVEL: 'loud' }, /^LOG_LEVEL: must be one of trace, /],
     [{ IDLE_TIMEOUT_S: '7' }, /^IDLE_TIMEOUT_S: /], [{ IDLE_TIMEOUT_S: '961' }, /^IDLE_TIMEOUT_S: /],
@@ -76,7 +79,17 @@ t.test('files must be readable; TLS takes both or neither', (t) => {
   t.teardown(() => rmSync(folder, { recursive: true }))
   const file = join(folder, 'some.pem')
   writeFileSync(file, 'x')
-  t.same(faultsOf({ TLS_CERT_FILE: file, TLS_KEY_FILE: file }), [])
+  const cert = join(folder, 'cert.pem')
+  const key = join(folder, 'key.pem')
+  const other = join(folder, 'other.pem')
+  writeFileSync(cert, CERT)
+  writeFileSync(key, KEY)
+  writeFileSync(other, generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }))
+  t.same(faultsOf({ TLS_CERT_FILE: cert, TLS_KEY_FILE: key }), [])
+  t.match(faultsOf({ TLS_CERT_FILE: file, TLS_KEY_FILE: file }), [/^TLS_CERT_FILE: must hold a certificate in PEM/, /^TLS_KEY_FILE: must hold a private key in PEM/])
+  t.match(faultsOf({ TLS_CERT_FILE: cert, TLS_KEY_FILE: cert }), [/^TLS_KEY_FILE: must hold a private key/])
+  t.match(faultsOf({ TLS_CERT_FILE: cert, TLS_KEY_FILE: other }), [/do not belong together/])
+  t.match(faultsOf({ TLS_CERT_FILE: folder, TLS_KEY_FILE: key }), [/^TLS_CERT_FILE: must /])
   t.match(faultsOf({ TLS_CERT_FILE: file }), [/both or neither/])
   t.match(faultsOf({ TLS_KEY_FILE: file }), [/both or neither/])
   t.match(faultsOf({ JWT_PUBLIC_KEY_FILE: file, JWT_SECRET: 's'.repeat(32) }), [/set one of them/])
@@ -89,6 +102,13 @@ t.test('all faults at once, and no secret in them', (t) => {
   t.notMatch(faults.join('\n'), /hunter/)
   t.match(new ConfigError(faults).message, /^configuration: 6 faults\n {2}PORT: /)
   t.match(new ConfigError(['one']).message, /^configuration: 1 fault\n/)
+  t.end()
+})
+
+t.test('names that are nearly a setting', (t) => {
+  const slips = misspelt({ JWT_SECERT: 's', PORTS: '1', WS_PROT: '1', API_KEY: 'k', JWT_SECRET: 's', MESSAGES_BURSTMAX: '8', ['X'.repeat(100_000)]: 'x', ORIGIN: '' })
+  t.same(slips.map(({ name, meant }) => `${name} ${meant}`), ['JWT_SECERT JWT_SECRET', 'PORTS PORT', 'WS_PROT WS_PORT', 'API_KEY API_KEYS', 'MESSAGES_BURSTMAX MESSAGES_BURST_MAX'])
+  t.same(misspelt({ HOME: '/x', PATH: '/bin', NODE: 'x', HOSTNAME: 'x', USER: 'x', SHELL: 'x', TERM: 'x', SSL_CERT_FILE: 'x', LOGNAME: 'x', NODE_ENV: 'x', REDIS_PORT: '1', LC_ALL: 'C', TZ: 'UTC' }), [], 'what belongs to others')
   t.end()
 })
 

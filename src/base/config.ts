@@ -2,7 +2,10 @@
 // reported together, by name, before anything starts. README shows the same table and a test holds the two together.
 // A setting with `secret` never appears in a log or an error.
 
-import { accessSync, constants } from 'node:fs'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { accessSync, constants, readFileSync, statSync } from 'node:fs'
+import { createSecureContext } from 'node:tls'
+import { StartFault } from './errors.ts'
 import { TrustedProxies } from './peers.ts'
 
 interface Base { readonly env: string, readonly doc: string, readonly secret?: true, readonly group: string }
@@ -88,7 +91,7 @@ type ValueOf<S> =
 export type Config = { readonly [K in keyof typeof SETTINGS]: ValueOf<(typeof SETTINGS)[K]> }
 
 /** Everything that is wrong with the environment, one line each. */
-export class ConfigError extends Error {
+export class ConfigError extends StartFault {
   override readonly name = 'ConfigError'
   readonly faults: readonly string[]
   constructor (faults: readonly string[]) {
@@ -130,7 +133,7 @@ function parse (setting: Setting, text: string): unknown {
     case 'string': return text
     case 'optional': return setting.check === undefined ? text : CHECKS[setting.check](text)
     case 'list': return text.split(',').map((part) => part.trim()).filter((part) => part !== '')
-    case 'bool': return BOOLS.get(text.toLowerCase()) ?? new Fault('must be true or false')
+    case 'bool': return BOOLS.get(text.toLowerCase()) ?? new Fault('must be true or false (yes and no, on and off, 1 and 0 will do)')
     case 'choice': return setting.choices.includes(text) ? text : new Fault(`must be one of ${setting.choices.join(', ')}`)
     case 'int': {
       const value = /^\d{1,15}$/.test(text) ? Number(text) : NaN
@@ -148,6 +151,7 @@ const CHECKS = {
   file (text: string): string | Fault {
     try {
       accessSync(text, constants.R_OK)
+      if (statSync(text).isDirectory()) return new Fault('must name a file, not a folder')
       return text
     } catch {
       return new Fault('must name a file that can be read')
@@ -155,12 +159,33 @@ const CHECKS = {
   }
 } as const
 
+/** What is wrong with the certificate and the key, by the settings that name them. */
+function tlsFaults (certFile: string, keyFile: string): string[] {
+  const cert = readFileSync(certFile)
+  const key = readFileSync(keyFile)
+  const faults: string[] = []
+  if (!works(() => new X509Certificate(cert)) || !works(() => createSecureContext({ cert }))) faults.push(`TLS_CERT_FILE: must hold a certificate in PEM (it is ${JSON.stringify(certFile)})`)
+  if (!works(() => createPrivateKey(key))) faults.push(`TLS_KEY_FILE: must hold a private key in PEM, without a passphrase (it is ${JSON.stringify(keyFile)})`)
+  if (faults.length === 0 && !works(() => createSecureContext({ cert, key }))) faults.push('TLS_CERT_FILE, TLS_KEY_FILE: the certificate and the key do not belong together')
+  return faults
+}
+
+function works (attempt: () => unknown): boolean {
+  try {
+    attempt()
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Faults that show only when settings are held together. */
 function together (config: Partial<Config>): string[] {
   const faults: string[] = []
   const unknown = config.role?.filter((role) => !ROLES.includes(role)) ?? []
   if (unknown.length > 0 || config.role?.length === 0) faults.push(`ROLE: this version serves ${ROLES.join(', ')}, not ${unknown.join(', ') || 'nothing'}`)
   if ((config.tlsCertFile === null) !== (config.tlsKeyFile === null)) faults.push('TLS_CERT_FILE, TLS_KEY_FILE: set both or neither')
+  if (config.tlsCertFile != null && config.tlsKeyFile != null) faults.push(...tlsFaults(config.tlsCertFile, config.tlsKeyFile))
   if (config.jwtSecret != null && Buffer.byteLength(config.jwtSecret) < 32) faults.push('JWT_SECRET: must have 32 bytes at least')
   if (config.apiKeys?.some((key) => key.length < 24) === true) faults.push('API_KEYS: every key must have 24 characters at least')
   if (config.jwksUrl != null && !/^https?:/.test(config.jwksUrl)) faults.push('JWKS_URL: must be an http or https address')

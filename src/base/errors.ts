@@ -1,5 +1,6 @@
-// What can go wrong, in two kinds. A Refusal is the user's to mend and is a value: it travels back to the author with
-// its code and, where waiting helps, how long. An AppError says that the world failed; it is thrown off the hot path.
+// What can go wrong, in three kinds. A Refusal is the user's to mend and is a value: it travels back to the author with
+// its code and, where waiting helps, how long. An AppError says that the world failed; it is thrown off the hot path. A StartFault is
+// the operator's to mend, before anything serves.
 
 import { errorCode, type ErrorName } from '../../proto/codes.ts'
 
@@ -36,6 +37,11 @@ export class AppError extends Error {
     this.canRetry = errorCode(code).wait
     this.retryAfterMs = options.retryAfterMs ?? (this.canRetry ? RETRY_DEFAULT_MS : null)
   }
+}
+
+/** A foreseeable reason not to start: its message is one line for the operator, who needs no stack. */
+export class StartFault extends Error {
+  override readonly name: string = 'StartFault'
 }
 
 /** What the author is told when something threw: an AppError says so itself, anything else is `internal`. */

@@ -2,6 +2,8 @@
 // deadline of its own cut from one for the whole. Stopping twice is harmless; a part that fails to start stops those
 // before it.
 
+import { StartFault } from './errors.ts'
+
 export interface Part {
   readonly name: string
   start?(): Promise<void> | void
@@ -28,6 +30,7 @@ export class Lifecycle {
         await part.start?.()
       } catch (error) {
         await this.stop(stopTimeoutMs)
+        if (error instanceof StartFault) throw error
         throw new Error(`${part.name} did not start: ${(error as Error).message}`, { cause: error })
       }
     }

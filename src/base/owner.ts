@@ -14,6 +14,7 @@ import { closeSync, constants, openSync, readdirSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { StartFault } from './errors.ts'
 
 const NAME = /^owner-[0-9a-f]{16}$/
 const ANSWER_MS_MAX = 1000
@@ -45,14 +46,14 @@ export async function claim (dir: string): Promise<Claim> {
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const others = await findOthers(dir, place, name)
       const owner = others.find((other) => other.isOwner || other.name < name)
-      if (owner !== undefined) throw new Error(`the data directory ${dir} is in use by ${owner.who}; stop that, or set DATA_DIR to another directory`)
+      if (owner !== undefined) throw new StartFault(`DATA_DIR: the data directory ${dir} is in use by ${owner.who}; stop that, or set DATA_DIR to another directory`)
       if (others.length === 0) {
         isOwner = true
         return { release }
       }
       await new Promise((resolve) => setTimeout(resolve, ROUND_MS))
     }
-    throw new Error(`the data directory ${dir} could not be claimed: other processes keep claiming it`)
+    throw new StartFault(`DATA_DIR: the data directory ${dir} could not be claimed: other processes keep claiming it`)
   } catch (error) {
     await release()
     throw error
@@ -91,7 +92,7 @@ function listen (dir: string, path: string, answer: () => string): Promise<Serve
       socket.on('error', () => socket.destroy())
       socket.end(answer())
     })
-    server.once('error', (error) => reject(new Error(`the data directory ${dir} cannot be claimed, which takes a socket in it, so a local file system: ${error.message}`, { cause: error })))
+    server.once('error', (error) => reject(new StartFault(`DATA_DIR: the data directory ${dir} cannot be claimed, which takes a socket in it, so a local file system: ${error.message}`, { cause: error })))
     server.listen({ path, exclusive: true }, () => resolve(server.unref()))
   })
 }

@@ -16,9 +16,9 @@
 //   the transaction is visible by then: who needs to know reads it back (lmdb-log.ts).
 
 import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, readSync, statSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { open, type Database, type RootDatabase } from 'lmdb'
-import { AppError } from './errors.ts'
+import { AppError, StartFault } from './errors.ts'
 import { claim, type Claim } from './owner.ts'
 
 /** Rises when the records change in a way that older versions cannot read. */
@@ -82,14 +82,25 @@ export function keyName (key: Uint8Array): string {
   return Buffer.from(key.subarray(1)).swap16().toString('utf16le')
 }
 
+/** Makes the folder and those above it, one by one: Node's own recursion never ends where the kernel says there is no such place (/proc). */
+function makeFolder (dir: string): void {
+  if (existsSync(dir)) return
+  makeFolder(dirname(dir))
+  try {
+    mkdirSync(dir)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+}
+
 /** Opens the store in the directory, making both when they are missing. Errors name the directory. */
 export async function openStore (dataDir: string): Promise<Store> {
   const dir = resolve(dataDir)
   try {
-    mkdirSync(dir, { recursive: true })
+    makeFolder(dir)
     accessSync(dir, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (error) {
-    throw new Error(`the data directory ${dir} cannot be written: ${(error as Error).message}`, { cause: error })
+    throw new StartFault(`DATA_DIR: the data directory ${dir} cannot be written: ${(error as Error).message}; set DATA_DIR to a folder of this user's`, { cause: error })
   }
   const owner = await claim(dir)
   try {
@@ -143,7 +154,7 @@ function openEnvironment (dir: string): RootDatabase<Uint8Array, Uint8Array> {
     checkFile(join(dir, 'lmdb', 'data.mdb'))
     return open({ path: join(dir, 'lmdb'), noSubdir: false, maxDbs: 32, encoding: 'binary', keyEncoding: 'binary', eventTurnBatching: false, separateFlushed: true })
   } catch (error) {
-    throw new Error(`the store in ${dir} cannot be opened: ${(error as Error).message}`, { cause: error })
+    throw new StartFault(`DATA_DIR: the store in ${dir} cannot be opened: ${(error as Error).message}`, { cause: error })
   }
 }
 
@@ -172,8 +183,8 @@ function checkFormat (meta: Table, dir: string): void {
     return
   }
   const format = Number(found.toString())
-  if (format > FORMAT) throw new Error(`the store in ${dir} has format ${format}, made by a newer version; this one reads up to ${FORMAT}`)
-  if (format !== FORMAT) throw new Error(`the store in ${dir} has the unknown format ${JSON.stringify(found.toString())}`)
+  if (format > FORMAT) throw new StartFault(`DATA_DIR: the store in ${dir} has format ${format}, made by a newer version; this one reads up to ${FORMAT}`)
+  if (format !== FORMAT) throw new StartFault(`DATA_DIR: the store in ${dir} has the unknown format ${JSON.stringify(found.toString())}`)
 }
 
 type Commit = Promise<boolean> & { flushed?: Promise<unknown> }

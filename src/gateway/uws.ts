@@ -7,6 +7,7 @@
 
 import * as library from 'uWebSockets.js'
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, us_socket, us_socket_context_t, WebSocket } from 'uWebSockets.js'
+import { whyNotListening } from '../base/listening.ts'
 import type { Fanout } from '../rooms/rooms.ts'
 import type { Session } from './session.ts'
 import type { Socket, SocketEvents } from './socket.ts'
@@ -90,7 +91,8 @@ export class Listener implements Fanout {
     this.#route(app, events)
     return new Promise((resolve, reject) => {
       const onListen = (socket: us_listen_socket | false): void => {
-        if (socket === false) return reject(new Error(`cannot listen on ${host} port ${port} (WS_PORT): is it taken?`))
+        // The library does not say why.
+        if (socket === false) return void whyNotListening({ host, port, setting: 'WS_PORT' }).then(reject)
         this.#listening = socket
         this.#port = localPort(socket as us_socket)
         resolve()

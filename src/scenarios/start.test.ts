@@ -2,7 +2,7 @@
 // and without a key the program makes its own and says so.
 
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -43,6 +43,29 @@ t.test('what keeps it from starting', async (t) => {
     t.equal(taken.status, 1, `${what} that is taken ends it`)
     t.match(taken.text, pattern, `and ${what} is said`)
   }
+
+  const file = join(folder, 'not-a.pem')
+  writeFileSync(file, 'not a key')
+  for (const [env, pattern] of [
+    [{ ...own, PORT: port }, /^uproar: PORT: port \d+ on 127\.0\.0\.1 is taken/m], [{ ...own, WS_PORT: wsPort }, /^uproar: WS_PORT: port \d+ on 127\.0\.0\.1 is taken/m],
+    [{ ...own, HOST: '192.0.2.1' }, /^uproar: HOST: 192\.0\.2\.1 is no address of this machine/m], [{ ...own, DATA_DIR: '/proc/nope' }, /^uproar: DATA_DIR: .*\/proc\/nope cannot be written/m],
+    [{ ...own, JWT_PUBLIC_KEY_FILE: file }, /^ {2}JWT_PUBLIC_KEY_FILE: must hold a public key/m], [{ ...own, TLS_CERT_FILE: file, TLS_KEY_FILE: file }, /^ {2}TLS_CERT_FILE: must hold a certificate/m]
+  ] as const) {
+    const { status, text } = await run(env, folder)
+    t.equal(status, 1, JSON.stringify(env).slice(0, 80))
+    t.match(text, pattern)
+    t.notMatch(text, /did not start|\bat .*\.ts:\d|"stack"/, 'in one plain line')
+  }
+})
+
+t.test('what it says while it starts', async (t) => {
+  const program = await Program.start(t, { HOST: '0.0.0.0', JWT_SECRET: '', API_KEYS: 'a-server-key-of-this-test-1', JWT_SECERT: 'a secret in the wrong place' })
+  const said = program.lines.map((line) => JSON.parse(line) as Record<string, unknown>)
+  t.match(said[0], { msg: 'starting', version: /^\d/, node: process.version, host: '0.0.0.0', key: 'none', apiKeys: 1 })
+  t.match(said.find((line) => line['name'] === 'JWT_SECERT'), { level: 40, meant: 'JWT_SECRET' })
+  t.match(said.find((line) => /NO KEY/.test(String(line['msg']))), { msg: /anyone who can reach this server may read; .*this machine only/ })
+  t.match(said.at(-1), { msg: 'ready', page: /^http:\/\/127\.0\.0\.1:\d+\/$/ })
+  t.notMatch(program.lines.join(), /a-server-key-of|wrong place/, 'no secret, not even in a setting that is none')
 })
 
 t.test('without a key it makes its own', async (t) => {
