@@ -1,7 +1,8 @@
-// The list of messages: what came waits in a bounded queue and is shown in one batch per frame; rows are few and fixed.
+// The list of messages: what came waits in a bounded queue and is shown in one batch per step; rows are few and fixed.
 //
-//   add → fresh (at most 200) ──frame──→ shown (200 rows; up to 600 while the reader is scrolled up)
+//   add → fresh (at most 200) ──step──→ shown (200 rows; up to 600 while the reader is scrolled up)
 //
+// A step is a frame where little comes. Where much comes the list stands still in between, so that it can be read.
 // Following: the end is in sight, old rows leave at the top. Paused: nothing moves under the reader; rows are added below
 // up to the bound, the rest waits, and of what waits only the newest 200 are kept, as resuming shows no more than that.
 // Reads the scroll position in the scroll event alone (no layout is pending then) and writes it once per frame.
@@ -15,6 +16,10 @@ export const ROWS_PAUSED_MAX = 600
 const FRESH_MAX = 200
 const QUOTABLE_MAX = 1000
 const AT_END_PX = 6
+/** The least time from one step to the next, and where steps bring more rows than this, the longer one. */
+const STEP_MS = 250
+const STEP_HOT_MS = 500
+const STEP_HOT_ROWS = 4
 
 export interface TimelineParts {
   readonly scroller: HTMLElement
@@ -35,6 +40,8 @@ export class Timeline {
   #heldTimer: ReturnType<typeof setTimeout> | null = null
   #isBroken = false
   #frame = 0
+  #stepTimer: ReturnType<typeof setTimeout> | null = null
+  #nextStepAt = 0
   #lastTop = 0
 
   constructor (parts: TimelineParts) {
@@ -73,7 +80,7 @@ export class Timeline {
     return this.#quotable.get(seq) ?? this.#all().find((item): item is Message => item.sort === 'message' && item.seq === seq) ?? null
   }
 
-  /** Puts an item at the end; it is shown with the next frame. `isNews`: counts as unseen while paused. */
+  /** Puts an item at the end; it is shown with the next step. `isNews`: counts as unseen while paused. */
   add (item: Item, isNews: boolean): void {
     this.#fresh.push(item)
     if (item.sort === 'message') this.#remember(item)
@@ -82,6 +89,8 @@ export class Timeline {
       this.#isBroken = true
     }
     if (this.#isPaused && isNews) this.#unseen++
+    // One's own line is never waited for.
+    if (item.sort === 'message' && item.isMine) this.#nextStepAt = 0
     this.#plan()
   }
 
@@ -186,7 +195,11 @@ export class Timeline {
   }
 
   #plan (): void {
-    if (this.#frame === 0) this.#frame = requestAnimationFrame(() => this.#flush())
+    if (this.#frame !== 0) return
+    if (this.#stepTimer !== null) clearTimeout(this.#stepTimer)
+    const waitMs = this.#nextStepAt - performance.now()
+    this.#stepTimer = waitMs > 0 ? setTimeout(() => this.#plan(), waitMs) : null
+    if (waitMs <= 0) this.#frame = requestAnimationFrame(() => this.#flush())
   }
 
   #flush (): void {
@@ -199,6 +212,7 @@ export class Timeline {
       this.#isBroken = false
       this.#trim(ROWS_MAX - batch.length)
     }
+    this.#nextStepAt = performance.now() + (batch.length > STEP_HOT_ROWS ? STEP_HOT_MS : STEP_MS)
     if (batch.length > 0) {
       const fragment = document.createDocumentFragment()
       for (const item of batch) fragment.append(rowOf(item, this.#reader))
