@@ -7,6 +7,7 @@ import { Announcer } from './announcer.ts'
 import { Chatters } from './chatters.ts'
 import { Composer } from './composer.ts'
 import { part, show, write } from './dom.ts'
+import { Echo } from './echo.ts'
 import { bodyOf, lineOf, messageOf, type Message } from './item.ts'
 import { Outbox, type Draft } from './outbox.ts'
 import { Rates } from './rates.ts'
@@ -36,6 +37,7 @@ export class Chat {
   readonly #chatters = new Chatters()
   readonly #announcer = new Announcer(part('announcer', HTMLElement))
   readonly #rates = new Rates()
+  readonly #echo = new Echo(this.#log)
   #client: UproarClient | null = null
   #room: ChatRoom | null = null
   #reader: Author | null = null
@@ -81,6 +83,7 @@ export class Chat {
     this.#client = client
     this.reader = reader
     this.#outbox.enter(reader)
+    this.#echo.clear()
     this.#composer.answer(null)
     this.#composer.waitNoMore()
     this.#tell('')
@@ -92,6 +95,7 @@ export class Chat {
   set reader (reader: Author | null) {
     this.#reader = reader
     this.#timeline.reader = reader
+    this.#echo.reader = reader
   }
 
   set charactersMax (value: number) {
@@ -123,7 +127,10 @@ export class Chat {
     room.on('joined', mine<Joined>((joined) => this.#joined(joined)))
     room.on('message', mine<MessageEntry>((entry) => this.#message(entry)))
     room.on('remove', mine<RemoveEntry>((entry) => this.#remove(entry)))
-    room.on('edit', mine<{ target: number, body: string | Uint8Array }>(({ target, body }) => this.#timeline.edit(target, bodyOf(KIND.text, body))))
+    room.on('edit', mine<{ target: number, body: string | Uint8Array }>(({ target, body }) => {
+      this.#timeline.edit(target, bodyOf(KIND.text, body))
+      this.#echo.refresh()
+    }))
     room.on('state', mine<StateEntry>((entry) => this.#changed(entry)))
     room.on('viewers', mine<number>((viewers) => this.#viewers(viewers)))
     room.on('skipped', mine<Skipped>((skipped) => this.#skipped(skipped)))
@@ -157,6 +164,7 @@ export class Chat {
     if (message.isMine && isNews && entry.user.roles !== this.#reader?.roles) this.reader = entry.user
     this.#timeline.add(message, isNews)
     if (isNews) {
+      if (message.isMine || message.isForMe) this.#echo.saw(message)
       this.#rates.saw()
       this.#announce(message)
     }
@@ -176,6 +184,7 @@ export class Chat {
     const matches = removal(entry)
     this.#timeline.remove(matches)
     this.#tools.dropRemoved()
+    this.#echo.refresh()
     const answered = this.#composer.answered
     if (answered !== null && matches(answered)) this.#composer.answer(null)
     if (entry.target['all'] !== undefined && entry.seq > this.#backlogTo) this.#timeline.add(lineOf(TEXTS.cleared, 'cleared'), false)

@@ -21,6 +21,14 @@ export function rowOf (item: Item, reader: Reader): HTMLLIElement {
   return item.row
 }
 
+/** A copy of a message for outside the list: what was said and by whom, nothing to press or to find it by. */
+export function echoRow (message: Message, reader: Reader): HTMLLIElement {
+  const row = messageRow(message, reader)
+  row.removeAttribute('data-seq')
+  row.querySelector('.quote')?.remove()
+  return row
+}
+
 /** Brings the row of a message up to date after an edit or a removal, of itself or of what it quotes. */
 export function refreshRow (message: Message, reader: Reader): void {
   const { row } = message
