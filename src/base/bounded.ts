@@ -79,15 +79,19 @@ export class TokenBucket {
     this.#at = now
   }
 
-  /** Takes one token if there is one. `now` in milliseconds, never going back. Returns milliseconds until there will be one. */
-  spend (now: number, perSecond: number, burst: number): number {
+  /**
+   * Takes `price` tokens (at most a whole burst) if they are there. `now` in milliseconds, never going back. Returns
+   * milliseconds until they will be.
+   */
+  spend (now: number, perSecond: number, burst: number, price = 1): number {
+    const due = Math.min(price, burst)
     this.#tokens = Math.min(burst, this.#tokens + (now - this.#at) / 1000 * perSecond)
     this.#at = now
-    // A hair less than one, so that who waits as told is not refused over a rounding.
-    if (this.#tokens >= 1 - 1e-9) {
-      this.#tokens -= 1
+    // A hair less than due, so that who waits as told is not refused over a rounding.
+    if (this.#tokens >= due - 1e-9) {
+      this.#tokens -= due
       return 0
     }
-    return (1 - this.#tokens) / perSecond * 1000
+    return (due - this.#tokens) / perSecond * 1000
   }
 }

@@ -210,6 +210,23 @@ t.test('frames beyond the rate are refused with a wait; far beyond, the connecti
   t.match(socket.ended, { code: 4429 })
 })
 
+t.test('a resume counts as ten frames, since it may have the server send ten thousand entries', async (t) => {
+  const { enter, until } = await setUp(t, { FRAMES_PER_SECOND_MAX: '5' })
+  const { socket, say } = await enter('ann')
+  say([IN.JOIN, 2, 'a', { position: ['e', 1] }], [IN.JOIN, 3, 'a', { position: ['e', 1] }], [IN.PING, 'p', null])
+  await until(() => socket.frames.some((frame) => frame[0] === OUT.PONG))
+  t.match(socket.take().filter((frame) => frame[0] === OUT.JOINED || frame[0] === OUT.ERR), [[OUT.JOINED, 2], [OUT.ERR, 3, 23, 'rate_limited', String, Number]])
+})
+
+t.test('frames that find no place to wait count too', async (t) => {
+  const { connect, token } = await setUp(t)
+  const { socket, say } = connect()
+  const bearer = await token('ann')
+  say([IN.HELLO, bearer, null])
+  for (let at = 0; at < 700; at++) say([IN.PING, at, null])
+  t.match(socket.ended, { code: 4429 })
+})
+
 t.test('WebSocket pings count as frames, and who does not read their answers is cut', async (t) => {
   const { enter, gateway } = await setUp(t, { FRAMES_PER_SECOND_MAX: '5', SLOW_KB: '16' })
   const [many, deaf] = [await enter('ann'), await enter('bob')]

@@ -75,8 +75,8 @@ export class Gateway implements SocketEvents {
   readonly #origins: ReadonlySet<string>
   readonly #fault: (error: unknown, what: string) => void
   #sessions = new Set<Session>()
-  /** Sessions that have not said HELLO, oldest first. */
-  #unwelcomed = new Set<Session>()
+  /** Sessions that have not said HELLO, oldest first, and when they opened, by clock.elapsed(). */
+  #unwelcomed = new Map<Session, number>()
   #perAddress = new Map<string, number>()
   #perUser = new Map<string, Session[]>()
   #numbers = Math.floor(Math.random() * 2 ** 40)
@@ -154,7 +154,7 @@ export class Gateway implements SocketEvents {
   open (socket: Socket, address: string): Session {
     const session = new Session(this.#context, socket, address, this.#numbers++)
     this.#sessions.add(session)
-    this.#unwelcomed.add(session)
+    this.#unwelcomed.set(session, this.#clock.elapsed())
     const range = addressRange(address)
     this.#perAddress.set(range, (this.#perAddress.get(range) ?? 0) + 1)
     this.#metrics.add('uproar_connections_total')
@@ -252,8 +252,10 @@ export class Gateway implements SocketEvents {
   #onTick (): void {
     this.#ticks++
     const now = this.#clock.now()
-    for (const session of this.#unwelcomed) {
-      if (now - session.since < this.#config.helloTimeoutMs) break
+    // By the clock that never jumps: one set back would let the silent stay.
+    const late = this.#clock.elapsed() - this.#config.helloTimeoutMs
+    for (const [session, openedAt] of this.#unwelcomed) {
+      if (openedAt > late) break
       this.#unwelcomed.delete(session)
       session.close('hello_timeout', `no HELLO within ${this.#config.helloTimeoutMs} ms`)
     }

@@ -43,6 +43,8 @@ const PENDING_MAX = 64
 const NO_BYTES: Uint8Array[] = []
 /** Frames a connection may send at once, in seconds' worth of its rate. */
 const BURST_SECONDS = 4
+/** A resume may have the server send 10,000 entries: it counts as so many frames. */
+const RESUME_PRICE = 10
 /** So many frames over the rate, and the connection is closed. */
 const OVERRUN_MAX = 500
 
@@ -95,7 +97,7 @@ export class Session implements Viewer {
       if (this.isClosed) return
       if (this.#pending === null) this.#take(frame)
       else if (this.#pending.length < PENDING_MAX) this.#pending.push(frame)
-      else this.#refuse(frame, new Refusal('overloaded', `more than ${PENDING_MAX} frames wait for HELLO, JOIN or AUTH`, 1000))
+      else this.#tooMany(frame, new Refusal('overloaded', `more than ${PENDING_MAX} frames wait for HELLO, JOIN or AUTH`, 1000))
     }
   }
 
@@ -241,11 +243,17 @@ export class Session implements Viewer {
   #mayGoOn (frame: Frame): boolean {
     const perSecond = this.#context.config.framesPerSecondMax
     if (perSecond === 0) return true
-    const wait = this.#bucket.spend(this.#context.clock.elapsed(), perSecond, perSecond * BURST_SECONDS)
+    const price = isResume(frame) ? RESUME_PRICE : 1
+    const wait = this.#bucket.spend(this.#context.clock.elapsed(), perSecond, perSecond * BURST_SECONDS, price)
     if (wait === 0) return true
-    if (++this.#overrun > OVERRUN_MAX) this.close('too_many_connections', 'far too many frames', 30_000)
-    else this.#refuse(frame, new Refusal('rate_limited', `more than ${perSecond} frames a second`, wait))
+    this.#tooMany(frame, new Refusal('rate_limited', `more than ${perSecond} frames a second, a resume counting as ${RESUME_PRICE}`, wait))
     return false
+  }
+
+  /** Refuses a frame too many; far too many end the connection. */
+  #tooMany (frame: Frame, refusal: Refusal): void {
+    if (++this.#overrun > OVERRUN_MAX) this.close('too_many_connections', 'far too many frames', 30_000)
+    else this.#refuse(frame, refusal)
   }
 
   async hello (token: string | null): Promise<void> {
@@ -370,6 +378,11 @@ const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
 }
 
 const OP_NAMES = Object.fromEntries(Object.entries(IN).map(([name, op]) => [op, name])) as Record<InOp, string>
+
+/** Whether a frame of a client, whose fields are not checked yet, is a JOIN with a position. */
+function isResume (frame: Frame): boolean {
+  return frame[0] === IN.JOIN && isMap(frame[3]) && frame[3]['position'] != null
+}
 
 function notJoined (name: string): Refusal {
   return new Refusal('not_joined', `join ${name.slice(0, LIMITS.roomCharacters)} first`)
