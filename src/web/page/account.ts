@@ -129,9 +129,9 @@ export class Account {
     const button = part('account', HTMLButtonElement)
     show(button, this.canChoose)
     const name = document.createElement('bdi')
-    name.textContent = this.#persona?.name ?? TEXTS.signIn
+    name.textContent = this.#persona?.name ?? TEXTS.chooseName
     button.replaceChildren(icon('person'), name)
-    button.title = this.#persona === null ? TEXTS.signIn : TEXTS.signedInAs(this.#persona.name)
+    button.title = this.#persona === null ? TEXTS.chooseName : TEXTS.signedInAs(this.#persona.name)
   }
 }
 

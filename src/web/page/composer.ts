@@ -15,6 +15,8 @@ import { TEXTS, type Wait } from './texts.ts'
 /** The counter appears when so few are left. */
 const COUNTER_FROM = 100
 const QUOTE_CHARACTERS_MAX = 80
+/** A message box of two lines and more. */
+const TALL_PX = 40
 /** What is typed is remembered up to here; it is over any limit of a message. */
 const DRAFT_CHARACTERS_MAX = 8000
 
@@ -141,6 +143,8 @@ export class Composer {
     write(counter, left <= COUNTER_FROM ? String(left) : '')
     counter.title = TEXTS.charactersLeft(left)
     counter.classList.toggle('is-over', left < 0)
+    // Where the box has several lines there is room for it above the button; the height is read only while it is shown.
+    part('field', HTMLElement).classList.toggle('is-tall', left <= COUNTER_FROM && this.#box.clientHeight > TALL_PX)
     this.#box.ariaInvalid = left < 0 ? 'true' : null
     this.#box.disabled = this.#isLocked
     // Not `disabled`: the button keeps its place in the order of focus, and says why when pressed.

@@ -16,7 +16,7 @@ const ICONS = {
   down: { fill: false, path: 'M12 5v14M6 13l6 6 6-6' },
   eye: { fill: false, path: 'M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12M15 12a3 3 0 1 1-6 0 3 3 0 0 1 6 0' },
   person: { fill: false, path: 'M16 8a4 4 0 1 1-8 0 4 4 0 0 1 8 0M4 21a8 8 0 0 1 16 0' },
-  auto: { fill: false, path: 'M3 5h18v12H3zM8 21h8M12 17v4' },
+  auto: { fill: true, path: 'M12 2a10 10 0 1 0 0 20 10 10 0 1 0 0-20zM12 4v16a8 8 0 0 1 0-16z' },
   light: { fill: false, path: 'M16 12a4 4 0 1 1-8 0 4 4 0 0 1 8 0M12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.4 1.4M17.6 17.6 19 19M5 19l1.4-1.4M17.6 6.4 19 5' },
   dark: { fill: false, path: 'M20 14.5A8.5 8.5 0 1 1 9.5 4a7 7 0 0 0 10.5 10.5' },
   horn: { fill: false, path: 'M4 10v4h3l9 5V5l-9 5zM19 9a4 4 0 0 1 0 6' },

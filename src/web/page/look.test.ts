@@ -302,6 +302,29 @@ void t.test('pictures', { skip, timeout: 90_000 }, async (t) => {
   await live(empty.page)
   await picture(empty.page, shots, 'empty-light')
   await empty.page.context().close()
+  converse(server)
+  for (const options of [{}, PHONE]) {
+    const { page } = await visit(browser, server.origin, options)
+    await live(page)
+    await row(page, 'What tyres').hover()
+    await picture(page, shots, options === PHONE ? 'reading-phone' : 'reading-dark')
+    const account = await page.locator('#account').boundingBox()
+    t.ok(account !== null && account.x + account.width <= (page.viewportSize()?.width ?? 0), 'nothing sticks out')
+    if (options !== PHONE) {
+      const [bar, text] = [await page.locator('#tools').boundingBox(), await row(page, 'What tyres').locator('.line').boundingBox()]
+      t.ok(bar !== null && text !== null && bar.y + bar.height <= text.y + 1, 'the bar of a row leaves its text readable')
+    }
+    await signIn(page, 'Sam')
+    t.equal(await page.locator('#field.is-tall').count(), 0)
+    await page.locator('#message').fill('It is a long way to the harbour, and longer still by bicycle. '.repeat(10))
+    t.equal(await page.locator('#counter').innerText(), '-119')
+    await picture(page, shots, options === PHONE ? 'too-long-phone' : 'too-long-dark')
+    const [counter, send] = [await page.locator('#counter').boundingBox(), await page.locator('#send').boundingBox()]
+    t.ok(counter !== null && send !== null && counter.y < send.y && send.y - counter.y - counter.height < 12, 'the counter stands right above the button')
+    const { top, line } = await page.locator('#message').evaluate((box) => { box.scrollTop = 1e6; return { top: box.scrollTop, line: parseFloat(getComputedStyle(box).lineHeight) } })
+    t.ok(top > 0 && Math.abs(top / line - Math.round(top / line)) < 0.05, 'no half line at the edge of the box')
+    await page.context().close()
+  }
   for (const colorScheme of ['dark', 'light'] as const) {
     server.entries = []
     converse(server)

@@ -9,6 +9,8 @@ import type { Timeline } from './timeline.ts'
 
 /** How long rows keep still for a pointer on the bar that has stopped moving. */
 const AIM_MS = 3000
+/** The bar stands above its row; so near to the upper edge of the log it stands below. */
+const EDGE_PX = 52
 
 export interface RowToolsParts {
   readonly log: HTMLElement
@@ -75,6 +77,7 @@ export class RowTools {
 
   #moveTo (row: HTMLElement | null): void {
     const seq = row?.dataset['seq']
+    if (this.#bar.parentElement !== row) this.#bar.parentElement?.classList.remove('has-tools', 'is-low')
     const message = seq === undefined ? null : this.#parts.timeline.find(Number(seq))
     if (row === null || message === null || message.isRemoved) {
       this.#message = null
@@ -94,6 +97,8 @@ export class RowTools {
     }
     row.append(this.#bar)
     this.#bar.hidden = false
+    row.classList.toggle('is-low', row.getBoundingClientRect().top - this.#parts.log.getBoundingClientRect().top < EDGE_PX)
+    row.classList.add('has-tools')
   }
 
   #focused (row: HTMLElement | null): void {

@@ -85,9 +85,9 @@ export const TEXTS = {
   notSent: 'Not sent.',
   suggestions: (value: number) => `${plural(value, 'name', 'names')} to choose from, arrow keys to move, Enter to take one`,
 
-  signIn: 'Sign in',
+  chooseName: 'Choose a name',
   signedInAs: (name: string) => `Signed in as ${name}`,
-  readOnlyDev: 'You are reading without a name.',
+  readOnlyDev: 'Reading without a name.',
   readOnlyToken: 'Read only. To write, open this page with a token: ',
   signInFailed: 'Signing in did not work. Is the server still there?',
   tokenRefused: 'The token was refused. You can read; to write, open this page with a valid one.',
