@@ -249,7 +249,7 @@ t.test('frames that are well made, odd or bad', async (t) => {
 
 t.test('AUTH, private and deleted rooms, expiry, too many connections', async (t) => {
   const expires = Math.floor(Date.now() / 1000) + 900
-  const ann = await user('ann', { rooms: { club: [] }, expires: Math.floor(Date.now() / 1000) + 2 })
+  const ann = await user('ann', { rooms: { club: [] }, expires: Math.floor(Date.now() / 1000) + 5 })
   const [bob, reader] = [await user('bob'), await anonymous()]
   for (const client of [ann, bob, reader]) for (const room of ['club', 'hall']) await client.join(room)
   const { epoch } = ann.stay('club')
