@@ -9,7 +9,7 @@ import { Chat } from './chat.ts'
 import { part, show, write } from './dom.ts'
 import { placeIcons } from './icons.ts'
 import { LinkState } from './link-state.ts'
-import { refusal, TEXTS } from './texts.ts'
+import { entryRefusal, TEXTS } from './texts.ts'
 import { startTheme } from './theme.ts'
 
 const ROOM_DEFAULT = 'lobby'
@@ -35,7 +35,7 @@ class App {
     this.#config = config
     this.#link = link
     this.#account = new Account(token, { room, devTokens: config.devTokens, changed: () => { this.connect(); this.#chat.focus() } })
-    this.#chat = new Chat({ room, refused: (error) => this.#gate(TEXTS.roomRefused(refusal(error.name, error.message, error.retryAfterMs))) })
+    this.#chat = new Chat({ room, refused: (error) => this.#gate(TEXTS.roomRefused(entryRefusal(error.name, error.message, error.retryAfterMs))) })
     this.#limits(config.limits)
     part('gate-sign-in', HTMLButtonElement).addEventListener('click', () => this.#account.ask())
     addEventListener('pagehide', () => this.#client?.close())

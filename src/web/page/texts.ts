@@ -101,6 +101,16 @@ export const TEXTS = {
   activity: (value: number) => value === 0 ? 'a quiet moment' : `${plural(value, 'message', 'messages')} a second`
 } as const
 
+/** Why a room cannot be entered. */
+export function entryRefusal (name: string, message: string, retryAfterMs: number | null): string {
+  switch (name) {
+    case 'unauthorized': return 'it is private. Open this page with a token that names it.'
+    case 'forbidden': return 'it is private, and you are not on its list.'
+    case 'not_found': return 'there is none of that name.'
+    default: return refusal(name, message, retryAfterMs)
+  }
+}
+
 /** A refusal in plain words; the server's own sentence where we have none better. */
 export function refusal (name: string, message: string, retryAfterMs: number | null): string {
   const after = retryAfterMs === null ? '' : ` Try again in ${wait(retryAfterMs)}.`
