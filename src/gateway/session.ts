@@ -20,7 +20,7 @@ import type { Config } from '../base/config.ts'
 import { Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Ingest } from '../ingest/ingest.ts'
-import type { JoinOptions, Member, Rooms, Viewer } from '../rooms/rooms.ts'
+import { SWEEP_BYTES, type JoinOptions, type Member, type Rooms, type Viewer } from '../rooms/rooms.ts'
 import type { Socket } from './socket.ts'
 
 export interface SessionContext {
@@ -197,8 +197,12 @@ export class Session implements Viewer {
     this.send(bytes)
   }
 
+  /**
+   * More is unread than its rooms alone may have left there (rooms/delivery.ts): the client asks without reading. Less
+   * is no reason to cut a slow viewer that has just begun to read again and says so by a PING.
+   */
   #isUnread (): boolean {
-    return this.socket.buffered() > this.#context.config.slowKb * 1024
+    return this.socket.buffered() > this.#context.config.slowKb * 1024 + (this.#members.length * 2 + 1) * SWEEP_BYTES
   }
 
   #refuse (frame: Frame, refusal: Refusal): void {
