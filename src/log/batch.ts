@@ -64,7 +64,6 @@ export class Batch {
   /** Entries that retention lets go. */
   readonly expired: Span[] = []
   readonly events: Event[] = []
-  readonly acts: Act[] = []
   readonly #settle: (() => void)[] = []
   readonly #runs = new Map<string, Uint8Array[]>()
   #isChanged = false
@@ -83,7 +82,6 @@ export class Batch {
       if (act.kind === 'publish') this.#publish(act)
       else if (act.kind === 'make') this.#make(act)
       else this.#remove(act)
-      this.acts.push(act)
     } catch (error) {
       act.reject(error instanceof AppError ? error : new AppError('internal', 'the log could not take this entry', { cause: error }))
     }
@@ -102,10 +100,6 @@ export class Batch {
   /** The batch is durable: answers every act, in order. */
   resolve (): void {
     for (const settle of this.#settle) settle()
-  }
-
-  reject (error: unknown): void {
-    for (const act of this.acts) act.reject(error)
   }
 
   #publish (act: Publishing): void {

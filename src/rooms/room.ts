@@ -74,7 +74,6 @@ export class Room implements Watcher {
   readonly #frame: Uint8Array
   readonly ring: Ring
   readonly #broadcast: Broadcast
-  #state: RoomState
   #packedState: Uint8Array
   #members = new Set<Member>()
   #cursors = new Set<Cursor>()
@@ -99,7 +98,6 @@ export class Room implements Watcher {
       demote: (member) => this.#demote(member),
       flushed: () => this.#flushed()
     }, this.ring, this.#frame)
-    this.#state = state
     this.settings = readSettings(state)
     this.terms = compileTerms(blockedTerms(state))
     this.#packedState = pack(this.settings)
@@ -132,7 +130,6 @@ export class Room implements Watcher {
   get flushed (): number { return this.#broadcast.flushed }
   /** Viewers on this instance, event streams included. */
   get viewers (): number { return this.#members.size + this.#cursors.size }
-  get state (): RoomState { return this.#state }
   get isClosed (): boolean { return this.#isClosed }
   /** Whether nothing was ever said or set here: such a room may be forgotten. */
   get isBlank (): boolean { return this.ring.last === 0 }
@@ -390,7 +387,6 @@ export class Room implements Watcher {
     while (this.#stateStale && !this.#isClosed) {
       this.#stateStale = false
       const state = await this.#context.log.state(this.name)
-      this.#state = state
       this.settings = readSettings(state)
       this.terms = compileTerms(blockedTerms(state))
       this.#packedState = pack(this.settings)
