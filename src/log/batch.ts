@@ -7,6 +7,7 @@ import { encodeEntry } from '../../proto/entry.ts'
 import { AppError } from '../base/errors.ts'
 import { packState, type HeadRecord } from './layout.ts'
 import type { Draft, Head, Published, RoomState, StatePatch } from './log.ts'
+import type { Append, Change, Span } from './record.ts'
 
 /** What waits in the log's queue: an entry to append, a log to make, a log to end. */
 export type Act = Publishing | Making | Removing
@@ -15,8 +16,6 @@ export interface Publishing {
   readonly kind: 'publish'
   readonly room: string
   readonly draft: Draft
-  /** The nonce's hash, and the key under which repeats find this act while it is under way. */
-  readonly nonce: { readonly hashed: Uint8Array, readonly id: string } | null
   readonly resolve: (published: Published) => void
   readonly reject: (error: unknown) => void
 }
@@ -44,15 +43,13 @@ export interface Ground {
   state (number: number): RoomState
 }
 
-interface Append { readonly number: number, readonly seq: number, readonly ts: number, readonly bytes: Uint8Array, readonly hashed: Uint8Array | null }
-interface Span { readonly number: number, readonly first: number, readonly seq: number }
 /** What watchers of a room are to be told: a run of entries, or null for lost. */
 export interface Event { readonly room: string, readonly entries: Uint8Array[] | null }
 type Working = { -readonly [K in keyof HeadRecord]: HeadRecord[K] }
 
 export const EMPTY_STATE: RoomState = { seq: 0, settings: {}, guarded: {} }
 
-export class Batch {
+export class Batch implements Change {
   readonly ground: Ground
   next: number
   /** Heads as they will be; null: the log is gone. */
@@ -64,7 +61,7 @@ export class Batch {
   /** Entries that retention lets go. */
   readonly expired: Span[] = []
   readonly events: Event[] = []
-  readonly #settle: (() => void)[] = []
+  readonly #answers: { readonly act: Act, readonly result: unknown }[] = []
   readonly #runs = new Map<string, Uint8Array[]>()
   #isChanged = false
 
@@ -99,7 +96,7 @@ export class Batch {
 
   /** The batch is durable: answers every act, in order. */
   resolve (): void {
-    for (const settle of this.#settle) settle()
+    for (const { act, result } of this.#answers) (act.resolve as (result: unknown) => void)(result)
   }
 
   #publish (act: Publishing): void {
@@ -116,20 +113,19 @@ export class Batch {
     head.lastTs = ts
     head.bytes += bytes.length
     if (state !== null) this.states.set(head.number, state)
-    this.appends.push({ number: head.number, seq, ts, bytes, hashed: act.nonce?.hashed ?? null })
+    this.appends.push({ number: head.number, seq, ts, bytes, nonce: draft.nonce === null ? null : { author: draft.author, nonce: draft.nonce } })
     this.#run(room).push(bytes)
-    const published = { epoch: head.epoch, seq, ts, repeated: false }
-    this.#settle.push(() => act.resolve(published))
+    this.#answers.push({ act, result: { epoch: head.epoch, seq, ts, repeated: false } })
   }
 
   #make (act: Making): void {
     const { epoch, first, seq } = this.#head(act.room) ?? this.#create(act.room)
-    this.#settle.push(() => act.resolve({ epoch, first, seq }))
+    this.#answers.push({ act, result: { epoch, first, seq } })
   }
 
   #remove (act: Removing): void {
     const head = this.#head(act.room)
-    this.#settle.push(act.resolve)
+    this.#answers.push({ act, result: undefined })
     if (head === null) return
     this.#isChanged = true
     this.heads.set(act.room, null)
