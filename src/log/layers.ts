@@ -15,6 +15,7 @@ import { pack } from '../../proto/codec.ts'
 import { EMPTY_STATE } from './batch.ts'
 import { entryKey, META, numberKey, packHead, readNumber, unpackHead, unpackState, type HeadRecord } from './layout.ts'
 import type { RoomState } from './log.ts'
+import type { NonceHash } from './nonce-filter.ts'
 import type { Nonces } from './nonces.ts'
 import type { Change } from './record.ts'
 import type { Retention } from './retention.ts'
@@ -87,8 +88,9 @@ export class Layers {
   }
 
   /** The first result of a nonce; whether it is within the window is told by its ts where it is not settled yet. */
-  nonce (number: number, author: string, nonce: string, now: number): { seq: number, ts: number } | null {
-    return this.#current.nonce(number, author, nonce) ?? this.#settling?.nonce(number, author, nonce) ?? this.#nonces.find(number, author, nonce, now)
+  nonce (hash: NonceHash, number: number, author: string, nonce: string, now: number): { seq: number, ts: number } | null {
+    return this.#current.nonces.find(hash, number, author, nonce) ?? this.#settling?.nonces.find(hash, number, author, nonce) ??
+      this.#nonces.find(hash, number, author, nonce, now)
   }
 
   /** Begins a settling with all that is current; the journal must turn to its other file in the same moment. */
@@ -118,11 +120,10 @@ export class Layers {
   /** The last transaction of a settling: from here on the tables have all of it. */
   async #finish (settling: Unsettled, now: number): Promise<void> {
     const { meta, removed } = this.#store.tables
-    const nonces = [...settling.nonces.values()]
     let written: ReturnType<Nonces['write']> | null = null
     await this.#store.commit(() => {
       for (const { number, first, seq } of settling.removed) void removed.put(numberKey(number), pack([first, seq]))
-      if (nonces.length > 0) written = this.#nonces.write(nonces)
+      if (settling.nonces.size > 0) written = this.#nonces.write(settling.nonces)
       this.#nonces.expire(now)
       void meta.put(META.next, numberKey(settling.next))
       void meta.put(META.commit, numberKey(settling.commit))

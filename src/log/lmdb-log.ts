@@ -8,6 +8,7 @@ import { EMPTY_STATE } from './batch.ts'
 import { Layers } from './layers.ts'
 import type { HeadRecord } from './layout.ts'
 import type { Draft, Head, Log, LogPage, Published, ReadLimit, RoomState, Watcher } from './log.ts'
+import type { NonceHash } from './nonce-filter.ts'
 import { Nonces } from './nonces.ts'
 import { Watchers } from './watchers.ts'
 import { Writer, type WriterOptions } from './writer.ts'
@@ -27,19 +28,23 @@ export function createLmdbLog (store: Store, options: LmdbLogOptions): Log {
 /** Characters of an author and a nonce together; what the journal's records can say is far more. */
 const NONCE_CHARACTERS_MAX = 4096
 
+interface UnderWay { readonly room: string, readonly author: string, readonly nonce: string, readonly published: Promise<Published> }
+
 class LmdbLog implements Log {
   readonly #clock: LmdbLogOptions['clock']
   readonly #windowMs: number
+  readonly #nonces: Nonces
   readonly #layers: Layers
   readonly #watchers = new Watchers()
   readonly #writer: Writer
   /** Publishes of nonces that are queued or in flight; as many as the queue and one batch hold. */
-  readonly #underWay = new Map<string, Promise<Published>>()
+  readonly #underWay = new Map<number, UnderWay>()
 
   constructor (store: Store, options: LmdbLogOptions) {
     this.#clock = options.clock
     this.#windowMs = options.dedupMinutes * 60_000
-    this.#layers = new Layers(store, new Nonces(store, this.#windowMs))
+    this.#nonces = new Nonces(store, this.#windowMs)
+    this.#layers = new Layers(store, this.#nonces)
     this.#writer = new Writer(store, this.#layers, this.#watchers, options)
   }
 
@@ -55,7 +60,7 @@ class LmdbLog implements Log {
 
   async find (room: string, author: string, nonce: string): Promise<Published | null> {
     this.#writer.check()
-    return this.#find(room, author, nonce)
+    return this.#find(this.#nonces.hash(room, author, nonce), room, author, nonce)
   }
 
   async head (room: string): Promise<Head> {
@@ -128,22 +133,24 @@ class LmdbLog implements Log {
   }
 
   #append (room: string, draft: Draft): Promise<Published> {
-    return new Promise((resolve, reject) => this.#writer.offer({ kind: 'publish', room, draft, resolve, reject }))
+    return new Promise((resolve, reject) => this.#writer.offer({ kind: 'publish', room, draft, hash: null, resolve, reject }))
   }
 
   #publishOnce (room: string, draft: Draft, nonce: string): Promise<Published> {
     const { author } = draft
     if (author.length + nonce.length > NONCE_CHARACTERS_MAX) throw new AppError('bad_request', `an author and a nonce have at most ${NONCE_CHARACTERS_MAX} characters`)
-    const id = `${room.length} ${author.length} ${room}${author}${nonce}`
+    const hash = this.#nonces.hash(room, author, nonce)
+    const id = hash.low * 0x20_0000 + (hash.high >>> 11)
     const first = this.#underWay.get(id)
-    if (first !== undefined) return first.then((published) => ({ ...published, repeated: true }))
-    const known = this.#find(room, author, nonce)
+    if (first?.room === room && first.author === author && first.nonce === nonce) return first.published.then((published) => ({ ...published, repeated: true }))
+    const known = this.#find(hash, room, author, nonce)
     if (known !== null) return Promise.resolve(known)
     const { promise, resolve, reject } = Promise.withResolvers<Published>()
     this.#writer.offer({
       kind: 'publish',
       room,
       draft,
+      hash,
       resolve: (published) => {
         this.#underWay.delete(id)
         resolve(published)
@@ -153,7 +160,7 @@ class LmdbLog implements Log {
         reject(error)
       }
     })
-    this.#underWay.set(id, promise)
+    this.#underWay.set(id, { room, author, nonce, published: promise })
     return promise
   }
 
@@ -166,10 +173,10 @@ class LmdbLog implements Log {
     }
   }
 
-  #find (room: string, author: string, nonce: string): Published | null {
+  #find (hash: NonceHash, room: string, author: string, nonce: string): Published | null {
     const now = this.#clock.now()
     const head = this.#layers.head(room)
-    const found = head === null ? null : this.#layers.nonce(head.number, author, nonce, now)
+    const found = head === null ? null : this.#layers.nonce(hash, head.number, author, nonce, now)
     if (head === null || found === null || now - found.ts >= this.#windowMs) return null
     return { epoch: head.epoch, seq: found.seq, ts: found.ts, repeated: true }
   }

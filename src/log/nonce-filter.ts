@@ -58,13 +58,14 @@ function makeTable (expected: number): Table {
 }
 
 /**
- * The hash of a nonce within a log, by MurmurHash3's mixing (Appleby 2011) over numbers and UTF-16 units. The seed is
- * random and kept by the server, so nobody can make nonces that collide; whoever looks one up still compares it whole.
+ * The hash of an author's nonce in a room, by MurmurHash3's mixing (Appleby 2011) over UTF-16 units. The seed is random
+ * and kept by the server, so nobody can make nonces that collide; whoever looks one up still compares it whole.
  */
-export function hashNonce (seed: NonceHash, number: number, author: string, nonce: string): NonceHash {
-  let low = Math.imul(seed.low ^ number, 0x9e3779b1) ^ author.length
-  let high = seed.high ^ Math.floor(number / 0x1_0000_0000)
-  for (let text = author, round = 0; round < 2; text = nonce, round++) {
+export function hashNonce (seed: NonceHash, room: string, author: string, nonce: string): NonceHash {
+  let low = seed.low ^ room.length
+  let high = seed.high ^ author.length
+  for (let round = 0; round < 3; round++) {
+    const text = round === 0 ? room : round === 1 ? author : nonce
     for (let at = 0; at < text.length; at++) {
       const unit = text.charCodeAt(at)
       low = Math.imul(low ^ unit, 0x85ebca6b)

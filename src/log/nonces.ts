@@ -13,16 +13,8 @@
 import { randomBytes } from 'node:crypto'
 import { read, type Store, type Table } from '../base/store.ts'
 import { META, readNumber } from './layout.ts'
-import { NonceFilter, hashNonce, type NonceHash } from './nonce-filter.ts'
-
-/** A nonce and what its message was answered. */
-export interface NonceRecord {
-  readonly number: number
-  readonly author: string
-  readonly nonce: string
-  readonly seq: number
-  readonly ts: number
-}
+import { hashNonce, NonceFilter, type NonceHash } from './nonce-filter.ts'
+import type { NonceRecord, NonceTable } from './nonce-table.ts'
 
 /** One settling's nonces, on disk. `buckets` is a power of two. */
 interface Part { readonly id: number, readonly buckets: number, readonly newest: number }
@@ -51,9 +43,12 @@ export class Nonces {
     this.#load()
   }
 
+  hash (room: string, author: string, nonce: string): NonceHash {
+    return hashNonce(this.#seed, room, author, nonce)
+  }
+
   /** The seq and ts that the nonce's entry got, if it was settled and is within the window. */
-  find (number: number, author: string, nonce: string, now: number): { seq: number, ts: number } | null {
-    const hash = hashNonce(this.#seed, number, author, nonce)
+  find (hash: NonceHash, number: number, author: string, nonce: string, now: number): { seq: number, ts: number } | null {
     for (const { filter, parts } of this.#generations) {
       if (!filter.mayHave(hash)) continue
       for (const part of parts) {
@@ -65,13 +60,14 @@ export class Nonces {
   }
 
   /** Within a transaction: writes these nonces as a part. They are found from `settled` on. */
-  write (records: readonly NonceRecord[]): { part: Part, hashes: readonly NonceHash[] } {
-    const buckets = Math.min(BUCKETS_MAX, 2 ** Math.ceil(Math.log2(Math.max(1, records.length / RECORDS_A_BUCKET))))
+  write (table: NonceTable): { part: Part, hashes: readonly NonceHash[] } {
+    const buckets = Math.min(BUCKETS_MAX, 2 ** Math.ceil(Math.log2(Math.max(1, table.size / RECORDS_A_BUCKET))))
     const filled: Buffer[][] = Array.from({ length: buckets }, () => [])
-    const hashes = records.map((record) => hashNonce(this.#seed, record.number, record.author, record.nonce))
+    const hashes: NonceHash[] = []
     let newest = 0
-    for (const [at, record] of records.entries()) {
-      filled[(hashes[at] as NonceHash).low & buckets - 1]?.push(packRecord(record))
+    for (const record of table.records()) {
+      hashes.push(record.hash)
+      filled[record.hash.low & buckets - 1]?.push(packRecord(record))
       newest = Math.max(newest, record.ts)
     }
     const part = { id: this.#nextPart, buckets, newest }

@@ -4,6 +4,7 @@
 import t from 'tap'
 import { RECORD_HEAD } from './journal.ts'
 import { hashNonce, NonceFilter } from './nonce-filter.ts'
+import { NonceTable } from './nonce-table.ts'
 import { decodeRecord, RecordWriter, type Change } from './record.ts'
 
 const EMPTY: Change = { next: 1, heads: new Map(), states: new Map(), appends: [], removed: [], expired: [] }
@@ -21,7 +22,7 @@ t.test('a record comes back as it went in', (t) => {
       heads: new Map([[`a${text(0)}`, null], [`b${text(1)}`, { number: number(1), epoch: text(2), first: number(2), seq: number(3), bytes: number(4), lastTs: number(5) }]]),
       states: new Map([[1, null], [2, { bytes: new Uint8Array(at * 3).fill(at) }]]),
       appends: Array.from({ length: at % 7 }, (_, by) => ({
-        number: number(by), seq: number(by + 1), ts: number(by + 2), bytes: new Uint8Array(by * at).fill(by), nonce: by % 2 === 0 ? null : { author: text(by), nonce: text(by + 1) }
+        number: number(by), seq: number(by + 1), ts: number(by + 2), bytes: new Uint8Array(by * at).fill(by), nonce: by % 2 === 0 ? null : { hash: { low: at * 8_000_000, high: 2 ** 32 - 1 - by }, author: text(by), nonce: text(by + 1) }
       })),
       removed: Array.from({ length: at % 3 }, (_, by) => ({ number: number(by), first: 1, seq: number(by) })),
       expired: Array.from({ length: at % 4 }, (_, by) => ({ number: number(by), first: 2, seq: number(by) }))
@@ -34,7 +35,7 @@ t.test('a record comes back as it went in', (t) => {
 })
 
 t.test('a payload that ends early is no record', (t) => {
-  const payload = Buffer.from(new RecordWriter().encode({ ...EMPTY, appends: [{ number: 1, seq: 2, ts: 3, bytes: new Uint8Array(40), nonce: { author: 'ann', nonce: 'n' } }] }).subarray(RECORD_HEAD))
+  const payload = Buffer.from(new RecordWriter().encode({ ...EMPTY, appends: [{ number: 1, seq: 2, ts: 3, bytes: new Uint8Array(40), nonce: { hash: { low: 1, high: 2 }, author: 'ann', nonce: 'n' } }] }).subarray(RECORD_HEAD))
   for (let end = 0; end < payload.length; end++) t.throws(() => decodeRecord(payload.subarray(0, end)), RangeError)
   t.end()
 })
@@ -42,22 +43,36 @@ t.test('a payload that ends early is no record', (t) => {
 t.test('the filter denies no nonce that it was told, and few others are suspected', (t) => {
   const seed = { low: 0x12345678, high: 0x9abcdef0 }
   const filter = new NonceFilter()
-  const known = Array.from({ length: 50_000 }, (_, at) => hashNonce(seed, at % 3, `user-${at % 100}`, `n${at}`))
+  const known = Array.from({ length: 50_000 }, (_, at) => hashNonce(seed, `room-${at % 3}`, `user-${at % 100}`, `n${at}`))
   for (const hash of known) filter.add(hash)
   t.equal(filter.count, known.length)
   t.ok(known.every((hash) => filter.mayHave(hash)))
   let suspected = 0
-  for (let at = 0; at < 50_000; at++) if (filter.mayHave(hashNonce(seed, at % 3, `user-${at % 100}`, `m${at}`))) suspected++
+  for (let at = 0; at < 50_000; at++) if (filter.mayHave(hashNonce(seed, `room-${at % 3}`, `user-${at % 100}`, `m${at}`))) suspected++
   t.ok(suspected < 500, `${suspected} of 50,000 others are suspected, over six tables`)
   t.end()
 })
 
 t.test('hashes tell apart what is alike', (t) => {
   const seed = { low: 1, high: 2 }
-  const hashes = [[1, 'a', 'bc'], [1, 'ab', 'c'], [2, 'a', 'bc'], [1, 'bc', 'a'], [1, '', 'abc'], [1 + 2 ** 32, 'a', 'bc'], [1, 'a', 'bd']] as const
-  const seen = new Set(hashes.map(([number, author, nonce]) => JSON.stringify(hashNonce(seed, number, author, nonce))))
+  const hashes = [['r', 'a', 'bc'], ['r', 'ab', 'c'], ['ra', 'b', 'c'], ['s', 'a', 'bc'], ['r', 'bc', 'a'], ['r', '', 'abc'], ['r', 'a', 'bd'], ['', 'ra', 'bc'], ['ra', '', 'bc']] as const
+  const seen = new Set(hashes.map(([room, author, nonce]) => JSON.stringify(hashNonce(seed, room, author, nonce))))
   t.equal(seen.size, hashes.length)
-  t.not(JSON.stringify(hashNonce({ low: 3, high: 4 }, 1, 'a', 'bc')), JSON.stringify(hashNonce(seed, 1, 'a', 'bc')), 'another server, another hash')
+  t.not(JSON.stringify(hashNonce({ low: 3, high: 4 }, 'r', 'a', 'bc')), JSON.stringify(hashNonce(seed, 'r', 'a', 'bc')), 'another server, another hash')
+  t.end()
+})
+
+t.test('the table finds what was added last for a nonce, and nothing else', (t) => {
+  const seed = { low: 7, high: 9 }
+  const table = new NonceTable()
+  const add = (number: number, author: string, nonce: string, seq: number): void => table.add({ hash: hashNonce(seed, 'r', author, nonce), number, author, nonce, seq, ts: seq * 2 })
+  for (let at = 0; at < 5000; at++) add(1, `user-${at % 7}`, `n${at}`, at)
+  add(1, 'user-3', 'n3', 9000)
+  const find = (number: number, author: string, nonce: string): unknown => table.find(hashNonce(seed, 'r', author, nonce), number, author, nonce)
+  for (let at = 0; at < 5000; at++) if (at !== 3) t.same(find(1, `user-${at % 7}`, `n${at}`), { seq: at, ts: at * 2 })
+  t.same(find(1, 'user-3', 'n3'), { seq: 9000, ts: 18_000 })
+  t.same([find(2, 'user-0', 'n0'), find(1, 'user-1', 'n0'), find(1, 'user-0', 'x')], [null, null, null])
+  t.equal([...table.records()].length, 5001)
   t.end()
 })
 

@@ -5,17 +5,18 @@
 //   head     room  0 │ room  1  number (6)  epoch  first (6)  seq (6)  bytes (6)  lastTs (6)
 //   state    number (6)  length (4; 0xffffffff: gone)  packed state
 //   span     number (6)  first (6)  seq (6)
-//   append   number (6)  seq (6)  ts (6)  0 │ 1 author nonce        length (4)  entry
+//   append   number (6)  seq (6)  ts (6)  0 │ 1 hash (4, 4) author nonce        length (4)  entry
 //   text     form (1: 0 a byte a unit, 1 UTF-16LE)  units (2)  bytes
 //
 // Numbers are big-endian. Must not know files. Bound: what a batch holds.
 
 import { RECORD_HEAD } from './journal.ts'
 import type { HeadRecord } from './layout.ts'
+import type { NonceHash } from './nonce-filter.ts'
 
 export interface Span { readonly number: number, readonly first: number, readonly seq: number }
 
-export interface Nonce { readonly author: string, readonly nonce: string }
+export interface Nonce { readonly hash: NonceHash, readonly author: string, readonly nonce: string }
 
 export interface Append {
   readonly number: number
@@ -84,6 +85,8 @@ export class RecordWriter {
     this.#numbers(number, seq, ts)
     this.#flag(nonce !== null)
     if (nonce !== null) {
+      this.#count(nonce.hash.low)
+      this.#count(nonce.hash.high)
       this.#text(nonce.author)
       this.#text(nonce.nonce)
     }
@@ -209,7 +212,7 @@ class RecordReader {
     const number = this.number()
     const seq = this.number()
     const ts = this.number()
-    const nonce = this.flag() ? { author: this.text(), nonce: this.text() } : null
+    const nonce = this.flag() ? { hash: { low: this.#count(), high: this.#count() }, author: this.text(), nonce: this.text() } : null
     return { number, seq, ts, nonce, bytes: this.#blob(this.#count()) }
   }
 

@@ -3,7 +3,7 @@
 // Bound: the writer's, on `bytes` and `count`.
 
 import type { HeadRecord } from './layout.ts'
-import type { NonceRecord } from './nonces.ts'
+import { NonceTable } from './nonce-table.ts'
 import type { Append, Change, Span } from './record.ts'
 
 /** Consecutive entries of one log. */
@@ -18,7 +18,7 @@ export class Unsettled {
   /** Packed states as they are now; null: gone. */
   readonly states = new Map<number, Uint8Array | null>()
   readonly runs = new Map<number, Run>()
-  readonly nonces = new Map<string, NonceRecord>()
+  readonly nonces = new NonceTable()
   readonly removed: Span[] = []
   readonly expired: Span[] = []
   next = 0
@@ -47,20 +47,11 @@ export class Unsettled {
     return run === undefined ? undefined : run.entries[seq - run.first]
   }
 
-  nonce (number: number, author: string, nonce: string): NonceRecord | undefined {
-    return this.nonces.get(nonceId(number, author, nonce))
-  }
-
   #append ({ number, seq, ts, bytes, nonce }: Append): void {
     const run = this.runs.get(number)
     if (run === undefined) this.runs.set(number, { first: seq, entries: [bytes] })
     else run.entries.push(bytes)
     this.bytes += bytes.length + ENTRY_BYTES
-    if (nonce !== null) this.nonces.set(nonceId(number, nonce.author, nonce.nonce), { number, author: nonce.author, nonce: nonce.nonce, seq, ts })
+    if (nonce !== null) this.nonces.add({ hash: nonce.hash, number, author: nonce.author, nonce: nonce.nonce, seq, ts })
   }
-}
-
-/** No two pairs share it, whatever characters they have. */
-function nonceId (number: number, author: string, nonce: string): string {
-  return `${number} ${author.length} ${author}${nonce}`
 }

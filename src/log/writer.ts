@@ -208,6 +208,7 @@ export class Writer {
     })
     if (this.#mayTidy && !this.#closed) this.#retention.stage(batch, Math.max(RETENTION_SLICE, acts.length * 2))
     for (const act of acts) batch.add(act)
+    batch.seal()
     return batch
   }
 
