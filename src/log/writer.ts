@@ -34,9 +34,13 @@ export interface WriterOptions {
 
 const BATCH_ACTS_MAX = 1024
 const SWEEP_MS = 1000
-/** Commits are so far apart while, on average, more than PACE_BACKLOG drafts come during one. */
+/**
+ * Commits are so far apart from when, on average, more than PACE_BACKLOG drafts come during one, until fewer than
+ * PACE_DRAFTS gather for one: the first says that authors do not wait for each other, the second that pacing pays.
+ */
 const PACE_MS = 16.5
-const PACE_BACKLOG = 0.25
+const PACE_BACKLOG = 0.1
+const PACE_DRAFTS = 3
 /** Entries that retention deletes in a batch; under load twice as many as the batch appends, so that it keeps up. */
 const RETENTION_SLICE = 512
 const OVERLOADED_RETRY_MS = 500
@@ -70,8 +74,10 @@ export class Writer {
   #isSettling = false
   #settling: Promise<void> = Promise.resolve()
   #running: Promise<void> | null = null
-  /** Drafts that came while a commit ran, on average over the last ten or so. */
+  /** Drafts that came while a commit ran, and that a paced commit had, on average over the last ten or so. */
   #backlog = 0
+  #gathered = 0
+  #isPacing = false
   #turnAt = -Infinity
 
   /** Reads what the journal has and the tables have not. Throws StartFault when it cannot. */
@@ -173,12 +179,23 @@ export class Writer {
   async #pace (): Promise<void> {
     const due = this.#turnAt + PACE_MS
     const wait = due - performance.now()
-    if (this.#backlog < PACE_BACKLOG || this.#queue.size >= BATCH_ACTS_MAX || this.#closed || wait <= 0) {
+    if (!this.#mayPace() || this.#queue.size >= BATCH_ACTS_MAX || this.#closed || wait <= 0) {
       this.#turnAt = performance.now()
       return
     }
     await new Promise((resolve) => setTimeout(resolve, wait))
     this.#turnAt = due
+    this.#gathered = this.#gathered * 0.8 + this.#queue.size * 0.2
+  }
+
+  #mayPace (): boolean {
+    if (this.#isPacing) {
+      this.#isPacing = this.#gathered >= PACE_DRAFTS
+    } else if (this.#backlog > PACE_BACKLOG) {
+      this.#isPacing = true
+      this.#gathered = PACE_DRAFTS * 3
+    }
+    return this.#isPacing
   }
 
   /** One batch from queue to answer. Never rejects. */
