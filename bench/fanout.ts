@@ -13,7 +13,7 @@ export const fanout: Row = {
   about: 'hot room: 1,000 viewers, 2,000 messages a second, against bare uWS, ws and Socket.IO',
   async run (bench: Bench): Promise<Finding[]> {
     const kinds = { ours: uproar(), windowed: bareUws(WINDOW_MS), unbatched: bareUws(0), ws: BARE_WS, socketIo: SOCKET_IO }
-    const measured = await alternate(bench, kinds, { viewers: VIEWERS, perSecond: PER_SECOND, warmS: 3, countS: bench.isQuick ? 3 : 5 })
+    const measured = await alternate(bench, kinds, { viewers: VIEWERS, perSecond: PER_SECOND, warmS: bench.isQuick ? 3 : 8, countS: bench.isQuick ? 3 : 5 })
     const { ours } = measured
     const conditions = '1,000 viewers (20 of them write), 2,000 messages a second of 130 bytes, one server core'
     const cost = (of: keyof typeof kinds): number[] => figure(measured[of], (delivery) => delivery.perCpuSecond)
