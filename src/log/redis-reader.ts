@@ -10,7 +10,7 @@
 import { systemClock, type Timer } from '../base/clock.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Link, Redis } from '../base/redis.ts'
-import { callFunction } from './redis-functions.ts'
+import { callFunction } from '../base/redis-functions.ts'
 import type { Shard, ShardPosition } from './redis-shard.ts'
 
 const BLOCK_MS = 500

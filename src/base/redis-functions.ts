@@ -4,7 +4,7 @@
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { RedisFault, type Redis, type RedisWord } from '../base/redis.ts'
+import { RedisFault, type Redis, type RedisWord } from './redis.ts'
 
 const TEXT = readFileSync(new URL('redis-functions.lua', import.meta.url), 'utf8')
 const LIBRARY = `uproar_${createHash('sha256').update(TEXT).digest('hex').slice(0, 8)}`
