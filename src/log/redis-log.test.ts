@@ -30,7 +30,9 @@ const opener = (url: string) => async (options: EngineOptions = {}): Promise<Eng
 
 t.test('the contract, on one server', { skip }, async (t) => {
   const server = await RedisServer.start(t)
-  await logSuite(t, opener(server.url))
+  process.env.REDIS_URL = server.url
+  t.teardown(() => { delete process.env.REDIS_URL })
+  await logSuite(t, opener(server.url), new URL('redis-log.child.ts', import.meta.url))
 })
 
 t.test('the contract, on a Cluster of three', { skip }, async (t) => {
