@@ -102,9 +102,9 @@ t.test('what is missing is installed, or it is said what to do', async (t) => {
 
   stand('apt-get', `case "$*" in *install*chromium*) echo x > "${browser}"; chmod +x "${browser}";; esac`)
   t.same(await run(), [])
-  t.match(said.at(-1), `Chromium: ${browser}`)
+  t.ok(said.includes(`Chromium: ${browser}`))
   t.same(await run(), [], 'what is there is not installed again')
-  t.equal(said.length, 1)
+  t.equal(said.length, SERVICES.length, 'one line says where each of them is')
 })
 
 t.test('scripts and tests are where the runner looks', (t) => {
