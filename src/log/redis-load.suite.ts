@@ -34,6 +34,11 @@ export async function openInstance (t: Test, url: string, options: Partial<Redis
   return { log, metrics, redis, stop }
 }
 
+/** Two of them, on the same Redis by the same way or by two. */
+export async function openTwo (t: Test, url: string, other = url): Promise<[Instance, Instance]> {
+  return [await openInstance(t, url), await openInstance(t, other)]
+}
+
 /** What a watcher was told since it began, in one life of the room's log. */
 interface Section { epoch: string | null, readonly seqs: number[], readonly bodies: string[] }
 
@@ -163,4 +168,9 @@ export async function until (what: string, holds: () => boolean | Promise<boolea
     if (performance.now() > end) throw new Error(`waited in vain until ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
+}
+
+/** For as long as a fault lasts: nothing announces its end. */
+export function pause (ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }
