@@ -1,28 +1,22 @@
-// What can happen to Redis and the network while thousands of messages are on their way, and what must hold after each:
-// nothing that was answered is lost unless Redis lost it (then a new epoch says so), nothing is there twice, order is
+// What can happen to one Redis and the network while thousands of messages are on their way, and what must hold after
+// each: nothing that was answered is lost unless Redis lost it (then a new epoch says so), nothing is there twice, order is
 // kept, and both instances' watchers were told the same. PROVE_SCALE makes the faults longer.
 
-import t, { type Test } from 'tap'
-import { RedisServer, startCluster, startReplica, startSentinels } from '../../deploy/services/redis.ts'
+import t from 'tap'
+import { RedisServer } from '../../deploy/services/redis.ts'
 import { withoutRedis } from '../../deploy/services/services.ts'
 import { TcpProxy } from '../../deploy/services/tcp-proxy.ts'
 import { message } from './log.suite.ts'
-import { Follower, Load, openInstance, until, type Instance } from './redis-load.suite.ts'
+import { Follower, Load, openInstance, openTwo, pause, until } from './redis-load.suite.ts'
 
 const skip = withoutRedis()
 const SCALE = Number(process.env['PROVE_SCALE'] ?? 1)
 const KEPT = ['--appendonly', 'yes']
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-
-async function two (t: Test, url: string, other = url): Promise<[Instance, Instance]> {
-  return [await openInstance(t, url), await openInstance(t, other)]
-}
-
 t.test('replies lost after the write, connections cut, black-holed', { skip }, async (t) => {
   const server = await RedisServer.start(t)
   const proxy = await TcpProxy.start(t, server.port)
-  const instances = await two(t, `redis://127.0.0.1:${proxy.port}`)
+  const instances = await openTwo(t, `redis://127.0.0.1:${proxy.port}`)
   const load = new Load(instances, 'network')
   await load.progress(1000)
   for (let round = 0; round < 6 * SCALE; round++) {
@@ -52,7 +46,7 @@ t.test('replies lost after the write, connections cut, black-holed', { skip }, a
 
 t.test('killed and started again with its data', { skip }, async (t) => {
   const server = await RedisServer.start(t, { args: KEPT })
-  const load = new Load(await two(t, server.url), 'restart')
+  const load = new Load(await openTwo(t, server.url), 'restart')
   for (let round = 0; round < 2 * SCALE; round++) {
     await load.progress(2000)
     await server.kill9()
@@ -66,7 +60,7 @@ t.test('killed and started again with its data', { skip }, async (t) => {
 
 t.test('killed and started again without its data', { skip }, async (t) => {
   const server = await RedisServer.start(t)
-  const instances = await two(t, server.url)
+  const instances = await openTwo(t, server.url)
   const load = new Load(instances, 'emptied')
   await load.progress(2000)
   const before = await Promise.all(['stage', 'aisle', 'foyer'].map((room) => instances[0].log.head(room)))
@@ -82,7 +76,7 @@ t.test('killed and started again without its data', { skip }, async (t) => {
 
 t.test('emptied while it runs, its functions too', { skip }, async (t) => {
   const server = await RedisServer.start(t)
-  const load = new Load(await two(t, server.url), 'flushed')
+  const load = new Load(await openTwo(t, server.url), 'flushed')
   await load.progress(1000)
   await server.cli('FUNCTION', 'FLUSH')
   await load.progress(1000)
@@ -97,7 +91,7 @@ t.test('emptied while it runs, its functions too', { skip }, async (t) => {
 
 t.test('frozen', { skip, timeout: 120_000 }, async (t) => {
   const server = await RedisServer.start(t)
-  const load = new Load(await two(t, server.url), 'frozen')
+  const load = new Load(await openTwo(t, server.url), 'frozen')
   await load.progress(1000)
   for (const ms of SCALE > 1 ? [10_000] : [2500]) {
     server.freeze()
@@ -109,58 +103,10 @@ t.test('frozen', { skip, timeout: 120_000 }, async (t) => {
   t.equal(await load.verify(t, false), 0)
 })
 
-t.test('a replica promoted that lacks the last writes', { skip }, async (t) => {
-  const master = await RedisServer.start(t)
-  const replica = await startReplica(t, master)
-  const proxy = await TcpProxy.start(t, master.port)
-  const instances = await two(t, `redis://127.0.0.1:${proxy.port}`)
-  const load = new Load(instances, 'failover')
-  await load.progress(2000)
-  await replica.cli('REPLICAOF', 'NO', 'ONE')
-  await load.progress(500)
-  const before = performance.now()
-  proxy.mode = 'refuse'
-  await master.kill9()
-  proxy.target = replica.port
-  proxy.cut()
-  proxy.mode = 'pass'
-  await load.progress(2000)
-  t.comment(`going on after ${Math.round(performance.now() - before)} ms`)
-  await load.end()
-  t.ok(await load.verify(t, true) > 0, 'some of what was answered is gone')
-  t.ok(load.followers.every(({ sections }) => sections.length > 1), 'and every watcher was told')
-  t.equal(instances[0].metrics.value('uproar_redis_resets_total') > 0 && instances[1].metrics.value('uproar_redis_resets_total') > 0, true)
-})
-
-t.test('the master dies under Sentinels', { skip, timeout: 120_000 }, async (t) => {
-  const { master, url } = await startSentinels(t)
-  const load = new Load(await two(t, url), 'sentinel')
-  await load.progress(2000)
-  const before = performance.now()
-  await master.kill9()
-  await load.progress(2000, 40_000)
-  t.comment(`going on ${Math.round(performance.now() - before)} ms after the master's death`)
-  await load.end()
-  t.comment(`${await load.verify(t, true)} acknowledged messages were lost by Redis`)
-})
-
-t.test('a master of a Cluster dies', { skip, timeout: 120_000 }, async (t) => {
-  const cluster = await startCluster(t, { replicas: true })
-  const load = new Load(await two(t, cluster.url), 'cluster')
-  await load.progress(2000)
-  const before = performance.now()
-  await cluster.masters[1]?.kill9()
-  await until('its replica is promoted', async () => await cluster.replicas[1]?.info('role') === 'master')
-  await load.progress(2000, 40_000)
-  t.comment(`going on ${Math.round(performance.now() - before)} ms after the master's death`)
-  await load.end()
-  t.comment(`${await load.verify(t, true)} acknowledged messages were lost by Redis`)
-})
-
 t.test('the stream trimmed under a reader that lags', { skip }, async (t) => {
   const server = await RedisServer.start(t)
   const proxy = await TcpProxy.start(t, server.port)
-  const [fast, slow] = await two(t, server.url, `redis://127.0.0.1:${proxy.port}`)
+  const [fast, slow] = await openTwo(t, server.url, `redis://127.0.0.1:${proxy.port}`)
   const told = new Follower(slow.log, 'stage')
   await Promise.all(Array.from({ length: 100 }, (_, i) => fast.log.publish('stage', message(`before ${i}`))))
   await until('it has the first', () => told.last.seqs.at(-1) === 100)
@@ -188,4 +134,24 @@ t.test('the stream trimmed under a reader that lags', { skip }, async (t) => {
   await until('it was told', () => told.sections.length === 2)
   t.pass('with the history gone too it is told that continuity ended')
   t.equal((await slow.log.head('stage')).epoch, (await fast.log.head('stage')).epoch)
+})
+
+t.test('Redis that stays away', { skip }, async (t) => {
+  const server = await RedisServer.start(t)
+  const { log, metrics } = await openInstance(t, server.url, { queueMax: 1000 })
+  const { epoch } = await log.head('stage')
+  await server.kill9()
+  const started = performance.now()
+  const settled = await Promise.allSettled(Array.from({ length: 1500 }, (_, i) => log.publish('stage', message('x', `n${i}`))))
+  const codes = settled.map((one) => one.status === 'rejected' ? (one.reason as { code: string }).code : 'accepted')
+  const took = performance.now() - started
+  t.equal(codes.filter((code) => code === 'unavailable').length, 1000)
+  t.equal(codes.filter((code) => code === 'overloaded').length, 500)
+  t.ok(took > 4000 && took < 9000, `all are answered in ${Math.round(took)} ms`)
+  await t.rejects(log.head('stage'), { code: 'unavailable' })
+  t.equal(metrics.value('uproar_log_queue'), 0, 'and nothing stays behind')
+  await server.launch()
+  const again = await log.publish('stage', message('x', 'n1'))
+  t.match(again, { seq: 1, repeated: false }, 'it goes on when Redis is back')
+  t.not(again.epoch, epoch)
 })
