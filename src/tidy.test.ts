@@ -27,6 +27,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   proto: ['*'],
   base: ['*'],
   auth: ['auth.ts', 'authenticator.ts'],
+  log: ['log.ts', 'outlet.ts'],
   moderation: ['moderation.ts', 'screen.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
   deploy: ['services/services.ts', 'services/redis.ts', 'services/kafka.ts', 'services/tcp-proxy.ts'],

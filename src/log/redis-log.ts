@@ -8,9 +8,11 @@ import type { Metrics } from '../base/metrics.ts'
 import { RedisFault, type Redis, type RedisWord } from '../base/redis.ts'
 import { entrySeq } from '../../proto/entry.ts'
 import type { Draft, Head, Log, LogPage, Published, ReadLimit, RoomState, Watcher } from './log.ts'
+import type { Outlet } from './outlet.ts'
 import { callFunction, type RedisFunction } from '../base/redis-functions.ts'
 import { GROUP, isCanary, nonceHash, packDraft, readRun, readState, roomBytes, roomKey, shardOf } from './redis-layout.ts'
 import { ACT_MS, Backlog, newSeed, RedisPublisher, type PublisherOptions, type RedisAct } from './redis-publisher.ts'
+import { RedisOutlet } from './redis-outlet.ts'
 import { RedisReader } from './redis-reader.ts'
 import { Shard } from './redis-shard.ts'
 import { Watchers } from './watchers.ts'
@@ -30,7 +32,7 @@ export interface RedisLogOptions {
 }
 
 /** Opens the room log; closing it leaves `redis` open. Throws StartFault when Redis cannot serve it. */
-export async function openRedisLog (redis: Redis, options: RedisLogOptions): Promise<Log> {
+export async function openRedisLog (redis: Redis, options: RedisLogOptions): Promise<Log & { outlet (): Outlet }> {
   await redis.check()
   const log = new RedisLog(redis, options)
   try {
@@ -61,6 +63,7 @@ class RedisLog implements Log {
   readonly #shards: readonly Shard[]
   readonly #publishers: readonly RedisPublisher[]
   readonly #reader: RedisReader
+  #outlet: RedisOutlet | null = null
   #isClosed = false
   #closing: Promise<void> | null = null
 
@@ -169,7 +172,15 @@ class RedisLog implements Log {
     return this.#closing
   }
 
+  /** Made when it is first asked for: an instance without consumers pays nothing for them. */
+  outlet (): Outlet {
+    const { prefix, shards, metrics } = this.#options
+    this.#outlet ??= new RedisOutlet({ redis: this.#redis, prefix, shards, metrics, log: this })
+    return this.#outlet
+  }
+
   async #close (): Promise<void> {
+    await this.#outlet?.close()
     await Promise.all(this.#publishers.map((publisher) => publisher.close()))
     await this.#reader.stop()
     this.#watchers.clear()

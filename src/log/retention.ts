@@ -37,6 +37,8 @@ export class Retention {
   readonly #layers: Layers
   readonly #options: RetentionOptions
   readonly #due = new Set<string>()
+  /** The last entry of a room that may go: the feed's consumers may need the later ones. */
+  floor: (room: string, head: HeadRecord) => number = (_room, head) => head.seq
   #sweepFrom: Uint8Array = new Uint8Array([0])
   #hasRemoved = true
 
@@ -78,7 +80,7 @@ export class Retention {
     this.#due.delete(room)
     const head = batch.ground.head(room)
     if (head === null) return
-    const { count, bytes } = surplus(this.#layers, head, this.#options, batch.ground.now, slice)
+    const { count, bytes } = surplus(this.#layers, head, this.#options, { now: batch.ground.now, slice, last: this.floor(room, head) })
     if (count > 0) batch.expire(room, count, bytes)
     if (count === slice) this.#due.add(room)
   }
@@ -103,7 +105,7 @@ export class Retention {
   }
 
   #look (room: string, head: HeadRecord, now: number): void {
-    if (isOver(head, this.#options) || surplus(this.#layers, head, this.#options, now, 1).count > 0) this.#noteDue(room)
+    if (surplus(this.#layers, head, this.#options, { now, slice: 1, last: this.floor(room, head) }).count > 0) this.#noteDue(room)
   }
 
   #noteDue (room: string): void {
@@ -116,13 +118,13 @@ function isOver (head: HeadRecord, options: RetentionOptions): boolean {
   return head.seq - head.first >= options.entriesMax || head.bytes > options.mbMax * MB
 }
 
-/** How many of the oldest entries are to go now, and their bytes; looks at `slice` entries at most. */
-function surplus (layers: Layers, head: HeadRecord, options: RetentionOptions, now: number, slice: number): { count: number, bytes: number } {
+/** How many of the oldest entries are to go now, and their bytes; looks at `slice` entries at most, and none beyond `last`. */
+function surplus (layers: Layers, head: HeadRecord, options: RetentionOptions, { now, slice, last }: { now: number, slice: number, last: number }): { count: number, bytes: number } {
   const old = now - options.hours * HOUR_MS
   const young = now - KEPT_MS
   let count = 0
   let bytes = 0
-  for (let seq = head.first; seq <= head.seq && count < slice; seq++) {
+  for (let seq = head.first; seq <= last && count < slice; seq++) {
     const entry = layers.entry(head.number, seq)
     if (entry !== undefined) {
       const ts = entryTs(entry)
