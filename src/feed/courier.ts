@@ -40,10 +40,10 @@ export class Courier {
     this.#stop.resolve()
   }
 
-  /** True once every record is handled or buried; false when it was stopped before. Never rejects. */
-  async deliver (batch: readonly FeedRecord[]): Promise<boolean> {
+  /** True once every record is handled or buried; false when it was stopped, or `isOver`, before. Never rejects. */
+  async deliver (batch: readonly FeedRecord[], isOver: () => boolean = () => false): Promise<boolean> {
     if (batch.length === 0) return true
-    for (let tries = 0, outages = 0; !this.#isStopped;) {
+    for (let tries = 0, outages = 0; !this.#isStopped && !isOver();) {
       try {
         await this.#options.handle(batch)
         this.#options.metrics.add('uproar_feed_records_total', batch.length, this.#options.consumer)
@@ -52,7 +52,7 @@ export class Courier {
         this.#note(error)
         if (isOutage(error)) await this.#wait(outages++)
         else if (++tries < TRIES) await this.#wait(0)
-        else return await this.#part(batch, error)
+        else return await this.#part(batch, error, isOver)
       }
     }
     return false
@@ -81,11 +81,11 @@ export class Courier {
     return false
   }
 
-  async #part (batch: readonly FeedRecord[], error: unknown): Promise<boolean> {
+  async #part (batch: readonly FeedRecord[], error: unknown, isOver: () => boolean): Promise<boolean> {
     const [only] = batch
     if (batch.length === 1) return this.bury(only as FeedRecord, error instanceof Error ? error.message : String(error))
     const half = batch.length >> 1
-    return await this.deliver(batch.slice(0, half)) && this.deliver(batch.slice(half))
+    return await this.deliver(batch.slice(0, half), isOver) && this.deliver(batch.slice(half), isOver)
   }
 
   #note (error: unknown): void {

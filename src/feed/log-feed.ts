@@ -55,7 +55,7 @@ export class LogFeed implements Feed {
   }
 
   async send (topic: 'actions' | 'notifications', records: readonly Outgoing[]): Promise<void> {
-    await Promise.all(records.map((record) => append(this.#options.log, topic, record)))
+    await Promise.all(records.map(({ room, id, value }) => append(this.#options.log, topic, { room, id, value: { ...value, id } })))
   }
 
   async close (): Promise<void> {
