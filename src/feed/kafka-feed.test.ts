@@ -17,6 +17,8 @@ import { KafkaFeed } from './kafka-feed.ts'
 import { LogFeed } from './log-feed.ts'
 import { Relay } from './relay.ts'
 
+t.setTimeout(300_000)
+
 const skip = withoutKafka()
 const root = mkdtempSync(join(tmpdir(), 'uproar-feed-'))
 t.teardown(() => rmSync(root, { recursive: true, force: true }))
@@ -49,7 +51,7 @@ const opener = (broker: string) => async (place: unknown = `test-${places++}.`):
   }
 }
 
-t.test('with a broker', { skip, timeout: 300_000 }, async (t) => {
+t.test('with a broker', { skip }, async (t) => {
   const server = await KafkaServer.start(t)
   const open = opener(server.broker)
 
