@@ -1,7 +1,7 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store (or redis) ─▶ log ─▶ auth ─▶ canary ─▶ rooms ─▶ gateway ─▶ http
+//   store (or redis) ─▶ log ─▶ feed ─▶ auth ─▶ canary ─▶ rooms ─▶ gateway ─▶ http ─▶ relay
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
 // closes.
@@ -19,11 +19,16 @@ import { openStore } from './base/store.ts'
 import type { Directory } from './directory/directory.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
 import { createRedisDirectory } from './directory/redis-directory.ts'
+import type { Feed, Say } from './feed/feed.ts'
+import { KafkaFeed } from './feed/kafka-feed.ts'
+import { LogFeed } from './feed/log-feed.ts'
+import { Relay } from './feed/relay.ts'
 import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
 import { Ingest } from './ingest/ingest.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
+import type { Outlet } from './log/outlet.ts'
 import { canaryRooms, openRedisLog } from './log/redis-log.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
 import { Rooms } from './rooms/rooms.ts'
@@ -50,6 +55,7 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
   async function start (): Promise<{ port: number, wsPort: number }> {
     const metrics = new Metrics()
     const { log: roomLog, directory, canaryRooms } = await openEngines(config, { lifecycle, clock, metrics })
+    const feeds = openFeeds(config, { roomLog, lifecycle, clock, metrics, log })
     const authenticator = createAuthenticator(config, { clock, log })
     lifecycle.add(authenticator)
     const canary = new Canary(roomLog, clock, canaryRooms)
@@ -70,6 +76,7 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
       }
     })
     if (serves('api')) lifecycle.add(api)
+    if (serves('relay') && feeds.kafka !== null) lifecycle.add(new Relay({ from: feeds.ofLog, to: feeds.kafka }))
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
   }
@@ -87,7 +94,31 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
   }
 }
 
-interface Engines { readonly log: Log, readonly directory: Directory, readonly canaryRooms?: readonly string[] }
+interface Feeds {
+  /** Over the room log. */
+  readonly ofLog: Feed
+  readonly kafka: KafkaFeed | null
+  /** Where consumers read. */
+  readonly feed: Feed
+}
+
+/** The feed that consumers read, in Kafka where there are brokers, and the one that the relay brings there. Nothing connects before it is used. */
+function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Lifecycle, clock: Clock, metrics: Metrics, log: Logger }): Feeds {
+  const { roomLog, lifecycle, clock, metrics, log } = parts
+  const say: Say = (level, message, details = {}) => log[level](details, message)
+  const ofLog = new LogFeed({ log: roomLog, clock, metrics, say })
+  lifecycle.add({ name: 'feed', stop: () => ofLog.close() })
+  const { kafkaBrokers: brokers, kafkaPrefix: prefix, kafkaPartitions: partitions, kafkaTls: tls, kafkaUsername: username, kafkaPassword: password } = config
+  if (brokers.length === 0) return { ofLog, kafka: null, feed: ofLog }
+  const mechanism = config.kafkaSasl as 'none' | 'plain' | 'scram-sha-256' | 'scram-sha-512'
+  const sasl = mechanism === 'none' || username === null || password === null ? null : { mechanism, username, password }
+  const kafka = new KafkaFeed({ brokers, prefix, partitions, tls, sasl, metrics, say })
+  lifecycle.add({ name: 'kafka', stop: () => kafka.close() })
+  return { ofLog, kafka, feed: kafka }
+}
+
+type OutletLog = Log & { outlet (): Outlet }
+interface Engines { readonly log: OutletLog, readonly directory: Directory, readonly canaryRooms?: readonly string[] }
 
 /** Room log and directory: in Redis where there is a URL, else in the embedded store. What was opened ends with `lifecycle`. */
 async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock: Clock, metrics: Metrics }): Promise<Engines> {
@@ -109,7 +140,7 @@ async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock
   }
   const store = await openStore(config.dataDir)
   lifecycle.add({ name: 'store', stop: () => store.close() })
-  const log = createLmdbLog(store, { ...common, durability: config.logDurability })
+  const log = createLmdbLog(store, { ...common, durability: config.logDurability, unreadMax: config.feedUnreadMax })
   lifecycle.add({ name: 'log', stop: () => log.close() })
   return { log, directory: createLmdbDirectory(store) }
 }

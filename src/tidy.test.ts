@@ -37,7 +37,8 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
 
 /** Concrete engines and what app.ts starts beside the faces: named by app.ts, by tests and by benches, by nobody else. */
 const ADAPTERS: readonly string[] = [
-  'src/log/lmdb-log.ts', 'src/log/redis-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/directory/redis-directory.ts'
+  'src/log/lmdb-log.ts', 'src/log/redis-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/directory/redis-directory.ts',
+  'src/feed/log-feed.ts', 'src/feed/kafka-feed.ts', 'src/feed/relay.ts'
 ]
 
 /** The one place that may know the sockets' library (tests and benches may too). */

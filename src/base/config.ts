@@ -38,7 +38,7 @@ export const SETTINGS = {
   retentionMbMax: { group: 'storage', env: 'RETENTION_MB_MAX', type: 'int', default: 1024, min: 16, max: 1_048_576, doc: 'megabytes kept per room' },
   dedupMinutes: { group: 'storage', env: 'DEDUP_MINUTES', type: 'int', default: 10, min: 1, max: 1440, doc: 'how long a nonce is remembered, at least' },
 
-  role: { group: 'process', env: 'ROLE', type: 'list', default: ['all'], doc: 'roles of this process: `all`, or a list of `gateway,api`' },
+  role: { group: 'process', env: 'ROLE', type: 'list', default: ['all'], doc: 'roles of this process: `all`, or a list of `gateway,api,relay`' },
   logLevel: { group: 'process', env: 'LOG_LEVEL', type: 'choice', default: 'info', choices: ['trace', 'debug', 'info', 'warn', 'error', 'silent'], doc: 'least level that is logged' },
   stopTimeoutS: { group: 'process', env: 'STOP_TIMEOUT_S', type: 'int', default: 20, min: 1, max: 3600, doc: 'time for a clean stop, seconds; a second signal ends at once' },
 
@@ -80,7 +80,14 @@ export const SETTINGS = {
   redisTimeoutMs: { group: 'engines', env: 'REDIS_TIMEOUT_MS', type: 'int', default: 1000, min: 100, max: 5000, doc: 'deadline of one command; it is tried again for 5 s in all' },
   redisStreamMinutes: { group: 'engines', env: 'REDIS_STREAM_MINUTES', type: 'int', default: 15, min: 1, max: 1440, doc: 'how long a shard\'s stream waits for instances that lag; beyond it they read the rooms\' histories' },
   redisStreamBatchesMax: { group: 'engines', env: 'REDIS_STREAM_BATCHES_MAX', type: 'int', default: 50_000, min: 100, max: 10_000_000, doc: 'batches kept in a shard\'s stream; whichever is met first' },
-  kafkaBrokers: { group: 'engines', env: 'KAFKA_BROKERS', type: 'list', default: [], doc: 'Kafka for back-office consumers; not served by this version' },
+  kafkaBrokers: { group: 'engines', env: 'KAFKA_BROKERS', type: 'list', default: [], doc: 'Kafka for programs at the back, as `host:port,…`: the role `relay` brings every entry there, and consumers read there; without it consumers read the room log itself' },
+  kafkaPrefix: { group: 'engines', env: 'KAFKA_PREFIX', type: 'string', default: 'uproar.', doc: 'what the names of topics and consumer groups begin with' },
+  kafkaPartitions: { group: 'engines', env: 'KAFKA_PARTITIONS', type: 'int', default: 12, min: 1, max: 1000, doc: 'partitions of topics that are made here; those that are there stay as they are' },
+  kafkaTls: { group: 'engines', env: 'KAFKA_TLS', type: 'bool', default: false, doc: 'TLS to the brokers' },
+  kafkaSasl: { group: 'engines', env: 'KAFKA_SASL', type: 'choice', default: 'none', choices: ['none', 'plain', 'scram-sha-256', 'scram-sha-512'], doc: 'how the program says who it is, with the two settings below' },
+  kafkaUsername: { group: 'engines', env: 'KAFKA_USERNAME', type: 'optional', doc: 'user of SASL' },
+  kafkaPassword: { group: 'engines', env: 'KAFKA_PASSWORD', type: 'optional', secret: true, doc: 'password of SASL' },
+  feedUnreadMax: { group: 'engines', env: 'FEED_UNREAD_MAX', type: 'int', default: 1_000_000, min: 1000, max: 1_000_000_000, doc: 'entries of a room that wait for consumers of the embedded log, beyond what retention would keep; what is over goes, and is counted' },
   clickhouseUrl: { group: 'engines', env: 'CLICKHOUSE_URL', type: 'optional', check: 'url', secret: true, doc: 'ClickHouse for the archive; not served by this version' },
   workers: { group: 'engines', env: 'WORKERS', type: 'int', default: 1, min: 1, max: 1, doc: 'processes that share the ports; this version runs one' }
 } as const satisfies Record<string, Setting>
@@ -106,7 +113,7 @@ export class ConfigError extends StartFault {
   }
 }
 
-const ROLES = ['all', 'gateway', 'api']
+const ROLES = ['all', 'gateway', 'api', 'relay']
 
 /** Reads and checks the environment. Throws ConfigError with every fault at once. */
 export function loadConfig (env: Readonly<Record<string, string | undefined>> = process.env): Config {
@@ -214,7 +221,10 @@ function together (config: Partial<Config>): string[] {
   }
   if (config.port !== undefined && config.port !== 0 && config.port === config.wsPort) faults.push('PORT, WS_PORT: must differ')
   if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
-  if ((config.kafkaBrokers?.length ?? 0) > 0) faults.push('KAFKA_BROKERS: this version has no feed to Kafka; unset it')
+  for (const broker of config.kafkaBrokers ?? []) if (!/^[^\s:/,]+:\d{1,5}$|^\[[\da-f:]+\]:\d{1,5}$/i.test(broker)) faults.push(`KAFKA_BROKERS: must be host:port,… (it has ${JSON.stringify(broker)})`)
+  if (config.kafkaPrefix != null && !/^[a-zA-Z0-9._-]{1,64}$/.test(config.kafkaPrefix)) faults.push('KAFKA_PREFIX: must be 1 to 64 letters, digits, dots, dashes or underscores')
+  if (config.kafkaSasl !== 'none' && (config.kafkaUsername == null || config.kafkaPassword == null)) faults.push('KAFKA_USERNAME, KAFKA_PASSWORD: KAFKA_SASL needs both')
+  if (config.role?.includes('relay') === true && config.kafkaBrokers?.length === 0) faults.push('KAFKA_BROKERS: the role relay needs it')
   if (config.clickhouseUrl != null) faults.push('CLICKHOUSE_URL: this version has no archive; unset it')
   return faults
 }
