@@ -214,6 +214,7 @@ function together (config: Partial<Config>): string[] {
   }
   if (config.port !== undefined && config.port !== 0 && config.port === config.wsPort) faults.push('PORT, WS_PORT: must differ')
   if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
+  if (config.redisPrefix !== undefined && !/^[\x21-\x7a]{1,64}$/.test(config.redisPrefix)) faults.push(`REDIS_PREFIX: must be 1 to 64 printable characters without braces or blanks (it is ${JSON.stringify(config.redisPrefix)})`)
   if ((config.kafkaBrokers?.length ?? 0) > 0) faults.push('KAFKA_BROKERS: this version has no feed to Kafka; unset it')
   if (config.clickhouseUrl != null) faults.push('CLICKHOUSE_URL: this version has no archive; unset it')
   return faults

@@ -188,10 +188,7 @@ export class RedisPublisher {
   }
 
   async #answer (groups: readonly Group[], result: BatchResult): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<void>((resolve) => { timer = setTimeout(resolve, READER_MS) })
-    await Promise.race([this.#shard.passed(result.n), late])
-    clearTimeout(timer)
+    await this.#shard.passed(result.n, READER_MS)
     for (const [i, group] of groups.entries()) this.#answerGroup(group, result.groups[i] as GroupResult)
   }
 
