@@ -49,10 +49,10 @@ end
 
 -- A room's head, or false. One of another incarnation of the shard goes on under a fresh epoch: `was` is the old one.
 local function head_of (p, room, shard, fresh)
-  local v = call('HMGET', p .. 'head:' .. room, 'e', 'l', 'q', 'f', 't', 'b', 'i', 'o', 'x', 'w')
+  local v = call('HMGET', p .. 'head:' .. room, 'q', 't', 'b', 'e', 'l', 'f', 'i', 'o', 'x', 'w')
   if not v[1] then return false end
   local h = {
-    room = room, e = v[1], l = v[2], q = tonumber(v[3]), f = tonumber(v[4]), t = tonumber(v[5]), b = tonumber(v[6]),
+    room = room, q = tonumber(v[1]), t = tonumber(v[2]), b = tonumber(v[3]), e = v[4], l = v[5], f = tonumber(v[6]),
     i = v[7], o = tonumber(v[8]), x = tonumber(v[9]), w = v[10]
   }
   if h.i ~= shard.i then h.w, h.e, h.i, h.isDirty = h.e, fresh(), shard.i, true end
@@ -67,9 +67,12 @@ local function new_head (p, room, shard, fresh)
 end
 
 local function keep_head (p, h)
-  if not h.isDirty then return end
-  call('HSET', p .. 'head:' .. h.room, 'e', h.e, 'l', h.l, 'q', h.q, 'f', h.f, 't', h.t, 'b', h.b, 'i', h.i, 'o', h.o, 'x', h.x, 'w', h.w)
-  h.isDirty = false
+  if h.isDirty then
+    call('HSET', p .. 'head:' .. h.room, 'q', h.q, 't', h.t, 'b', h.b, 'e', h.e, 'l', h.l, 'f', h.f, 'i', h.i, 'o', h.o, 'x', h.x, 'w', h.w)
+  elseif h.hasGrown then
+    call('HSET', p .. 'head:' .. h.room, 'q', h.q, 't', h.t, 'b', h.b)
+  end
+  h.isDirty, h.hasGrown = false, false
 end
 
 local function seq_of (id)
@@ -278,8 +281,8 @@ local function append_group (p, group, h, batch)
   if size == 0 then return reply, nil end
   local run = concat(parts)
   call('XADD', p .. 'log:' .. group.room, first .. '-0', 'd', run)
-  if h.f > h.q then h.o = ts end
-  h.q, h.t, h.b, h.isDirty = seq, ts, h.b + #run, true
+  if h.f > h.q then h.o, h.isDirty = ts, true end
+  h.q, h.t, h.b, h.hasGrown = seq, ts, h.b + #run, true
   return reply, encode('>BI2c0I1c0I6I4I4', 1, #group.room, group.room, #epoch, epoch, first, seq - first + 1, #run) .. run
 end
 
@@ -349,7 +352,7 @@ local function publish (_, args)
   for room, h in pairs(heads) do
     if h then
       if trims[room] and is_due(h, now, trims[room], SLACK) then trim(p, h, now, trims[room], PUBLISH_RUNS) end
-      if h.isDirty then keep_alive(p, h, now, keep) end
+      if h.hasGrown then keep_alive(p, h, now, keep) end
       keep_head(p, h)
     end
   end
