@@ -5,8 +5,9 @@
 -- encodings are described in redis-layout.ts. Every key of a call has the shard's hash tag and is derived from the
 -- prefix `p` ("uproar:{3}:"); KEYS[1] is there to send the call to the right node.
 --
--- Within a function all reads come before the first write, so that an error (a key that is being moved by a Cluster)
--- leaves nothing half done. Numbers are 48 bits at most, which Lua's doubles hold exactly.
+-- Within a function all reads come before the first write, and `publish` asks for every key that it will write, so that
+-- an error (a key that a Cluster is moving) leaves nothing half done; the head is the truth if something is all the same.
+-- Numbers are 48 bits at most, which Lua's doubles hold exactly.
 
 -- Lua's libraries and `redis.call` are there only while a function runs: each call sets these first.
 local call, decode, encode, floor, min, max, concat
@@ -248,6 +249,26 @@ end
 
 local GONE, REPEATED = 2, 1
 
+-- Fails before anything is written when one of the keys is being moved to another node.
+local function touch_all (p, groups, bucket)
+  local keys = { p .. 'stream', p .. 'nonces:' .. bucket }
+  for _, group in ipairs(groups) do
+    keys[#keys + 1] = p .. 'log:' .. group.room
+    if next(group.patches) then keys[#keys + 1] = p .. 'state:' .. group.room end
+  end
+  call('EXISTS', unpack(keys))
+end
+
+-- Appends a run. Runs from there on that are no part of the log are what an act that failed half-way left behind.
+local function add_run (log, first, run)
+  local id = first .. '-0'
+  local added = redis.pcall('XADD', log, id, 'd', run)
+  if type(added) ~= 'table' or not added.err then return end
+  for _, orphan in ipairs(call('XRANGE', log, id, '+')) do call('XDEL', log, orphan[1]) end
+  call('XSETID', log, (first - 1) .. '-0')
+  call('XADD', log, id, 'd', run)
+end
+
 -- Appends what is new of a group. Answers its part of the reply, and its part of the shard's stream if it has one.
 local function append_group (p, group, h, batch)
   local ts = max(batch.now, h and h.t or 0)
@@ -280,7 +301,7 @@ local function append_group (p, group, h, batch)
   local reply = encode('>I1c0I6I6I2', #epoch, epoch, first, ts, #others) .. concat(others)
   if size == 0 then return reply, nil end
   local run = concat(parts)
-  call('XADD', p .. 'log:' .. group.room, first .. '-0', 'd', run)
+  add_run(p .. 'log:' .. group.room, first, run)
   if h.f > h.q then h.o, h.isDirty = ts, true end
   h.q, h.t, h.b, h.hasGrown = seq, ts, h.b + #run, true
   return reply, encode('>BI2c0I1c0I6I4I4', 1, #group.room, group.room, #epoch, epoch, first, seq - first + 1, #run) .. run
@@ -328,6 +349,7 @@ local function publish (_, args)
     if heads[group.room] == nil then heads[group.room] = head_of(p, group.room, shard, fresh) end
   end
   local all = buckets(shard, ms, window)
+  touch_all(p, groups, bucket_of(window, ms))
   local batch = {
     now = now, window = window, known = known_nonces(p, asked, all), fresh = {},
     make = function (room)

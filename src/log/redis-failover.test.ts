@@ -102,3 +102,28 @@ t.test('one shard of a Cluster is gone: the canaries say so', { skip, timeout: 1
   cluster.masters[1]?.thaw()
   await until('it is ready again', () => canary.verdict === 'ok')
 })
+
+t.test('a slot that moves to another node', { skip, timeout: 120_000 }, async (t) => {
+  const { masters, url } = await startCluster(t)
+  const load = new Load(await openTwo(t, url), 'slot')
+  await load.progress(2000)
+  const ids = await Promise.all(masters.map((node) => node.cli('CLUSTER', 'MYID')))
+  for (const tag of ['0', '1', '2', '3']) {
+    const slot = await (masters[0] as RedisServer).cli('CLUSTER', 'KEYSLOT', `{${tag}}`)
+    const counts = await Promise.all(masters.map(async (node) => Number(await node.cli('CLUSTER', 'COUNTKEYSINSLOT', slot))))
+    const from = counts.findIndex((count) => count > 0)
+    const to = (from + 1) % masters.length
+    const [source, target] = [masters[from] as RedisServer, masters[to] as RedisServer]
+    await target.cli('CLUSTER', 'SETSLOT', slot, 'IMPORTING', ids[from] as string)
+    await source.cli('CLUSTER', 'SETSLOT', slot, 'MIGRATING', ids[to] as string)
+    for (;;) {
+      const keys = (await source.cli('CLUSTER', 'GETKEYSINSLOT', slot, '1')).split('\n').filter((key) => key !== '')
+      if (keys.length === 0) break
+      await source.cli('MIGRATE', '127.0.0.1', String(target.port), '', '0', '5000', 'KEYS', ...keys)
+    }
+    for (const node of [target, source, ...masters]) await node.cli('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to] as string)
+    await load.progress(1000)
+  }
+  await load.end()
+  t.equal(await load.verify(t, false), 0)
+})
