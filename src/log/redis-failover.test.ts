@@ -85,6 +85,8 @@ t.test('a loss that only a reader has seen', { skip }, async (t) => {
   const next = await viewer.log.publish('stage', message('another two', 'n3'))
   t.equal(next.seq, lost.seq, 'its seq is given again')
   t.not(next.epoch, lost.epoch, 'in another epoch')
+  const late = await viewer.log.publish('stage', { ...message('three', 'n4'), epoch: lost.epoch })
+  t.same([late.seq, late.epoch], [next.seq + 1, next.epoch], 'what was on its way for the epoch before is of the same room')
   t.match(await viewer.log.find('stage', 'ann', 'n1'), { seq: 1, epoch: next.epoch, repeated: true }, 'what is left keeps its nonces')
 })
 
