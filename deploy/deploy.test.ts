@@ -93,7 +93,9 @@ t.test('what is missing is installed, or it is said what to do', async (t) => {
     said.length = 0
     return (await ensure((line) => said.push(line))).map((service) => service.name)
   }
-  process.env = { ...before, CHROMIUM_PATH: browser, PATH: `${folder}:${before.PATH}` }
+  const redis = join(folder, 'redis-server')
+  stand('redis-server', 'exit 0')
+  process.env = { ...before, CHROMIUM_PATH: browser, REDIS_SERVER_PATH: redis, PATH: `${folder}:${before.PATH}` }
   stand('sudo', 'shift; exec "$@"')
 
   stand('apt-get', 'case "$*" in *--version) exit 0;; *) echo "no network here" >&2; exit 100;; esac')
@@ -104,6 +106,7 @@ t.test('what is missing is installed, or it is said what to do', async (t) => {
   t.same(await run(), [])
   t.ok(said.includes(`Chromium: ${browser}`))
   t.same(await run(), [], 'what is there is not installed again')
+  t.same(said.slice(0, 2), [`Chromium: ${browser}`, `Redis: ${redis}`])
   t.equal(said.length, SERVICES.length, 'one line says where each of them is')
 })
 

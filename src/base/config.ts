@@ -221,6 +221,7 @@ function together (config: Partial<Config>): string[] {
   }
   if (config.port !== undefined && config.port !== 0 && config.port === config.wsPort) faults.push('PORT, WS_PORT: must differ')
   if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
+  if (config.redisPrefix !== undefined && !/^[\x21-\x7a]{1,64}$/.test(config.redisPrefix)) faults.push(`REDIS_PREFIX: must be 1 to 64 printable characters without braces or blanks (it is ${JSON.stringify(config.redisPrefix)})`)
   for (const broker of config.kafkaBrokers ?? []) if (!/^[^\s:/,]+:\d{1,5}$|^\[[\da-f:]+\]:\d{1,5}$/i.test(broker)) faults.push(`KAFKA_BROKERS: must be host:port,… (it has ${JSON.stringify(broker)})`)
   if (config.kafkaPrefix != null && !/^[a-zA-Z0-9._-]{1,64}$/.test(config.kafkaPrefix)) faults.push('KAFKA_PREFIX: must be 1 to 64 letters, digits, dots, dashes or underscores')
   if (config.kafkaSasl !== 'none' && (config.kafkaUsername == null || config.kafkaPassword == null)) faults.push('KAFKA_USERNAME, KAFKA_PASSWORD: KAFKA_SASL needs both')

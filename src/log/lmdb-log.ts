@@ -148,8 +148,9 @@ class LmdbLog implements Log {
   }
 
   async close (): Promise<void> {
-    await this.#outlet?.close()
+    const outlet = this.#outlet?.close()
     await this.#writer.close()
+    await outlet
     this.#watchers.clear()
   }
 

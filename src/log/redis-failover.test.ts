@@ -85,6 +85,8 @@ t.test('a loss that only a reader has seen', { skip }, async (t) => {
   const next = await viewer.log.publish('stage', message('another two', 'n3'))
   t.equal(next.seq, lost.seq, 'its seq is given again')
   t.not(next.epoch, lost.epoch, 'in another epoch')
+  const late = await viewer.log.publish('stage', { ...message('three', 'n4'), epoch: lost.epoch })
+  t.same([late.seq, late.epoch], [next.seq + 1, next.epoch], 'what was on its way for the epoch before is of the same room')
   t.match(await viewer.log.find('stage', 'ann', 'n1'), { seq: 1, epoch: next.epoch, repeated: true }, 'what is left keeps its nonces')
 })
 
@@ -101,4 +103,29 @@ t.test('one shard of a Cluster is gone: the canaries say so', { skip, timeout: 1
   t.ok(performance.now() - started < 6000, `not ready after ${Math.round(performance.now() - started)} ms`)
   cluster.masters[1]?.thaw()
   await until('it is ready again', () => canary.verdict === 'ok')
+})
+
+t.test('a slot that moves to another node', { skip, timeout: 120_000 }, async (t) => {
+  const { masters, url } = await startCluster(t)
+  const load = new Load(await openTwo(t, url), 'slot')
+  await load.progress(2000)
+  const ids = await Promise.all(masters.map((node) => node.cli('CLUSTER', 'MYID')))
+  for (const tag of ['0', '1', '2', '3']) {
+    const slot = await (masters[0] as RedisServer).cli('CLUSTER', 'KEYSLOT', `{${tag}}`)
+    const counts = await Promise.all(masters.map(async (node) => Number(await node.cli('CLUSTER', 'COUNTKEYSINSLOT', slot))))
+    const from = counts.findIndex((count) => count > 0)
+    const to = (from + 1) % masters.length
+    const [source, target] = [masters[from] as RedisServer, masters[to] as RedisServer]
+    await target.cli('CLUSTER', 'SETSLOT', slot, 'IMPORTING', ids[from] as string)
+    await source.cli('CLUSTER', 'SETSLOT', slot, 'MIGRATING', ids[to] as string)
+    for (;;) {
+      const keys = (await source.cli('CLUSTER', 'GETKEYSINSLOT', slot, '1')).split('\n').filter((key) => key !== '')
+      if (keys.length === 0) break
+      await source.cli('MIGRATE', '127.0.0.1', String(target.port), '', '0', '5000', 'KEYS', ...keys)
+    }
+    for (const node of [target, source, ...masters]) await node.cli('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to] as string)
+    await load.progress(1000)
+  }
+  await load.end()
+  t.equal(await load.verify(t, false), 0)
 })
