@@ -8,12 +8,14 @@ import { AppError } from '../base/errors.ts'
 import { checkName, type Consumer, type ConsumerOptions, type Feed, type FeedRecord, type Outgoing } from './feed.ts'
 import { createKafka, ensureTopics, topicName, type KafkaOptions } from './kafka-client.ts'
 import { KafkaConsumer } from './kafka-consumer.ts'
-import { KafkaProducer } from './kafka-producer.ts'
+import { KafkaProducer, type KafkaRecord } from './kafka-producer.ts'
 import { deadLetter, deadOf } from './records.ts'
 
 export type { KafkaOptions } from './kafka-client.ts'
 
 const GAUGE_MS = 1000
+/** Records that become JSON before the loop has its turn. */
+const WRITTEN_AT_ONCE = 250
 
 export class KafkaFeed implements Feed {
   readonly #options: KafkaOptions
@@ -54,9 +56,14 @@ export class KafkaFeed implements Feed {
   }
 
   /** Brings records of the log to their topics; durable when it resolves. Rejects as a consumer's handler may. */
-  produce (records: readonly FeedRecord[]): Promise<void> {
+  async produce (records: readonly FeedRecord[]): Promise<void> {
     const { prefix } = this.#options
-    return this.#producer.send(records.map(({ topic, room, value }) => ({ topic: topicName(prefix, topic), key: room, value: JSON.stringify(value) })))
+    const ready: KafkaRecord[] = []
+    for (const { topic, room, value } of records) {
+      ready.push({ topic: topicName(prefix, topic), key: room, value: JSON.stringify(value) })
+      if (ready.length % WRITTEN_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+    await this.#producer.send(ready)
   }
 
   async send (topic: 'actions' | 'notifications', records: readonly Outgoing[]): Promise<void> {

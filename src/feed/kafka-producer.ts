@@ -4,6 +4,8 @@
 //                  (bounded)    while one is in flight the next gathers               ├─ Kafka is away ─▶ rejected: `unavailable`
 //                                                                                     └─ a record's fault ─▶ each offer alone
 //
+// An offer stays whole, over several requests where it is larger: brokers take a megabyte a partition and request.
+//
 // Whoever offers keeps the order by awaiting; a request that was given up may still arrive, so a record can come twice.
 // Must not know rooms beyond their being keys. Bounds: QUEUE_MAX records, a deadline on every call.
 
@@ -105,7 +107,7 @@ export class KafkaProducer {
   /** Never rejects. */
   async #send (offers: readonly Offer[]): Promise<void> {
     try {
-      await this.#request(offers.flatMap(({ records }) => records))
+      for (const part of parts(offers.flatMap(({ records }) => records))) await this.#request(part)
       for (const { resolve } of offers) resolve()
     } catch (error) {
       if (offers.length === 1 || !isRecordFault(error)) for (const { reject } of offers) reject(error)
@@ -129,6 +131,22 @@ export class KafkaProducer {
     })
     return this.#ready
   }
+}
+
+/** Consecutive parts of at most BYTES each, and at least one record. */
+function * parts (records: readonly KafkaRecord[]): Generator<readonly KafkaRecord[]> {
+  let from = 0
+  let bytes = 0
+  for (const [at, { value }] of records.entries()) {
+    // A character has three bytes at most, and nearly always one.
+    if (at > from && bytes + value.length > BYTES) {
+      yield records.slice(from, at)
+      from = at
+      bytes = 0
+    }
+    bytes += value.length
+  }
+  yield records.slice(from)
 }
 
 /** The partition of a room, the same for every topic with as many: an FNV hash of its key. */

@@ -14,6 +14,8 @@ import { BATCH_MAX, checkName, type Consumer, type ConsumerOptions, type Feed, t
 import { deadLetter, deadOf, recordOf, roomOf, topicOf, unreadable } from './records.ts'
 
 const GAUGE_MS = 1000
+/** Entries that become records before the loop has its turn: a millisecond or so. */
+const READ_AT_ONCE = 250
 
 export interface LogFeedOptions {
   readonly log: Log & { outlet (): Outlet }
@@ -124,9 +126,11 @@ class LogConsumer {
   async #take (runs: readonly OutletRun[]): Promise<boolean> {
     const { batchMax = BATCH_MAX } = this.#options
     let batch: FeedRecord[] = []
+    let read = 0
     for (const { room, epoch, entries } of runs) {
       const topic = topicOf(room) as FeedTopic
       for (const entry of entries) {
+        if (++read % READ_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve))
         const record = this.#read(topic, room, epoch, entry)
         if (record instanceof Unreadable) {
           if (!await this.#courier.bury(record.record, record.reason)) return false
