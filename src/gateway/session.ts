@@ -328,7 +328,7 @@ export class Session implements Viewer {
     const [, rid, name, before, limit] = frame as [number, number, string, number | null, number]
     const room = this.#memberOf(name)?.room ?? await this.#context.rooms.find(name, this.identity)
     if (room instanceof Refusal) return this.#refuse(frame, room)
-    const page = await room.history({ before, limit: Math.min(Math.max(limit, 1), LIMITS.historyEntries) })
+    const page = await room.history({ before, limit: Math.min(Math.max(limit, 1), LIMITS.historyEntries) }, this.identity)
     this.#answerBytes(encodePage(rid, name, page.entries, page.more))
   }
 

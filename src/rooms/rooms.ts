@@ -17,16 +17,18 @@ import { ROOM_KINDS, type Directory, type RoomKind, type RoomRecord } from '../d
 import type { Log } from '../log/log.ts'
 import type { Member } from './member.ts'
 import { Room, type RoomContext } from './room.ts'
-import { parseSettings, readSettings, type RoomSettings } from './settings.ts'
+import { parseSettings, readSettings, toldSettings, type ToldSettings } from './settings.ts'
 import type { Fanout } from './viewer.ts'
 
-export { Room, RESUME_ENTRIES, type History, type JoinOptions } from './room.ts'
+export { Room, RESUME_ENTRIES, type JoinOptions } from './room.ts'
+export type { History } from './pages.ts'
 export { Member } from './member.ts'
 export type { Cursor, CursorStep } from './cursor.ts'
 export type { Skip } from './reader.ts'
 export type { Fanout, Viewer } from './viewer.ts'
-export { SETTING_NAMES, type RoomSettings } from './settings.ts'
-export { SWEEP_BYTES } from './delivery.ts'
+export { notice } from './notices.ts'
+export { parseModes, SETTING_NAMES, type RoomSettings } from './settings.ts'
+export { partsFor, SWEEP_BYTES } from './delivery.ts'
 
 /** Names with this prefix belong to the server and are refused to clients. */
 export const RESERVED_PREFIX = 'uproar:'
@@ -40,7 +42,7 @@ export interface RoomView {
   readonly epoch: string
   readonly seq: number
   readonly viewers: number
-  readonly settings: RoomSettings
+  readonly settings: ToldSettings
 }
 
 export interface RoomsOptions {
@@ -238,10 +240,10 @@ export class Rooms {
     const room = this.#active.get(record.room)
     const { kind, createdAt, createdBy } = record
     if (room !== undefined) {
-      return { room: record.room, kind, createdAt, createdBy, epoch: room.epoch, seq: room.seq, viewers: room.viewers, settings: room.settings }
+      return { room: record.room, kind, createdAt, createdBy, epoch: room.epoch, seq: room.seq, viewers: room.viewers, settings: room.told }
     }
     const head = await this.#log.head(record.room)
-    const settings = readSettings(await this.#log.state(record.room))
+    const settings = toldSettings(readSettings(await this.#log.state(record.room)))
     return { room: record.room, kind, createdAt, createdBy, epoch: head.epoch, seq: head.seq, viewers: 0, settings }
   }
 
