@@ -28,6 +28,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   base: ['*'],
   auth: ['auth.ts', 'authenticator.ts'],
   moderation: ['moderation.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
+  rooms: ['rooms.ts', 'stage.suite.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
   deploy: ['services/services.ts'],
   replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts'],

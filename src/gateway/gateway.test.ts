@@ -14,7 +14,7 @@ import { Metrics } from '../base/metrics.ts'
 import { addressRange, TrustedProxies } from '../base/peers.ts'
 import { openStore } from '../base/store.ts'
 import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
-import { Ingest } from '../ingest/ingest.ts'
+import { Ingest, Moderator } from '../ingest/ingest.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
 import { compileTerms } from '../moderation/screen.ts'
 import { Rooms } from '../rooms/rooms.ts'
@@ -59,8 +59,9 @@ async function setUp (t: Test, env: Record<string, string> = {}) {
   const authenticator = createAuthenticator(config, { clock, log: pino({ level: 'silent' }) })
   await authenticator.start()
   const ingest = new Ingest({ log, clock, metrics, config, terms: compileTerms([]), fault })
+  const moderator = new Moderator({ log, rooms, clock, metrics, addressOf: (room, user) => ingest.addressOf(room, user), fault })
   const listener = createListener(config)
-  const gateway = new Gateway({ config, clock, metrics, rooms, ingest, authenticator, listener, fault })
+  const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, fault })
   t.teardown(async () => {
     rooms.stop()
     await authenticator.stop()

@@ -67,6 +67,18 @@ export class Guard {
     for (const [key, value] of Object.entries(guarded)) this.#read(key, value)
   }
 
+  /** A REMOVE entry came: what it adds to the state is known without reading that anew. */
+  note (target: Readonly<Record<string, unknown>>): void {
+    const { seq, user, upTo } = target
+    if (typeof seq === 'number') this.removed.add(seq)
+    else if (typeof user === 'string') this.purged.set(user, Number(upTo))
+    else if (target['all'] === true) {
+      this.cleared = Number(upTo)
+      this.removed.clear()
+      this.purged.clear()
+    }
+  }
+
   /** How many sanctions there are, those that ended included. */
   get size (): number {
     return SANCTION_KINDS.reduce((sum, kind) => sum + this.sanctions[kind].size, 0)

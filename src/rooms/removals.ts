@@ -24,15 +24,15 @@ export class Removals {
     this.#clear(guard.cleared)
   }
 
-  /** Takes in a REMOVE entry. Returns the seqs that it may concern: from and to, both included. */
-  apply (entry: Uint8Array): { from: number, to: number } {
+  /** Takes in a REMOVE entry. Returns the seqs that it may concern, from and to both included, and its target. */
+  apply (entry: Uint8Array): { from: number, to: number, target: Record<string, unknown> } {
     const [, , , target] = unpack(entry) as [number, number, number, Record<string, unknown>]
     const { seq, user, upTo } = target
     const to = typeof seq === 'number' ? seq : Number(upTo ?? 0)
     if (typeof seq === 'number') this.#seqs.add(seq)
     else if (typeof user === 'string') this.#purge(user, to)
     else if (target['all'] === true) this.#clear(to)
-    return { from: typeof seq === 'number' ? seq : 1, to }
+    return { from: typeof seq === 'number' ? seq : 1, to, target }
   }
 
   /** The entry, or what stands in its place. */

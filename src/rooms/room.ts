@@ -256,7 +256,8 @@ export class Room implements Watcher {
 
   /** What a REMOVE entry names is gone from memory at once; whatever is read later is asked about. */
   #remove (entry: Uint8Array): void {
-    const { from, to } = this.#removals.apply(entry)
+    const { from, to, target } = this.#removals.apply(entry)
+    this.guard.note(target)
     this.ring.redact(from, to, (held) => this.#removals.redact(held))
   }
 
