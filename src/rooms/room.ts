@@ -14,7 +14,7 @@ import { can, rolesIn, type Identity } from '../auth/auth.ts'
 import { Refusal } from '../base/errors.ts'
 import type { RoomRecord } from '../directory/directory.ts'
 import type { Log, LogPage, RoomState, Watcher } from '../log/log.ts'
-import { Guard, rankOf, RANK } from '../moderation/moderation.ts'
+import { guardOf, rankOf, RANK, type Guard } from '../moderation/moderation.ts'
 import { compileTerms, type Terms } from '../moderation/screen.ts'
 import { Cursor } from './cursor.ts'
 import { Broadcast, type BroadcastContext, type View } from './broadcast.ts'
@@ -95,7 +95,7 @@ export class Room implements Watcher {
     this.epoch = page.head.epoch
     this.#frame = roomFrame(this.name, this.epoch)
     this.ring = new Ring(page.head.seq - page.entries.length, context.ringEntriesMax, context.ringBytesMax)
-    this.guard = new Guard(state.guarded)
+    this.guard = guardOf(state.guarded)
     this.#removals.learn(this.guard)
     for (const entry of page.entries) this.ring.push(this.#removals.redact(entry))
     this.#pages = new Pages(this.name, this.epoch, context.log, this.ring, this.#removals)
@@ -257,7 +257,7 @@ export class Room implements Watcher {
   /** What a REMOVE entry names is gone from memory at once; whatever is read later is asked about. */
   #remove (entry: Uint8Array): void {
     const { from, to, target } = this.#removals.apply(entry)
-    this.guard.note(target)
+    this.guard = this.guard.noted(target)
     this.ring.redact(from, to, (held) => this.#removals.redact(held))
   }
 
@@ -428,7 +428,7 @@ export class Room implements Watcher {
     const before = { guard: this.guard, delayMs: this.#delayMs() }
     this.settings = readSettings(state)
     this.modes = modesOf(this.settings)
-    this.guard = new Guard(state.guarded)
+    this.guard = guardOf(state.guarded)
     const blocked = blockedTerms(state)
     // Every sanction is a STATE entry: a thousand terms are not compiled anew for each.
     if (blocked.join('\n') !== this.#blockedTerms.join('\n')) this.terms = compileTerms(blocked)
