@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import { README, written } from './docs.ts'
+import { ARGUMENTS, RANK, RANKS, type ActionName } from './moderation/moderation.ts'
 
 const readme = readFileSync(README, 'utf8')
 const root = dirname(README)
@@ -13,6 +14,16 @@ t.test('tables are as the code has them', (t) => {
   const stale = written(readme).split('\n').filter((line) => !readme.includes(line))
   t.same(stale, [], 'run `npm run docs`')
   t.equal(written(readme), readme, 'run `npm run docs`')
+  t.end()
+})
+
+t.test('PROTOCOL.md has every action with its arguments and least role', (t) => {
+  const text = readFileSync(join(root, 'proto/PROTOCOL.md'), 'utf8')
+  const rows = [...text.slice(text.indexOf('<!-- table: actions -->')).split('\n\n')[0]?.matchAll(/^\| `(\w+)` \| (.+?) \| .+ \| (\w+) \|$/gm) ?? []].map(([, action, args, role]) => [action, args?.replaceAll('`', ''), role])
+  const roles = new Map<number, string>([[RANK.other, 'everybody'], [RANK.moderator, 'moderator'], [RANK.broadcaster, 'broadcaster']])
+  t.same(rows, Object.entries(ARGUMENTS).map(([action, needs]) => [
+    action, Object.entries(needs).map(([name, need]) => need === 'must' ? name : `${name}?`).join(', ') || 'none', roles.get(RANKS[action as ActionName])
+  ]))
   t.end()
 })
 
