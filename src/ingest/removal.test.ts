@@ -6,7 +6,7 @@ import { unpack } from '../../proto/codec.ts'
 import { entryOp, entrySeq } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import type { Room } from '../rooms/rooms.ts'
-import { person } from '../rooms/stage.suite.ts'
+import { person, type Watcher } from '../rooms/stage.suite.ts'
 import { ANN, bodies, BOB, HOST, MOD, MOD2, nameOf, pageBodies, pulled, ROOM, stage } from './moderation.suite.ts'
 
 t.test('what is removed is gone in every way of reading, after a restart too', async (t) => {
@@ -181,4 +181,77 @@ t.test('with a publication delay viewers wait, moderators do not, and what is re
     t.ok(bodies(viewer).includes('waiting') && bodies(viewer).includes('no delay any more'), `${who} is live again`)
     t.equal(viewer.account().last, room.seq, who)
   }
+})
+
+t.test('a viewer too slow for the ring is told of every removal that it passes over', async (t) => {
+  const { open, enter, settle, said, done, say, log } = await stage(t, { SLOW_KB: '16', RING_KB_MAX: '64', RING_ENTRIES_MAX: '200', SLOW_TIMEOUT_S: '300' })
+  const room = await open(ROOM)
+  const sleeper = enter(room)
+  const seq = await said(room, ANN, 'rude')
+  await settle()
+  t.ok(bodies(sleeper).includes('rude'))
+  sleeper.isPaused = true
+  const flood = async (): Promise<void> => {
+    for (let round = 0; round < 10; round++) {
+      await Promise.all(Array.from({ length: 60 }, (_, n) => say(room, person(`u${n}`), `${round} ${'x'.repeat(400)}`)))
+      await settle()
+    }
+  }
+  await flood()
+  await done(MOD, 'remove', { seq })
+  await flood()
+  sleeper.resume()
+  await settle()
+  sleeper.resume()
+  await settle()
+  t.match(sleeper.of(OUT.SKIPPED), [[OUT.SKIPPED, Number, Number, Number, 'slow'], [OUT.SKIPPED, Number, Number, Number, 'slow']], 'before it and behind it')
+  t.match(sleeper.of(OUT.REMOVE), [[OUT.REMOVE, Number, Number, { seq }, 'mod']])
+  t.same(sleeper.account(), { first: 1, last: (await log.head(ROOM)).seq, faults: [] })
+})
+
+t.test('in any mixture every viewer gets every entry once, in order, and nothing that is not for it', async (t) => {
+  const { open, enter, settle, say, act, clock } = await stage(t, { SLOW_KB: '16', RING_KB_MAX: '64', RING_ENTRIES_MAX: '200', SLICE_VIEWERS: '5' })
+  const room = await open(ROOM)
+  let state = 11
+  const random = (below: number): number => { state = (Math.imul(state, 1664525) + 1013904223) >>> 0; return Math.floor(state / 2 ** 32 * below) }
+  const people = [ANN, BOB, MOD, HOST, person('cat'), null]
+  const here: Watcher[] = []
+  const all: { viewer: Watcher, who: string | undefined }[] = []
+  const hidden = new Set<unknown>()
+  let isHidden = false
+  for (let round = 0; round < 500; round++) {
+    const what = random(14)
+    if (what < 5) {
+      for (let n = random(6); n >= 0; n--) {
+        const author = people[random(2)] as typeof ANN
+        const text = `${round}.${n} ${'x'.repeat(random(300))}`
+        if (author === ANN && isHidden) hidden.add(text)
+        await say(room, author, text)
+      }
+    } else if (what < 7) {
+      const as = people[random(people.length)] ?? null
+      const viewer = enter(room, { history: random(100), view: random(2) === 0 ? 'full' : 'live', as, position: random(3) === 0 && room.seq > 0 ? [room.epoch, random(room.seq)] : null })
+      here.push(viewer)
+      all.push({ viewer, who: as?.id })
+    } else if (what === 7 && here.length > 4) { const [gone] = here.splice(random(here.length), 1); if (gone?.member != null) room.leave(gone.member) }
+    else if (what === 8 && here.length > 0) (here[random(here.length)] as Watcher).isPaused = true
+    else if (what === 9 && here.length > 0) (here[random(here.length)] as Watcher).resume()
+    else if (what === 10) await act(MOD, 'remove', { seq: 1 + random(Math.max(1, room.seq)) })
+    else if (what === 11) await act(HOST, 'set', { settings: { publicationDelaySeconds: random(2) * 2 } })
+    else if (what === 12) {
+      await act(MOD, isHidden ? 'unban' : 'shadowBan', { user: 'ann' })
+      isHidden = !isHidden
+      if (random(6) === 0) await act(MOD, random(3) === 0 ? 'clear' : 'purge', random(3) === 0 ? {} : { user: 'bob' })
+    } else { clock.advance(random(1500)); await new Promise((resolve) => setImmediate(resolve)) }
+  }
+  await act(HOST, 'set', { settings: { publicationDelaySeconds: 0 } })
+  for (let turn = 0; turn < 3; turn++) {
+    for (const viewer of here) viewer.resume()
+    await settle()
+  }
+  t.ok(all.length > 40 && hidden.size > 20, `${all.length} viewers, ${hidden.size} hidden messages, ${room.seq} entries`)
+  t.same(all.flatMap(({ viewer }) => viewer.account().faults), [], 'in order, once, nothing missing')
+  t.same(all.filter(({ viewer, who }) => who !== 'ann' && bodies(viewer).some((text) => hidden.has(text))).map(({ who }) => who), [], 'nobody else was shown what is hidden')
+  t.ok(all.some(({ viewer, who }) => who === 'ann' && bodies(viewer).some((text) => hidden.has(text))), 'its author was')
+  t.same(here.filter((viewer) => viewer.closed === '' && viewer.account().last !== room.seq).map((viewer) => viewer.account()), [], 'everybody stands at the head')
 })

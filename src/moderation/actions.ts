@@ -69,6 +69,10 @@ function rankConcerned (action: ActionName, args: Partial<Args>, actor: Actor, f
   return rankOf(facts.roles)
 }
 
+/** With every new sanction so many that have ended are forgotten; at a bound, so many of what is over. */
+const OVER_SLICE = 20
+const SPACE_SLICE = 500
+
 type Reducer = (args: Args, actor: Actor, facts: Facts) => Decision | Refusal
 
 const REDUCERS: Readonly<Record<ActionName, Reducer>> = {
@@ -141,12 +145,13 @@ const REDUCERS: Readonly<Record<ActionName, Reducer>> = {
 function sanction (kind: SanctionKind, whom: string, args: Args, actor: Actor, facts: Facts): Decision | Refusal {
   const { guard, now } = facts
   const given = guard.inForce(kind, whom, now)
+  const over = overSanctions(guard, now).slice(0, OVER_SLICE)
   if (given !== null && given.rank > rankOf(actor.roles)) return new Refusal('forbidden', 'somebody of a higher role has decided this already')
   const forget = guard.sanctions[kind].has(whom) ? {} : spaceFor(facts, 'sanctions')
   if (forget instanceof Refusal) return forget
   const until = args.seconds === undefined ? null : now + args.seconds * 1000
   const patch = sanctionPatch({ kind, whom, until, rank: rankOf(actor.roles), by: actor.id, reason: args.reason ?? '', at: now })
-  const effects: Effect[] = [{ op: 'state', changes: {}, guarded: { ...forget, ...patch } }]
+  const effects: Effect[] = [{ op: 'state', changes: {}, guarded: { ...without(...over), ...forget, ...patch } }]
   if (args.purge === true) {
     const space = spaceFor(facts, 'purged')
     if (space instanceof Refusal) return space
@@ -166,6 +171,11 @@ function lift (keys: readonly string[], user: string | null, actor: Actor, { gua
   return decision([{ op: 'state', changes: {}, guarded: without(...keys, ...asked) }], { whom: user })
 }
 
+/** The keys of sanctions that have ended. */
+function overSanctions (guard: Guard, now: number): string[] {
+  return SANCTION_KINDS.flatMap((kind) => [...guard.sanctions[kind].values()].filter((each) => isOver(each, now)).map(({ whom }) => `${kind}:${whom}`))
+}
+
 /** What must be forgotten so that one more fits, at most a slice of what is over; a refusal when nothing is over. */
 function spaceFor (facts: Facts, what: 'sanctions' | 'removed' | 'purged'): Record<string, null> | Refusal {
   const { guard, now, first } = facts
@@ -175,8 +185,8 @@ function spaceFor (facts: Facts, what: 'sanctions' | 'removed' | 'purged'): Reco
     ? [...guard.removed].filter((seq) => seq < first).map((seq) => `removed:${seq}`)
     : what === 'purged'
       ? [...guard.purged].filter(([, upTo]) => upTo < first).map(([user]) => `purged:${user}`)
-      : SANCTION_KINDS.flatMap((kind) => [...guard.sanctions[kind].values()].filter((each) => isOver(each, now)).map(({ whom }) => `${kind}:${whom}`))
-  if (over.length > 0) return without(...over.slice(0, 500))
+      : overSanctions(guard, now)
+  if (over.length > 0) return without(...over.slice(0, SPACE_SLICE))
   return new Refusal('overloaded', what === 'sanctions'
     ? `this room has ${max} sanctions in force; lift some`
     : `this room has ${max} ${what === 'removed' ? 'removed messages' : 'purged users'} in the log that it keeps; clear it`, 60_000)

@@ -3,7 +3,7 @@
 //
 //   seq:   … next ─────────────── until │ ─────────────── the ring's last
 //          must be read, from the log    │ read from the ring; what it no longer holds is
-//          if the ring has let it go     │ announced as skipped, and reading goes on near the end
+//          if the ring has let it go     │ announced as skipped, all but removals, and reading goes on near the end
 //
 // so a resume is whole however far back it starts, and a slow viewer can never make the server read its disk.
 
@@ -60,9 +60,11 @@ export class Reader {
     if (ring.has(this.next) && !isTooSlow) return this.#moved(ring.run(this.next, to, bytesMax), null)
     if (this.next <= this.#until) return this.#fromLog(Math.min(to, this.#until), bytesMax)
     const restart = Math.max(ring.first, to - RESTART_ENTRIES + 1)
-    const skipped: Skip = { first: this.next, last: restart - 1, reason: 'slow' }
-    this.next = restart
-    return this.#moved(ring.run(restart, to, bytesMax), skipped)
+    const removal = this.#removals.between(this.next, restart)
+    const last = removal === undefined ? restart - 1 : entrySeq(removal) - 1
+    const skipped: Skip | null = last < this.next ? null : { first: this.next, last, reason: 'slow' }
+    this.next = last + 1
+    return this.#moved(removal === undefined ? ring.run(restart, to, bytesMax) : [removal], skipped)
   }
 
   #passCleared (to: number): Step {

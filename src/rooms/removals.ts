@@ -1,14 +1,18 @@
 // What is gone from a room: single messages, all of a user up to a seq, everything up to a seq. Learned from the room's
 // guarded state when it is opened and from every REMOVE entry after; asked about every entry that is read from the log,
-// so that nothing removed is ever passed on again, by whichever way it is read.
-// Bound: what the room's state may hold (moderation/guard.ts).
+// so that nothing removed is ever passed on again, by whichever way it is read. The newest REMOVE entries are kept, for
+// viewers who were too slow for the ring: what they are shown must be taken away all the same.
+// Bound: what the room's state may hold (moderation/guard.ts), and RECENT_MAX entries.
 
 import { unpack } from '../../proto/codec.ts'
 import { entryAuthor, entryOp, entrySeq, removedEntry } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import type { Guard } from '../moderation/moderation.ts'
 
+const RECENT_MAX = 500
+
 export class Removals {
+  #recent: Uint8Array[] = []
   readonly #seqs = new Set<number>()
   readonly #users = new Map<string, number>()
   #cleared = 0
@@ -27,12 +31,19 @@ export class Removals {
   /** Takes in a REMOVE entry. Returns the seqs that it may concern, from and to both included, and its target. */
   apply (entry: Uint8Array): { from: number, to: number, target: Record<string, unknown> } {
     const [, , , target] = unpack(entry) as [number, number, number, Record<string, unknown>]
+    this.#recent.push(entry)
+    if (this.#recent.length > RECENT_MAX * 2) this.#recent = this.#recent.slice(-RECENT_MAX)
     const { seq, user, upTo } = target
     const to = typeof seq === 'number' ? seq : Number(upTo ?? 0)
     if (typeof seq === 'number') this.#seqs.add(seq)
     else if (typeof user === 'string') this.#purge(user, to)
     else if (target['all'] === true) this.#clear(to)
     return { from: typeof seq === 'number' ? seq : 1, to, target }
+  }
+
+  /** The first REMOVE entry from the seq `from` up to, not including, `to`; undefined when none is known. */
+  between (from: number, to: number): Uint8Array | undefined {
+    return this.#recent.find((entry) => entrySeq(entry) >= from && entrySeq(entry) < to)
   }
 
   /** The entry, or what stands in its place. */
