@@ -59,7 +59,7 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
     const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
-    const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (room, user) => ingest.addressOf(room, user), fault })
+    const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
     const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, fault })
     if (serves('gateway')) lifecycle.add(gateway)
     const api = createApi({

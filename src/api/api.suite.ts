@@ -80,7 +80,7 @@ export async function startBench (t: Test, options: BenchOptions = {}): Promise<
   })
   const rooms = new Rooms({ log: roomLog, directory: createLmdbDirectory(store), fanout: noFanout, clock, metrics, config, fault })
   const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms: compileTerms([]), fault })
-  const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (room, user) => ingest.addressOf(room, user), fault })
+  const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
   const authenticator = createAuthenticator(config, { clock, log })
   const api = createApi({
     config, log, clock, metrics, authenticator, rooms, ingest, moderator, connections: () => [], wsPort: () => 9001, assetsDir: join(dataDir, 'no-pages'),

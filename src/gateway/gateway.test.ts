@@ -59,7 +59,7 @@ async function setUp (t: Test, env: Record<string, string> = {}) {
   const authenticator = createAuthenticator(config, { clock, log: pino({ level: 'silent' }) })
   await authenticator.start()
   const ingest = new Ingest({ log, clock, metrics, config, terms: compileTerms([]), fault })
-  const moderator = new Moderator({ log, rooms, clock, metrics, addressOf: (room, user) => ingest.addressOf(room, user), fault })
+  const moderator = new Moderator({ log, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
   const listener = createListener(config)
   const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, fault })
   t.teardown(async () => {

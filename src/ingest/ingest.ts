@@ -81,9 +81,10 @@ export class Ingest {
   /** Drafts that wait for the log. */
   get underWay (): number { return this.#underWay }
 
-  /** The range of the address that a user last wrote from to a room, on this instance; null when that is not known. */
-  addressOf (room: string, user: string): string | null {
-    return this.#addresses.get(`${room} ${user}`) ?? null
+  /** The range of the address that a user last wrote from, on this instance; null when that is not known. */
+  addressOf (user: string): string | null {
+    const address = this.#addresses.get(user)
+    return address === undefined ? null : addressRange(address)
   }
 
   /** Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not: Held where it waits. */
@@ -97,7 +98,7 @@ export class Ingest {
       const first = MAY_BE_RETRY.has(refusal.name) ? await this.#firstResult(room, author, draft.nonce) : null
       return first ?? this.#refuse(refusal)
     }
-    if (author.address !== '') this.#addresses.set(`${room.name} ${author.identity.id}`, addressRange(author.address))
+    this.#noteAddress(author)
     return draft.verdict.judgement === 'hold' ? this.#hold(draft) : this.#publish(draft, started)
   }
 
@@ -120,6 +121,10 @@ export class Ingest {
     } finally {
       this.#underWay--
     }
+  }
+
+  #noteAddress ({ identity: { id }, address }: Submitter): void {
+    if (address !== '' && this.#addresses.get(id) !== address) this.#addresses.set(id, address)
   }
 
   /** Puts a message on hold. It is named after its author and nonce, so a repeat finds itself there, or its first result. */

@@ -29,7 +29,7 @@ export async function stage (t: Test, env: Record<string, string> = {}) {
   const fault = (error: unknown, what: string): void => { faults.push([what, error]) }
   const parts = (rooms: Rooms) => {
     const ingest = new Ingest({ log, clock, metrics, config, terms: compileTerms(['plonker']), fault })
-    return { rooms, ingest, moderator: new Moderator({ log, rooms, clock, metrics, addressOf: (room, user) => ingest.addressOf(room, user), fault }) }
+    return { rooms, ingest, moderator: new Moderator({ log, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault }) }
   }
   const one = parts(bench.rooms)
   let nonces = 0

@@ -27,8 +27,8 @@ export interface ModeratorOptions {
   readonly rooms: Pick<Rooms, 'find'>
   readonly clock: Clock
   readonly metrics: Metrics
-  /** Range of the address that a user last wrote from to a room; null when it is not known here. */
-  readonly addressOf: (room: string, user: string) => string | null
+  /** Range of the address that a user last wrote from; null when it is not known here. */
+  readonly addressOf: (user: string) => string | null
   readonly fault: (error: unknown, what: string) => void
 }
 
@@ -152,7 +152,7 @@ export class Moderator {
       message: isForAll ? messageOf(entry) : null,
       address: args.address !== undefined
         ? isIP(args.address) === 0 ? (args.address.endsWith('::/64') ? args.address : null) : addressRange(plainAddress(args.address))
-        : args.user === undefined ? null : addressOf(room.name, args.user)
+        : args.user === undefined ? null : addressOf(args.user)
     }
   }
 

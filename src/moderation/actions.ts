@@ -97,7 +97,7 @@ const REDUCERS: Readonly<Record<ActionName, Reducer>> = {
   ban: (args, actor, facts) => sanction('ban', args.user, args, actor, facts),
   shadowBan: (args, actor, facts) => sanction('shadow', args.user, args, actor, facts),
   banAddress: (args, actor, facts) => facts.address === null
-    ? missing(args.user === undefined ? 'address must be an IPv4 or IPv6 address' : 'no address of that user is known here: it must have written to this room lately')
+    ? missing(args.user === undefined ? 'address must be an IPv4 or IPv6 address' : 'no address of that user is known here: it must have written here lately')
     : sanction('address', facts.address, args, actor, facts),
   unban: (args, actor, facts) => {
     const keys = args.user === undefined ? [`address:${facts.address}`] : SANCTION_KINDS.filter((kind) => kind !== 'address').map((kind) => `${kind}:${args.user}`)

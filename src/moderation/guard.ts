@@ -17,7 +17,7 @@ export type SanctionKind = (typeof SANCTION_KINDS)[number]
 export const SANCTIONS_MAX = 2000
 export const HELD_MAX = 100
 export const REQUESTS_MAX = 200
-export const REMOVED_MAX = 10_000
+export const REMOVED_MAX = 5000
 export const PURGED_MAX = 2000
 
 export interface Sanction {
@@ -62,6 +62,8 @@ export class Guard {
   readonly removed = new Set<number>()
   readonly purged = new Map<string, number>()
   cleared = 0
+  /** How many sanctions there are, those that ended included. */
+  size = 0
 
   constructor (guarded: RoomState['guarded'] = {}) {
     for (const [key, value] of Object.entries(guarded)) this.#read(key, value)
@@ -83,11 +85,6 @@ export class Guard {
       this.removed.clear()
       this.purged.clear()
     }
-  }
-
-  /** How many sanctions there are, those that ended included. */
-  get size (): number {
-    return SANCTION_KINDS.reduce((sum, kind) => sum + this.sanctions[kind].size, 0)
   }
 
   /** The sanction of that kind on a user (or address) that is in force at `now`, or null. */
@@ -116,6 +113,7 @@ export class Guard {
     } else if (Object.hasOwn(this.sanctions, name)) {
       const [until, rank, by, reason, since] = value as [number | null, number, string, string, number]
       this.sanctions[name as SanctionKind].set(what, { kind: name as SanctionKind, whom: what, until, rank, by, reason, at: since })
+      this.size++
     }
   }
 }
