@@ -47,6 +47,9 @@ const MASKED_WORDS_MAX = 4
 /** Terms of one length and first letter that are compared with a masked word. */
 const MASKED_TERMS_MAX = 500
 
+/** A letter may be spelled so often in a row ("b b b a d"); more is no way to write anything. */
+const SPELLED_REPEATS_MAX = 16
+
 interface Ending { readonly term: string, readonly counts: readonly number[], readonly isPrefix: boolean }
 
 /** A compiled set of terms. Immutable to its users. */
@@ -250,6 +253,7 @@ function walk (terms: Terms, { letters, tokens }: Reading, joins: Joins, start: 
   const isLoose: boolean[] = []
   let node: number | undefined = 0
   let isSpelled = false
+  let repeated = 0
   const end = Math.min(letters.length, start + WALK_MAX)
   for (let at = start; at < end; at++) {
     const { code, count, token: index } = letters[at] as Letter
@@ -269,6 +273,7 @@ function walk (terms: Terms, { letters, tokens }: Reading, joins: Joins, start: 
     }
     if (node === undefined) return null
     if (isAbsorbed) {
+      if (++repeated > SPELLED_REPEATS_MAX) return null
       counts[counts.length - 1] = (counts.at(-1) as number) + count
       isLoose[isLoose.length - 1] = true
     } else {
