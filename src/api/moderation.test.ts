@@ -89,7 +89,7 @@ t.test('held messages and the audit log', async (t) => {
   t.equal((await bench.ask('POST', `/v1/rooms/${ROOM}/actions`, { token: mod, body: { action: 'approve', args: { ref: list.held[0].ref } } })).status, 200)
   t.match(await bench.ask('POST', `/v1/rooms/${ROOM}/messages`, { token: ann, body: { nonce: 'n1', body: 'may I?' } }), { status: 200, json: { seq: 3 } }, 'a repeat is answered with its place')
   const { json: rows } = await bench.ask('GET', `/v1/rooms/${ROOM}/audit`, { token: mod })
-  t.match(rows, { rows: [{ action: 'approve', by: 'mod', whom: 'ann', text: 'may I?', source: 'human' }, { action: 'hold', by: null, source: 'rule' }], next: null })
+  t.match(rows, { rows: [{ action: 'approve', by: 'mod', whom: 'ann', text: 'may I?', source: 'human' }, { action: 'hold', by: null, source: 'rule' }, { action: 'configure', by: 'host', args: { settings: { preModeration: true } } }], next: null })
   refused(t, await bench.ask('GET', `/v1/rooms/${ROOM}/audit`, { token: ann }), 'forbidden')
   refused(t, await bench.ask('GET', '/v1/audit', { token: mod }), 'forbidden')
   t.match(await bench.ask('GET', `/v1/audit?room=${ROOM}&user=ann&limit=1`, { token: admin }), { status: 200, json: { rows: [{ action: 'approve' }], next: Number } })

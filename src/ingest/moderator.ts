@@ -17,7 +17,7 @@ import { AppError, Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import { addressRange, plainAddress } from '../base/peers.ts'
 import type { Draft, Log, Published } from '../log/log.ts'
-import { Audit, decide, parseAction, rankOf, RANK, textOf, type AuditQuery, type AuditRow, type Decision, type Effect, type Facts, type HeldMessage, type Request, type Sanction, type Source, type UnbanRequest } from '../moderation/moderation.ts'
+import { Audit, decide, mayAct, parseAction, rankOf, RANK, textOf, type AuditQuery, type AuditRow, type Decision, type Effect, type Facts, type HeldMessage, type Request, type Sanction, type Source, type UnbanRequest } from '../moderation/moderation.ts'
 import { notice, parseModes, type Room, type Rooms } from '../rooms/rooms.ts'
 import { isCurrent } from './shape.ts'
 import { cleanText } from './text.ts'
@@ -55,7 +55,9 @@ export class Moderator {
   async act (name: string, by: Identity | null, action: unknown, args: unknown, source: Source = 'human'): Promise<Published | Refusal> {
     const result = await this.#guarded(by, name, (room, identity) => {
       const request = parseAction(action, args)
-      return request instanceof Refusal ? request : this.#inTurn(room.name, () => this.#carryOut(room, identity, request, source))
+      if (request instanceof Refusal) return request
+      // Whoever may not do this at all does not stand in the way of those who may.
+      return mayAct(request.action, rankOf(rolesIn(identity, room.name)), null) ?? this.#inTurn(room.name, () => this.#carryOut(room, identity, request, source))
     })
     if (result instanceof Refusal) this.#options.metrics.add('uproar_refusals_total', 1, result.name)
     return result

@@ -154,7 +154,7 @@ export class Room implements Watcher {
     this.#context.metrics.add('uproar_joins_total', 1, options.position === null ? 'fresh' : recovered ? 'recovered' : 'not_recovered')
     this.#catchUp(member, this.#joined(rid, head, recovered))
     const user = viewer.identity?.id
-    if (user !== undefined) for (const notice of noticesOf(null, this.guard, this.#context.clock.now(), user)) this.tell(user, notice.frame)
+    if (user !== undefined) for (const { frame } of noticesOf(null, this.guard, this.#context.clock.now(), user)) viewer.send(Buffer.concat([this.#frame, frame]))
     this.#context.noteViewers(this)
     return member
   }
