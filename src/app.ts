@@ -24,7 +24,7 @@ import { KafkaFeed } from './feed/kafka-feed.ts'
 import { LogFeed } from './feed/log-feed.ts'
 import { Relay } from './feed/relay.ts'
 import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
-import { Ingest } from './ingest/ingest.ts'
+import { Ingest, Moderator } from './ingest/ingest.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
@@ -64,10 +64,11 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
     const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
-    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, authenticator, listener, fault })
+    const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
+    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, fault })
     if (serves('gateway')) lifecycle.add(gateway)
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, assetsDir: ASSETS_DIR,
+      config, log, clock, metrics, authenticator, rooms, ingest, moderator, assetsDir: ASSETS_DIR,
       connections: (query) => gateway.connections(query),
       wsPort: () => gateway.port,
       ready: async () => {

@@ -17,7 +17,7 @@ import { Metrics } from '../base/metrics.ts'
 import { openStore } from '../base/store.ts'
 import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
 import { noFanout } from '../gateway/gateway.ts'
-import { Ingest } from '../ingest/ingest.ts'
+import { Ingest, Moderator } from '../ingest/ingest.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
 import { compileTerms } from '../moderation/screen.ts'
 import { Rooms } from '../rooms/rooms.ts'
@@ -80,9 +80,10 @@ export async function startBench (t: Test, options: BenchOptions = {}): Promise<
   })
   const rooms = new Rooms({ log: roomLog, directory: createLmdbDirectory(store), fanout: noFanout, clock, metrics, config, fault })
   const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms: compileTerms([]), fault })
+  const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
   const authenticator = createAuthenticator(config, { clock, log })
   const api = createApi({
-    config, log, clock, metrics, authenticator, rooms, ingest, connections: () => [], wsPort: () => 9001, assetsDir: join(dataDir, 'no-pages'),
+    config, log, clock, metrics, authenticator, rooms, ingest, moderator, connections: () => [], wsPort: () => 9001, assetsDir: join(dataDir, 'no-pages'),
     ready: async () => ({ ready: true, checks: { delivery: 'ok' } }),
     ...options.deps
   })

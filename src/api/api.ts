@@ -21,6 +21,7 @@ import { docRoutes, registerDocs } from './docs.ts'
 import { eventRoutes, Streams } from './events.ts'
 import { healthRoutes } from './health.ts'
 import { messageRoutes } from './messages.ts'
+import { moderationRoutes } from './moderation.ts'
 import { Origins } from './origins.ts'
 import { loadAssets, pageRoutes } from './pages.ts'
 import { roomRoutes } from './rooms.ts'
@@ -123,6 +124,7 @@ class HttpPart implements Api {
     if (assets.size === 0) log.warn({ assetsDir }, 'no pages are built; npm run build makes them')
     messageRoutes(app, this.#deps)
     roomRoutes(app, this.#deps)
+    moderationRoutes(app, this.#deps)
     eventRoutes(app, this.#deps, this.#streams)
     connectionRoutes(app, this.#deps)
     tokenRoutes(app, this.#deps)

@@ -8,7 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import type { Refusal } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import type { Ingest } from '../ingest/ingest.ts'
+import type { Ingest, Moderator } from '../ingest/ingest.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 
 export interface ConnectionInfo {
@@ -33,6 +33,7 @@ export interface ApiDeps {
   readonly authenticator: Pick<Authenticator, 'verify' | 'serverKey' | 'devTokens'>
   readonly rooms: Pick<Rooms, 'open' | 'find' | 'describe' | 'configure' | 'remove' | 'list'>
   readonly ingest: Pick<Ingest, 'accept'>
+  readonly moderator: Pick<Moderator, 'act' | 'held' | 'standing' | 'audit' | 'auditAll'>
   /** WebSocket connections of this process. */
   readonly connections: (query: { limit: number, user?: string, room?: string }) => readonly ConnectionInfo[]
   readonly ready: () => Promise<Readiness>

@@ -15,6 +15,8 @@ export interface Identity {
   /** Unix milliseconds when the token ends; Infinity for a server key. */
   readonly expiresAt: number
   readonly tokenId: string | null
+  /** Unix milliseconds when the account was made, where the token says so. */
+  readonly accountSince?: number
 }
 
 /** Roles that count in a room: the ones held everywhere and the ones held there. */

@@ -8,7 +8,7 @@ import type { Authenticator } from '../auth/authenticator.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import type { Metrics } from '../base/metrics.ts'
-import type { Ingest } from '../ingest/ingest.ts'
+import type { Ingest, Moderator } from '../ingest/ingest.ts'
 import { SWEEP_BYTES, type Fanout, type Rooms } from '../rooms/rooms.ts'
 import { addressRange, TrustedProxies } from '../base/peers.ts'
 import { Session, type SessionContext } from './session.ts'
@@ -32,6 +32,7 @@ export interface GatewayOptions {
   readonly metrics: Metrics
   readonly rooms: Rooms
   readonly ingest: Ingest
+  readonly moderator: Pick<Moderator, 'act'>
   readonly authenticator: Authenticator
   readonly listener: Listener
   readonly fault: (error: unknown, what: string) => void
@@ -87,7 +88,7 @@ export class Gateway implements SocketEvents {
   #toFlush: Session[] = []
 
   constructor (options: GatewayOptions) {
-    const { config, clock, metrics, rooms, ingest, authenticator, fault } = options
+    const { config, clock, metrics, rooms, ingest, moderator, authenticator, fault } = options
     this.#config = config
     this.#clock = clock
     this.#metrics = metrics
@@ -105,7 +106,7 @@ export class Gateway implements SocketEvents {
       metaBytes: LIMITS.metaBytes,
       pingSeconds: 10
     }
-    this.#context = { rooms, ingest, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session) }
+    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session) }
   }
 
   get port (): number { return this.#listener.port }

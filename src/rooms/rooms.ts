@@ -15,18 +15,21 @@ import { Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import { ROOM_KINDS, type Directory, type RoomKind, type RoomRecord } from '../directory/directory.ts'
 import type { Log } from '../log/log.ts'
+import { Audit } from '../moderation/moderation.ts'
 import type { Member } from './member.ts'
 import { Room, type RoomContext } from './room.ts'
-import { parseSettings, readSettings, type RoomSettings } from './settings.ts'
+import { parseSettings, readSettings, toldSettings, type ToldSettings } from './settings.ts'
 import type { Fanout } from './viewer.ts'
 
-export { Room, RESUME_ENTRIES, type History, type JoinOptions } from './room.ts'
+export { Room, RESUME_ENTRIES, type JoinOptions } from './room.ts'
+export type { History } from './pages.ts'
 export { Member } from './member.ts'
 export type { Cursor, CursorStep } from './cursor.ts'
 export type { Skip } from './reader.ts'
 export type { Fanout, Viewer } from './viewer.ts'
-export { SETTING_NAMES, type RoomSettings } from './settings.ts'
-export { SWEEP_BYTES } from './delivery.ts'
+export { notice } from './notices.ts'
+export { parseModes, SETTING_NAMES, type RoomSettings } from './settings.ts'
+export { partsFor, SWEEP_BYTES } from './delivery.ts'
 
 /** Names with this prefix belong to the server and are refused to clients. */
 export const RESERVED_PREFIX = 'uproar:'
@@ -40,7 +43,7 @@ export interface RoomView {
   readonly epoch: string
   readonly seq: number
   readonly viewers: number
-  readonly settings: RoomSettings
+  readonly settings: ToldSettings
 }
 
 export interface RoomsOptions {
@@ -67,6 +70,7 @@ export class Rooms {
   readonly #config: Config
   readonly #fault: (error: unknown, what: string) => void
   readonly #context: RoomContext
+  readonly #audit: Audit
   #active = new Map<string, Room>()
   #opening = new Map<string, Promise<Room | Refusal>>()
   /** The last making, setting, deleting or forgetting under way of each room: one after the other. */
@@ -87,6 +91,7 @@ export class Rooms {
     this.#metrics = metrics
     this.#config = config
     this.#fault = fault
+    this.#audit = new Audit(log)
     this.#context = {
       log, clock, metrics, fault, fanout: options.fanout,
       window: { maxMs: config.windowMsMax, bigMaxMs: config.windowBigMsMax },
@@ -169,6 +174,7 @@ export class Rooms {
         ? { record: known, created: false }
         : await this.#directory.create({ room: name, kind: request.kind ?? 'stream', createdAt: this.#clock.now(), createdBy: by.id })
       const isEmpty = Object.keys(patch.settings ?? {}).length + Object.keys(patch.guarded ?? {}).length === 0
+      if (!isEmpty) await this.#noteAct('configure', name, by, { settings: request.settings })
       if (!isEmpty) await this.#log.publish(name, { op: OUT.STATE, tail: packTail([patch.settings]), author: by.id, nonce: null, patch })
       await this.#active.get(name)?.settled()
       return { view: await this.#view(record), created }
@@ -183,6 +189,7 @@ export class Rooms {
     // The record goes last: where the log fails, or the process ends, between the two, the deletion can be repeated.
     return this.#guard(() => this.#inTurn(name, async () => {
       if (await this.#directory.get(name) === null) return missing(name)
+      await this.#noteAct('delete', name, by, {})
       await this.#log.remove(name)
       await this.#directory.remove(name)
       return true
@@ -196,6 +203,11 @@ export class Rooms {
       const views = await Promise.all(page.rooms.map((record) => this.#view(record)))
       return { rooms: views.filter((view) => can(by, 'read', { name: view.room, isPrivate: view.settings.private })), more: page.more }
     })
+  }
+
+  /** The audit row of a change that is no action of moderation; it stands before the change. */
+  #noteAct (action: string, room: string, by: Identity, args: Record<string, unknown>): Promise<void> {
+    return this.#audit.append({ room, action, by: by.id, source: 'human', whom: null, text: null, reason: null, args, failure: null })
   }
 
   async #load (name: string, by: Identity | null): Promise<Room | Refusal> {
@@ -238,10 +250,10 @@ export class Rooms {
     const room = this.#active.get(record.room)
     const { kind, createdAt, createdBy } = record
     if (room !== undefined) {
-      return { room: record.room, kind, createdAt, createdBy, epoch: room.epoch, seq: room.seq, viewers: room.viewers, settings: room.settings }
+      return { room: record.room, kind, createdAt, createdBy, epoch: room.epoch, seq: room.seq, viewers: room.viewers, settings: room.told }
     }
     const head = await this.#log.head(record.room)
-    const settings = readSettings(await this.#log.state(record.room))
+    const settings = toldSettings(readSettings(await this.#log.state(record.room)))
     return { room: record.room, kind, createdAt, createdBy, epoch: head.epoch, seq: head.seq, viewers: 0, settings }
   }
 

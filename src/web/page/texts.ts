@@ -25,6 +25,8 @@ export function wait (ms: number): string {
   return `${Math.ceil(seconds / 3600)} h`
 }
 
+const because = (reason: string): string => reason === '' ? '' : `: ${reason}`
+
 /** Why somebody has to wait before they write again. */
 export type Wait = 'slow_mode' | 'rate_limited' | 'timed_out'
 const WAITS: Record<Wait, string> = { slow_mode: 'Slow mode', rate_limited: 'You are writing too fast', timed_out: 'You have a time-out' }
@@ -54,6 +56,15 @@ export const TEXTS = {
   edited: 'edited',
   removed: 'message removed',
   cleared: 'A moderator cleared the chat.',
+  waiting: 'waiting for a moderator',
+  acknowledge: 'I understand',
+  sanction: {
+    warn: (reason: string) => `A moderator warns you: ${reason}`,
+    timeout: (reason: string, ms: number) => `A moderator gave you a time-out of ${wait(ms)}${because(reason)}.`,
+    ban: (reason: string) => `You were banned from this room${because(reason)}.`,
+    lifted: () => 'You may write here again.',
+    denied: (reason: string) => `A moderator did not let your message through${because(reason)}.`
+  },
   encrypted: 'encrypted message',
   attachment: 'attachment',
   newStream: 'The chat of this room began anew.',
@@ -77,6 +88,7 @@ export const TEXTS = {
 
   write: (room: string) => `Message #${room}`,
   writeLocked: 'The room is locked',
+  writeBanned: 'You are banned from this room',
   send: 'Send',
   charactersLeft: (value: number) => value >= 0 ? `${plural(value, 'character', 'characters')} left` : `${plural(-value, 'character', 'characters')} too many`,
   slowWait: (ms: number) => wait(ms),
