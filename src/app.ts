@@ -1,7 +1,7 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store (or redis) ─▶ log ─▶ feed ─▶ auth ─▶ canary ─▶ rooms ─▶ gateway ─▶ http ─▶ relay
+//   store (or redis) ─▶ log ─▶ feed ─▶ auth ─▶ canary ─▶ rooms ─▶ gateway ─▶ http ─▶ relay, moderator, notifier
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
 // closes.
@@ -11,7 +11,7 @@ import { createApi } from './api/api.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
-import { Lifecycle } from './base/lifecycle.ts'
+import { Lifecycle, type Part } from './base/lifecycle.ts'
 import { Metrics } from './base/metrics.ts'
 import { parseRedisUrl } from './base/redis-place.ts'
 import { Redis } from './base/redis.ts'
@@ -22,6 +22,7 @@ import { createRedisDirectory } from './directory/redis-directory.ts'
 import type { Feed, Say } from './feed/feed.ts'
 import { KafkaFeed } from './feed/kafka-feed.ts'
 import { LogFeed } from './feed/log-feed.ts'
+import { Notifier } from './feed/notifier.ts'
 import { Relay } from './feed/relay.ts'
 import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
 import { Ingest, Moderator } from './ingest/ingest.ts'
@@ -30,6 +31,7 @@ import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
 import type { Outlet } from './log/outlet.ts'
 import { canaryRooms, openRedisLog } from './log/redis-log.ts'
+import { HttpScorer, RulesScorer, type Scorer, Worker } from './moderation/moderation.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
 import { Rooms } from './rooms/rooms.ts'
 
@@ -77,7 +79,7 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
       }
     })
     if (serves('api')) lifecycle.add(api)
-    if (serves('relay') && feeds.kafka !== null) lifecycle.add(new Relay({ from: feeds.ofLog, to: feeds.kafka }))
+    for (const part of workers(config, { feeds, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
   }
@@ -116,6 +118,20 @@ function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Life
   const kafka = new KafkaFeed({ brokers, prefix, partitions, tls, sasl, metrics, say })
   lifecycle.add({ name: 'kafka', stop: () => kafka.close() })
   return { ofLog, kafka, feed: kafka }
+}
+
+/** What works on the feed in this process. Reading every message has a price, so in `all` only what has a purpose does. */
+function workers (config: Config, parts: { feeds: Feeds, roomLog: Log, moderator: Moderator, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
+  const { feeds: { ofLog, kafka, feed }, roomLog, moderator, metrics, log, serves } = parts
+  const say: Say = (level, message, details = {}) => log[level](details, message)
+  const all: Part[] = []
+  if (serves('relay') && kafka !== null) all.push(new Relay({ from: ofLog, to: kafka }))
+  const scorers = config.scorers.map((name): Scorer => name === 'rules' ? new RulesScorer(roomLog) : new HttpScorer({ url: config.scorerUrl as string, token: config.scorerToken, timeoutMs: config.scorerTimeoutMs, metrics }))
+  if (serves('moderator') && (scorers.length > 0 || kafka !== null)) {
+    all.push(new Worker({ feed, scorers, takesActions: kafka !== null, act: (room, by, action, args, source, once) => moderator.act(room, by, action, args, source, once), metrics, say }))
+  }
+  if (config.role.includes('notifier') || (serves('notifier') && kafka !== null)) all.push(new Notifier(feed, say))
+  return all
 }
 
 type OutletLog = Log & { outlet (): Outlet }

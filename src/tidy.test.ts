@@ -28,6 +28,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   base: ['*'],
   auth: ['auth.ts', 'authenticator.ts'],
   log: ['log.ts', 'outlet.ts'],
+  feed: ['feed.ts', 'standby.ts', 'feed.suite.ts'],
   moderation: ['moderation.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
   rooms: ['rooms.ts', 'stage.suite.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
@@ -39,7 +40,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
 /** Concrete engines and what app.ts starts beside the faces: named by app.ts, by tests and by benches, by nobody else. */
 const ADAPTERS: readonly string[] = [
   'src/log/lmdb-log.ts', 'src/log/redis-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/directory/redis-directory.ts',
-  'src/feed/log-feed.ts', 'src/feed/kafka-feed.ts', 'src/feed/relay.ts'
+  'src/feed/log-feed.ts', 'src/feed/kafka-feed.ts', 'src/feed/relay.ts', 'src/feed/notifier.ts'
 ]
 
 /** The one place that may know the sockets' library (tests and benches may too). */

@@ -38,7 +38,7 @@ export const SETTINGS = {
   retentionMbMax: { group: 'storage', env: 'RETENTION_MB_MAX', type: 'int', default: 1024, min: 16, max: 1_048_576, doc: 'megabytes kept per room' },
   dedupMinutes: { group: 'storage', env: 'DEDUP_MINUTES', type: 'int', default: 10, min: 1, max: 1440, doc: 'how long a nonce is remembered, at least' },
 
-  role: { group: 'process', env: 'ROLE', type: 'list', default: ['all'], doc: 'roles of this process: `all`, or a list of `gateway,api,relay`' },
+  role: { group: 'process', env: 'ROLE', type: 'list', default: ['all'], doc: 'roles of this process: `all`, or a list of `gateway,api,relay,moderator,notifier`' },
   logLevel: { group: 'process', env: 'LOG_LEVEL', type: 'choice', default: 'info', choices: ['trace', 'debug', 'info', 'warn', 'error', 'silent'], doc: 'least level that is logged' },
   stopTimeoutS: { group: 'process', env: 'STOP_TIMEOUT_S', type: 'int', default: 20, min: 1, max: 3600, doc: 'time for a clean stop, seconds; a second signal ends at once' },
 
@@ -73,6 +73,14 @@ export const SETTINGS = {
   slowKb: { group: 'rooms', env: 'SLOW_KB', type: 'int', default: 256, min: 16, max: 65_536, doc: 'unsent kilobytes from which a viewer counts as slow and is served from the ring' },
   slowTimeoutS: { group: 'rooms', env: 'SLOW_TIMEOUT_S', type: 'int', default: 15, min: 1, max: 600, doc: 'time without progress after which a slow viewer is closed (4408)' },
   blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line' },
+
+  scorers: { group: 'moderation', env: 'SCORERS', type: 'list', default: [], doc: 'what judges messages after they were accepted (role `moderator`): `rules` (floods, raids, repeat offenders), `http` (`SCORER_URL`); empty: nothing' },
+  scorerUrl: { group: 'moderation', env: 'SCORER_URL', type: 'optional', check: 'url', doc: 'scorer that is asked over HTTP, in batches' },
+  scorerToken: { group: 'moderation', env: 'SCORER_TOKEN', type: 'optional', secret: true, doc: 'bearer token for the scorer' },
+  scorerTimeoutMs: { group: 'moderation', env: 'SCORER_TIMEOUT_MS', type: 'int', default: 2000, min: 50, max: 60_000, doc: 'time budget of one call of the scorer' },
+  hookUrl: { group: 'moderation', env: 'HOOK_URL', type: 'optional', check: 'url', doc: 'program that sees messages before they are accepted, in rooms with the setting `hook`' },
+  hookToken: { group: 'moderation', env: 'HOOK_TOKEN', type: 'optional', secret: true, doc: 'bearer token for the hook' },
+  hookTimeoutMs: { group: 'moderation', env: 'HOOK_TIMEOUT_MS', type: 'int', default: 200, min: 10, max: 5000, doc: 'time budget of the hook' },
 
   redisUrl: { group: 'engines', env: 'REDIS_URL', type: 'optional', check: 'redis', secret: true, doc: 'Redis 7 or later for room log and directory, so that many instances are one chat; without it both are embedded. `redis://[user:password@]host:port[/db]`, `redis+sentinel://host:port,…/name` or `redis+cluster://host:port,…`; `rediss` for TLS, then `?ca=FILE` and `servername=NAME` if needed' },
   redisPrefix: { group: 'engines', env: 'REDIS_PREFIX', type: 'string', default: 'uproar:', doc: 'what the names of all keys in Redis begin with' },
@@ -113,7 +121,7 @@ export class ConfigError extends StartFault {
   }
 }
 
-const ROLES = ['all', 'gateway', 'api', 'relay']
+const ROLES = ['all', 'gateway', 'api', 'relay', 'moderator', 'notifier']
 
 /** Reads and checks the environment. Throws ConfigError with every fault at once. */
 export function loadConfig (env: Readonly<Record<string, string | undefined>> = process.env): Config {
@@ -223,6 +231,10 @@ function together (config: Partial<Config>): string[] {
   if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
   if (config.redisPrefix !== undefined && !/^[\x21-\x7a]{1,64}$/.test(config.redisPrefix)) faults.push(`REDIS_PREFIX: must be 1 to 64 printable characters without braces or blanks (it is ${JSON.stringify(config.redisPrefix)})`)
   for (const broker of config.kafkaBrokers ?? []) if (!/^[^\s:/,]+:\d{1,5}$|^\[[\da-f:]+\]:\d{1,5}$/i.test(broker)) faults.push(`KAFKA_BROKERS: must be host:port,… (it has ${JSON.stringify(broker)})`)
+  const unheard = config.scorers?.filter((scorer) => !['rules', 'http'].includes(scorer)) ?? []
+  if (unheard.length > 0) faults.push(`SCORERS: must be a list of rules, http (it has ${unheard.join(', ')})`)
+  if (config.scorers?.includes('http') === true && config.scorerUrl === null) faults.push('SCORER_URL: the scorer http needs it')
+  for (const [name, url] of [['SCORER_URL', config.scorerUrl], ['HOOK_URL', config.hookUrl]] as const) if (url != null && !/^https?:/.test(url)) faults.push(`${name}: must be an http or https address`)
   if (config.kafkaPrefix != null && !/^[a-zA-Z0-9._-]{1,64}$/.test(config.kafkaPrefix)) faults.push('KAFKA_PREFIX: must be 1 to 64 letters, digits, dots, dashes or underscores')
   if (config.kafkaSasl !== 'none' && (config.kafkaUsername == null || config.kafkaPassword == null)) faults.push('KAFKA_USERNAME, KAFKA_PASSWORD: KAFKA_SASL needs both')
   if (config.role?.includes('relay') === true && config.kafkaBrokers?.length === 0) faults.push('KAFKA_BROKERS: the role relay needs it')

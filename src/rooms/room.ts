@@ -25,7 +25,7 @@ import { Pages, type History, type HistoryQuery } from './pages.ts'
 import { Reader, type Skip, type Step } from './reader.ts'
 import { Removals } from './removals.ts'
 import { Ring } from './ring.ts'
-import { blockedTerms, modesOf, readSettings, toldSettings, type RoomSettings, type ToldSettings } from './settings.ts'
+import { blockedTerms, hookMode, type HookMode, modesOf, readSettings, toldSettings, type RoomSettings, type ToldSettings } from './settings.ts'
 import type { Viewer } from './viewer.ts'
 
 export interface RoomContext extends BroadcastContext {
@@ -65,6 +65,7 @@ export class Room implements Watcher {
   /** The settings as they bind authors: what shield mode adds is in them. */
   modes: RoomSettings
   terms: Terms
+  hook: HookMode
   /** Sanctions, held messages and the like. */
   guard: Guard
   readonly #context: RoomContext
@@ -107,6 +108,7 @@ export class Room implements Watcher {
     }, this.ring, this.#frame)
     this.settings = readSettings(state)
     this.modes = modesOf(this.settings)
+    this.hook = hookMode(state)
     this.#blockedTerms = blockedTerms(state)
     this.terms = compileTerms(this.#blockedTerms)
     this.told = toldSettings(this.settings)
@@ -434,6 +436,7 @@ export class Room implements Watcher {
     this.settings = readSettings(state)
     this.modes = modesOf(this.settings)
     this.guard = guardOf(state.guarded)
+    this.hook = hookMode(state)
     const blocked = blockedTerms(state)
     // Every sanction is a STATE entry: a thousand terms are not compiled anew for each.
     if (blocked.join('\n') !== this.#blockedTerms.join('\n')) this.terms = compileTerms(blocked)
