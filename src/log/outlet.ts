@@ -26,7 +26,7 @@ export interface OutletOptions {
    * at once. Must not reject. After false nothing more is given to this consumer in this process.
    */
   readonly take: (runs: readonly OutletRun[]) => Promise<boolean>
-  /** Entries that were let go before this consumer had them: over the cap, or lost with the store. */
+  /** Entries that were let go before this consumer had them, over the cap; room '': of rooms that are not known, and about. */
   readonly lost: (room: string, count: number) => void
 }
 

@@ -6,7 +6,7 @@
 //     └── lost ───┴──────── anything failed: from what is not acknowledged on, again ◀──────────────────┘  the lease)
 //
 // A shard's batches are numbered; where numbers are missing (trimmed over the cap), rooms that this member has seen are
-// filled up from their histories, and for others it is said what was lost. Bounds: READ_BATCHES of each shard at a time,
+// filled up from their histories; it is said that there was a gap, since of others nothing is known. Bounds: READ_BATCHES of each shard at a time,
 // ROOMS_MAX positions a shard, a deadline on every call, one connection a shard.
 
 import { randomUUID } from 'node:crypto'
@@ -255,6 +255,8 @@ class ShardReader {
         return true
       }
       this.#parts.metrics.add('uproar_redis_gaps_total')
+      // What of it is filled up from histories is not known yet; rooms that were only in there never will be.
+      this.#reading.options.lost('', Math.max(1, Math.round((first.n - this.#seen - 1) * this.#size)))
     }
     return this.#give(batches)
   }
@@ -370,11 +372,9 @@ class ShardReader {
       const page = await this.#parts.log.after(room, at, { ...FILL, entries: Math.min(FILL.entries, until - 1 - at) })
       const first = page.entries[0]
       if (page.head.epoch !== epoch || first === undefined || entrySeq(first) >= until) break
-      if (entrySeq(first) > at + 1) this.#reading.options.lost(room, entrySeq(first) - at - 1)
       runs.push({ room, epoch, entries: page.entries })
       at = entrySeq(page.entries.at(-1) as Uint8Array)
     }
-    if (at + 1 < until) this.#reading.options.lost(room, until - 1 - at)
     return runs
   }
 }
