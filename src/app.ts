@@ -1,10 +1,10 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store ─▶ log ─▶ auth ─▶ canary ─▶ rooms ─▶ gateway ─▶ http
+//   store ─▶ log ─▶ revocations ─▶ auth ─▶ canary ─▶ cluster ─▶ rooms ─▶ gateway ─▶ http ─▶ drain
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
-// closes.
+// closes. The drain is last, so it comes first in a stop: viewers go while everything still serves them.
 
 import type { Logger } from 'pino'
 import { createApi } from './api/api.ts'
@@ -14,12 +14,14 @@ import { ConfigError, type Config } from './base/config.ts'
 import { Lifecycle } from './base/lifecycle.ts'
 import { Metrics } from './base/metrics.ts'
 import { openStore } from './base/store.ts'
+import { createLocalCluster } from './cluster/local-cluster.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
 import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
 import { Ingest } from './ingest/ingest.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
+import { Revocations } from './revocation/revocation.ts'
 import { Rooms } from './rooms/rooms.ts'
 
 export interface App {
@@ -29,9 +31,28 @@ export interface App {
   stop (): Promise<string[]>
 }
 
+/** How this process shares its machine with others of the same server. */
+export interface Sharing {
+  /** Others listen on the same ports. */
+  readonly sharesPorts: boolean
+  /** A port on loopback for this one alone; 0: none. */
+  readonly ownPort: number
+  /** What dev tokens are signed with, where no key is configured; null: a secret of this process. */
+  readonly devSecret: Buffer | null
+}
+
+const ALONE: Sharing = { sharesPorts: false, ownPort: 0, devSecret: null }
+
+export interface AppOptions {
+  readonly log: Logger
+  readonly version: string
+  readonly clock?: Clock
+  readonly sharing?: Sharing
+}
+
 /** Puts the parts together; nothing is opened before start(). Throws ConfigError for faults that only files show. */
-export function createApp (config: Config, options: { log: Logger, clock?: Clock }): App {
-  const { log } = options
+export function createApp (config: Config, options: AppOptions): App {
+  const { log, version, sharing = ALONE } = options
   const clock = options.clock ?? systemClock
   const fault = (error: unknown, what: string): void => log.error({ err: error, what }, 'fault')
   const { blockedTermsFile, jwtPublicKeyFile } = config
@@ -51,18 +72,31 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
     })
     lifecycle.add({ name: 'log', stop: () => roomLog.close() })
     const directory = createLmdbDirectory(store)
-    const authenticator = createAuthenticator(config, { clock, log })
+    const revocations = new Revocations({ log: roomLog, clock, hours: config.revocationHours, fault })
+    lifecycle.add(revocations)
+    const authenticator = createAuthenticator(config, { clock, log, revoked: revocations, devSecret: sharing.devSecret })
     lifecycle.add(authenticator)
     const canary = new Canary(roomLog, clock)
     lifecycle.add(canary)
-    const listener = createListener(config)
-    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, fault })
+    const cluster = createLocalCluster({
+      clock, version, self: () => ({ port: serves('api') ? api.port : 0, wsPort: gateway.port, connections: gateway.size, isDraining: gateway.isDraining })
+    })
+    lifecycle.add(cluster)
+    const listener = createListener(config, { sharesPort: sharing.sharesPorts })
+    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
-    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, authenticator, listener, fault })
+    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, authenticator, listener, cluster, revoked: revocations, fault })
     if (serves('gateway')) lifecycle.add(gateway)
+    cluster.listen({ viewersChanged: (room) => rooms.viewersChanged(room), toUser: (user, bytes) => gateway.toUser(user, bytes), crowded: (user, before) => gateway.crowded(user, before) })
+    revocations.changed(() => {
+      metrics.set('uproar_revocations', revocations.size)
+      gateway.reviewTokens()
+    })
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, assetsDir: ASSETS_DIR,
+      config, log, clock, metrics, authenticator, rooms, ingest, cluster, revocations, assetsDir: ASSETS_DIR,
+      sharesPort: sharing.sharesPorts,
+      ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
       wsPort: () => gateway.port,
       ready: async () => {
@@ -71,6 +105,7 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
       }
     })
     if (serves('api')) lifecycle.add(api)
+    lifecycle.add({ name: 'drain', stop: async () => { await Promise.all([api.drain(), gateway.sendAway()]) } })
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
   }

@@ -9,7 +9,7 @@ const ROOT = join(import.meta.dirname, '..')
 
 /** From left to right: a module imports only from layers to its left, and from itself. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['feed'], ['archive'], ['moderation'], ['rooms'], ['ingest'], ['gateway', 'api'], ['app'], ['main']
+  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['cluster', 'revocation'], ['feed'], ['archive'], ['moderation'], ['rooms'], ['ingest'], ['gateway', 'api'], ['app'], ['supervisor'], ['main']
 ]
 
 /** Modules beside the layers, and what they may import. */
@@ -35,7 +35,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Concrete engines and what app.ts starts beside the faces: named by app.ts, by tests and by benches, by nobody else. */
-const ADAPTERS: readonly string[] = ['src/log/lmdb-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts']
+const ADAPTERS: readonly string[] = ['src/log/lmdb-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/cluster/local-cluster.ts']
 
 /** The one place that may know the sockets' library (tests and benches may too). */
 const SOCKETS = { library: 'uWebSockets.js', module: 'gateway' }

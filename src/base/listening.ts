@@ -7,7 +7,7 @@ export interface Place {
   readonly host: string
   readonly port: number
   /** The setting that the port comes from. */
-  readonly setting: 'PORT' | 'WS_PORT'
+  readonly setting: 'PORT' | 'WS_PORT' | 'WORKER_PORT_BASE'
 }
 
 /** The fault for an error of listen(); errors of another kind come back as they are. */
