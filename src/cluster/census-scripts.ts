@@ -3,10 +3,7 @@
 // again. Every key of a call bears the same hash tag. Time is Redis' own, so that instances' clocks need not agree.
 
 import { createHash } from 'node:crypto'
-import { AppError } from '../base/errors.ts'
-import type { RedisClient } from './redis-client.ts'
-
-const ANSWER_MS_MAX = 2000
+import type { Redis, RedisWord } from '../base/redis.ts'
 
 export class Script {
   readonly #text: string
@@ -17,25 +14,13 @@ export class Script {
     this.#hash = createHash('sha1').update(text).digest('hex')
   }
 
-  /** Runs it with one key, by which a Cluster finds the node. Rejects with the client's error, or after two seconds. */
-  async run (client: RedisClient, key: string, ...args: (string | number)[]): Promise<unknown> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new AppError('unavailable', `Redis did not answer in ${ANSWER_MS_MAX} ms`)), ANSWER_MS_MAX)
-    })
+  /** Runs it at the node that has the keys of this tag. Text in the answer comes as Buffers. Rejects with RedisFault. */
+  async run (redis: Redis, tag: string, key: string, ...args: RedisWord[]): Promise<unknown> {
     try {
-      return await Promise.race([this.#run(client, key, args), late])
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
-  async #run (client: RedisClient, key: string, args: readonly (string | number)[]): Promise<unknown> {
-    try {
-      return await client.evalsha(this.#hash, 1, key, ...args)
+      return await redis.call(tag, 'EVALSHA', [this.#hash, 1, key, ...args])
     } catch (error) {
-      if (!String((error as Error).message).startsWith('NOSCRIPT')) throw error
-      return await client.eval(this.#text, 1, key, ...args)
+      if (!(error as Error).message.startsWith('NOSCRIPT')) throw error
+      return await redis.call(tag, 'EVAL', [this.#text, 1, key, ...args])
     }
   }
 }

@@ -7,9 +7,9 @@
 //
 // So with n names a total is at most n / ASKED_MAX beats old. Bounds: an entry a name that is here; one call at a time.
 
-import { DEAD_MS, type Counted } from './cluster.ts'
+import type { Redis } from '../base/redis.ts'
 import { CENSUS } from './census-scripts.ts'
-import type { RedisClient } from './redis-client.ts'
+import { DEAD_MS, type Counted } from './cluster.ts'
 
 /** Names told in one call: some 2 ms of Redis. While more have changed, calls follow one another. */
 const TOLD_MAX = 500
@@ -35,9 +35,11 @@ export interface CensusHooks {
 }
 
 export interface CensusOptions {
-  readonly client: RedisClient
+  readonly redis: Redis
   readonly me: string
-  /** With the shard's hash tag, such as `uproar:{c3}:`. */
+  /** The shard's hash tag, such as `c3`. */
+  readonly tag: string
+  /** Of its keys, such as `uproar:{c3}:`. */
   readonly prefix: string
   readonly usersMax: number
   readonly hooks: CensusHooks
@@ -91,7 +93,8 @@ export class Census {
 
   /** Takes this instance out: what it told no longer counts. */
   async leave (): Promise<void> {
-    await this.#options.client.hdel(`${this.#options.prefix}beats`, this.#options.me)
+    const { redis, tag, prefix, me } = this.#options
+    await redis.call(tag, 'HDEL', [`${prefix}beats`, me])
   }
 
   #note (rows: Map<string, Row>, key: string, here: string): void {
@@ -164,8 +167,8 @@ export class Census {
   }
 
   async #call (pairs: readonly string[]): Promise<unknown[]> {
-    const { client, me, prefix, usersMax } = this.#options
-    return await CENSUS.run(client, `${prefix}beats`, me, DEAD_MS, prefix, LIFE_MS, usersMax, ...pairs) as unknown[]
+    const { redis, tag, me, prefix, usersMax } = this.#options
+    return await CENSUS.run(redis, tag, `${prefix}beats`, me, DEAD_MS, prefix, LIFE_MS, usersMax, ...pairs) as unknown[]
   }
 }
 

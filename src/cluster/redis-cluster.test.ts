@@ -1,41 +1,36 @@
 // The cluster over real Redis servers, one alone and three as a Cluster: instances count together, find a user's devices
 // anywhere, notice the dead, and get over a Redis that was away or lost everything.
 
-import { Cluster as ClusterClient, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { RedisServer, startCluster } from '../../deploy/services/redis.ts'
 import { withoutRedis } from '../../deploy/services/services.ts'
 import { systemClock } from '../base/clock.ts'
 import { Metrics } from '../base/metrics.ts'
+import { parseRedisUrl } from '../base/redis-place.ts'
+import { Redis } from '../base/redis.ts'
 import { DEAD_MS, type Cluster } from './cluster.ts'
 import { clusterSuite, portrait } from './cluster.suite.ts'
 import { createRedisCluster } from './redis-cluster.ts'
 
 const skip = withoutRedis()
 type Scope = Pick<Test, 'teardown'>
-const LIMITS = { enableOfflineQueue: false, autoResendUnfulfilledCommands: false, commandTimeout: 1000, maxRetriesPerRequest: 1, retryStrategy: () => 100 }
 
-async function connect (scope: Scope, url: string): Promise<Redis | ClusterClient> {
-  const ports = [...url.matchAll(/:(\d+)/g)].map((match) => Number(match[1]))
-  const client = url.startsWith('redis+cluster')
-    ? new ClusterClient(ports.map((port) => ({ host: '127.0.0.1', port })), { redisOptions: { commandTimeout: 1000 } })
-    : new Redis(ports[0] as number, '127.0.0.1', LIMITS)
-  client.on('error', () => {})
-  scope.teardown(() => client.disconnect())
-  await new Promise((resolve) => client.once('ready', resolve))
-  return client
+function connect (scope: Scope, url: string): Redis {
+  const redis = new Redis(parseRedisUrl(url), { timeoutMs: 1000 })
+  scope.teardown(() => redis.close())
+  return redis
 }
 
 interface Member { readonly cluster: Cluster, readonly heard: unknown[][], readonly faults: unknown[], readonly metrics: Metrics, kill (): void }
 
 async function join (scope: Scope, url: string, { usersMax = 2, prefix = 'test:', isStarted = true } = {}): Promise<Member> {
-  const [client, subscriber] = [await connect(scope, url), await connect(scope, url)]
+  const redis = connect(scope, url)
   const metrics = new Metrics()
   const faults: unknown[] = []
   const heard: unknown[][] = []
   let timers: { cancel (): void }[] = []
   const clock = { ...systemClock, every: (ms: number, call: () => void) => { const timer = systemClock.every(ms, call); timers.push(timer); return timer } }
-  const cluster = createRedisCluster({ client, subscriber, prefix, usersMax, clock, metrics, version: 'test', self: portrait, fault: (error) => faults.push(error) })
+  const cluster = createRedisCluster({ redis, prefix, usersMax, clock, metrics, version: 'test', self: portrait, fault: (error) => faults.push(error) })
   cluster.listen({
     toUser: (user, bytes) => heard.push(['user', user, [...bytes]]), told: (name, value) => heard.push(['told', name, value]),
     crowded: (user, stamp) => heard.push(['crowded', user, stamp]), viewersChanged: (room) => heard.push(['viewers', room])
@@ -44,8 +39,7 @@ async function join (scope: Scope, url: string, { usersMax = 2, prefix = 'test:'
   const kill = (): void => {
     for (const timer of timers) timer.cancel()
     timers = []
-    client.disconnect()
-    subscriber.disconnect()
+    redis.close()
   }
   scope.teardown(async () => {
     for (const timer of timers) timer.cancel()

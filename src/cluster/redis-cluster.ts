@@ -1,24 +1,21 @@
 // Many instances as one, by way of Redis: a registry that each beats into, a census in shards (census.ts) and a bus
 // (bus.ts). Cost, for each instance and second: one call for the registry and one for each of SHARDS, of some hundred
-// names at most, whatever happens in rooms; each command a name costs Redis is a few microseconds. A PUBLISH for each burst
-// of direct frames, which Redis hands to every instance. While Redis is away the numbers stay as they were last heard.
+// names at most, whatever happens in rooms; each command that a name takes costs Redis a few microseconds. While Redis is away the numbers stay as they were last heard.
 
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { Clock, Timer } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
+import type { Redis } from '../base/redis.ts'
 import { Bus, type BusItem } from './bus.ts'
 import { Census } from './census.ts'
 import { REGISTRY } from './census-scripts.ts'
 import { BEAT_MS, BUS_BYTES_MAX, DEAD_MS, type Cluster, type ClusterEvents, type Counted, type Instance, type InstanceView, type SelfPortrait } from './cluster.ts'
-import type { RedisClient, RedisSubscriber } from './redis-client.ts'
 
 export interface RedisClusterOptions {
-  /** Answers within its own deadline, rejects at once while it is not connected. */
-  readonly client: RedisClient
-  /** For the bus alone. */
-  readonly subscriber: RedisSubscriber
+  /** Stays open when the cluster stops. */
+  readonly redis: Redis
   readonly prefix: string
   /** CONNECTIONS_PER_USER_MAX; 0: no limit. */
   readonly usersMax: number
@@ -30,6 +27,7 @@ export interface RedisClusterOptions {
 }
 
 const SHARDS = 8
+const REGISTRY_TAG = 'instances'
 const LIFE_MS = 86_400_000
 const ASK_MS_MAX = 1000
 
@@ -52,19 +50,19 @@ class RedisCluster implements Cluster {
   #isBeating = false
 
   constructor (options: RedisClusterOptions) {
-    const { client, subscriber, prefix, usersMax, clock, metrics } = options
+    const { redis, prefix, usersMax, clock, metrics } = options
     this.#options = options
     this.#startedAt = clock.now()
     this.#countedAt = clock.elapsed()
     this.#shards = Array.from({ length: SHARDS }, (_, at) => new Census({
-      client, usersMax, me: this.id, prefix: `${prefix}{c${at}}:`,
+      redis, usersMax, me: this.id, tag: `c${at}`, prefix: `${prefix}{c${at}}:`,
       hooks: {
         changed: (what, name) => { if (what === 'viewers') for (const listener of this.#listeners) listener.viewersChanged?.(name) },
         crowded: (user, stamp, instances) => this.#crowded(user, stamp, instances)
       }
     }))
     this.#bus = new Bus({
-      client, subscriber, metrics, channel: `${prefix}bus`, me: this.id,
+      redis, metrics, key: `${prefix}{bus}:stream`, me: this.id,
       received: (item) => this.#received(item),
       fault: (error) => options.fault(error, 'the bus between instances')
     })
@@ -80,11 +78,11 @@ class RedisCluster implements Cluster {
 
   async stop (): Promise<void> {
     this.#tick?.cancel()
-    const { client, prefix } = this.#options
+    const { redis, prefix } = this.#options
     await inTime(Promise.allSettled([
       this.#bus.stop(),
-      client.hdel(`${prefix}{instances}:beats`, this.id),
-      client.hdel(`${prefix}{instances}:infos`, this.id),
+      redis.call(REGISTRY_TAG, 'HDEL', [`${prefix}{instances}:beats`, this.id]),
+      redis.call(REGISTRY_TAG, 'HDEL', [`${prefix}{instances}:infos`, this.id]),
       ...this.#shards.map((shard) => shard.leave())
     ]))
   }
@@ -163,8 +161,8 @@ class RedisCluster implements Cluster {
   }
 
   async #askRegistry (me: string, info: string): Promise<InstanceView[]> {
-    const { client, prefix } = this.#options
-    const answer = await REGISTRY.run(client, `${prefix}{instances}:beats`, me, DEAD_MS, `${prefix}{instances}:infos`, LIFE_MS, info) as (string | number)[]
+    const { redis, prefix } = this.#options
+    const answer = await REGISTRY.run(redis, REGISTRY_TAG, `${prefix}{instances}:beats`, me, DEAD_MS, `${prefix}{instances}:infos`, LIFE_MS, info) as (Buffer | number)[]
     const found: InstanceView[] = []
     for (let at = 0; at < answer.length; at += 3) {
       const id = String(answer[at])
