@@ -1,7 +1,7 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store ─▶ log ─▶ revocations ─▶ auth ─▶ canary ─▶ cluster ─▶ rooms ─▶ gateway ─▶ http ─▶ drain
+//   store or redis ─▶ log ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ drain
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
 // closes. The drain is last, so it comes first in a stop: viewers go while everything still serves them.
@@ -13,13 +13,21 @@ import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
 import { Lifecycle } from './base/lifecycle.ts'
 import { Metrics } from './base/metrics.ts'
+import { parseRedisUrl } from './base/redis-place.ts'
+import { Redis } from './base/redis.ts'
 import { openStore } from './base/store.ts'
+import type { SelfPortrait } from './cluster/cluster.ts'
 import { createLocalCluster } from './cluster/local-cluster.ts'
+import { createRedisCluster } from './cluster/redis-cluster.ts'
+import type { Directory } from './directory/directory.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
+import { createRedisDirectory } from './directory/redis-directory.ts'
 import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
 import { Ingest } from './ingest/ingest.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
+import type { Log } from './log/log.ts'
+import { openRedisLog } from './log/redis-log.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
 import { Revocations } from './revocation/revocation.ts'
 import { Rooms } from './rooms/rooms.ts'
@@ -63,28 +71,22 @@ export function createApp (config: Config, options: AppOptions): App {
   const lifecycle = new Lifecycle()
 
   async function start (): Promise<{ port: number, wsPort: number }> {
-    const store = await openStore(config.dataDir)
-    lifecycle.add({ name: 'store', stop: () => store.close() })
     const metrics = new Metrics()
-    const roomLog = createLmdbLog(store, {
-      clock, metrics, durability: config.logDurability, queueMax: config.logQueueMax, dedupMinutes: config.dedupMinutes,
-      retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax }
-    })
-    lifecycle.add({ name: 'log', stop: () => roomLog.close() })
-    const directory = createLmdbDirectory(store)
+    const { log: roomLog, directory, redis } = await openEngines(config, { clock, metrics, lifecycle })
     const revocations = new Revocations({ log: roomLog, clock, hours: config.revocationHours, fault })
     lifecycle.add(revocations)
     const authenticator = createAuthenticator(config, { clock, log, revoked: revocations, devSecret: sharing.devSecret })
     lifecycle.add(authenticator)
     const canary = new Canary(roomLog, clock)
     lifecycle.add(canary)
-    const cluster = createLocalCluster({
-      clock, version, self: () => ({ port: serves('api') ? api.port : 0, wsPort: gateway.port, connections: gateway.size, isDraining: gateway.isDraining })
-    })
-    lifecycle.add(cluster)
+    const self: SelfPortrait = () => ({ port: serves('api') ? api.port : 0, wsPort: gateway.port, connections: gateway.size, isDraining: gateway.isDraining })
+    const cluster = redis === null
+      ? createLocalCluster({ clock, version, self })
+      : createRedisCluster({ redis, prefix: REDIS_PREFIX, usersMax: config.connectionsPerUserMax, clock, metrics, version, self, fault })
     const listener = createListener(config, { sharesPort: sharing.sharesPorts })
     const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
+    lifecycle.add(cluster)
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
     const gateway = new Gateway({ config, clock, metrics, rooms, ingest, authenticator, listener, cluster, revoked: revocations, fault })
     if (serves('gateway')) lifecycle.add(gateway)
@@ -122,6 +124,35 @@ export function createApp (config: Config, options: AppOptions): App {
     stop: () => lifecycle.stop(stopTimeoutMs)
   }
 }
+
+interface Engines {
+  readonly log: Log
+  readonly directory: Directory
+  /** Null: embedded. */
+  readonly redis: Redis | null
+}
+
+/** The log and the directory: in Redis where there is one, else in the embedded store. */
+async function openEngines (config: Config, { clock, metrics, lifecycle }: { clock: Clock, metrics: Metrics, lifecycle: Lifecycle }): Promise<Engines> {
+  const common = {
+    clock, metrics, queueMax: config.logQueueMax, dedupMinutes: config.dedupMinutes,
+    retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax }
+  }
+  if (config.redisUrl === null) {
+    const store = await openStore(config.dataDir)
+    lifecycle.add({ name: 'store', stop: () => store.close() })
+    const log = createLmdbLog(store, { ...common, durability: config.logDurability })
+    lifecycle.add({ name: 'log', stop: () => log.close() })
+    return { log, directory: createLmdbDirectory(store), redis: null }
+  }
+  const redis = new Redis(parseRedisUrl(config.redisUrl), { timeoutMs: 2000 })
+  lifecycle.add({ name: 'redis', stop: () => redis.close() })
+  const log = await openRedisLog(redis, { ...common, prefix: REDIS_PREFIX, shards: 16, stream: { minutes: 60, batchesMax: 100_000 } })
+  lifecycle.add({ name: 'log', stop: () => log.close() })
+  return { log, directory: createRedisDirectory(redis, REDIS_PREFIX), redis }
+}
+
+const REDIS_PREFIX = 'uproar:'
 
 /** Where `npm run build` puts the page and the client. */
 const ASSETS_DIR = new URL('../dist/web/', import.meta.url).pathname

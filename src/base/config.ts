@@ -7,6 +7,7 @@ import { accessSync, constants, readFileSync, statSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { StartFault } from './errors.ts'
 import { TrustedProxies } from './peers.ts'
+import { parseRedisUrl } from './redis-place.ts'
 
 interface Base { readonly env: string, readonly doc: string, readonly secret?: true, readonly group: string }
 type Setting = Base & (
@@ -75,7 +76,7 @@ export const SETTINGS = {
   slowTimeoutS: { group: 'rooms', env: 'SLOW_TIMEOUT_S', type: 'int', default: 15, min: 1, max: 600, doc: 'time without progress after which a slow viewer is closed (4408)' },
   blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line' },
 
-  redisUrl: { group: 'engines', env: 'REDIS_URL', type: 'optional', check: 'url', secret: true, doc: 'Redis for many instances; not served by this version' },
+  redisUrl: { group: 'engines', env: 'REDIS_URL', type: 'optional', secret: true, doc: 'Redis 7 or later for many instances' },
   kafkaBrokers: { group: 'engines', env: 'KAFKA_BROKERS', type: 'list', default: [], doc: 'Kafka for back-office consumers; not served by this version' },
   clickhouseUrl: { group: 'engines', env: 'CLICKHOUSE_URL', type: 'optional', check: 'url', secret: true, doc: 'ClickHouse for the archive; not served by this version' },
   workers: { group: 'engines', env: 'WORKERS', type: 'int', default: 1, min: 1, max: 64, doc: 'processes that share the ports under one supervisor, also by `--workers N`; more than 1 takes `REDIS_URL`' },
@@ -207,7 +208,13 @@ function together (config: Partial<Config>): string[] {
   if (config.stopTimeoutS !== undefined && config.drainS !== undefined && config.stopTimeoutS < config.drainS + STOP_BESIDE_DRAIN_S) faults.push(`STOP_TIMEOUT_S, DRAIN_S: the stop must hold the drain and ${STOP_BESIDE_DRAIN_S} seconds more, so at least ${config.drainS + STOP_BESIDE_DRAIN_S}`)
   if ((config.workers ?? 1) > 1 && config.redisUrl === null) faults.push('WORKERS: several processes are one server only with a log that they share: set REDIS_URL, or WORKERS to 1')
   if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
-  if (config.redisUrl != null) faults.push('REDIS_URL: this version has the embedded log only; unset it')
+  if (config.redisUrl != null) {
+    try {
+      parseRedisUrl(config.redisUrl)
+    } catch (error) {
+      faults.push(`REDIS_URL: ${(error as Error).message}`)
+    }
+  }
   if ((config.kafkaBrokers?.length ?? 0) > 0) faults.push('KAFKA_BROKERS: this version has no feed to Kafka; unset it')
   if (config.clickhouseUrl != null) faults.push('CLICKHOUSE_URL: this version has no archive; unset it')
   return faults
