@@ -29,13 +29,13 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   auth: ['auth.ts', 'authenticator.ts'],
   moderation: ['moderation.ts', 'screen.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
-  deploy: ['services/services.ts', 'services/redis.ts'],
+  deploy: ['services/services.ts', 'services/redis.ts', 'balancer.ts'],
   replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts'],
   bench: ['crowd.ts']
 }
 
 /** Concrete engines and what app.ts starts beside the faces: named by app.ts, by tests and by benches, by nobody else. */
-const ADAPTERS: readonly string[] = ['src/log/lmdb-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/cluster/local-cluster.ts']
+const ADAPTERS: readonly string[] = ['src/log/lmdb-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/cluster/local-cluster.ts', 'src/cluster/redis-cluster.ts']
 
 /** The one place that may know the sockets' library (tests and benches may too). */
 const SOCKETS = { library: 'uWebSockets.js', module: 'gateway' }
