@@ -45,10 +45,10 @@ if (worker !== null) process.on('disconnect', () => onSignal('the end of the sup
 
 try {
   const { port, wsPort } = await running.start()
-  if (worker !== null) tell({ word: 'ready', port, wsPort })
   const { host, dataDir, tlsCertFile, workers } = config
   const page = `${tlsCertFile === null ? 'http' : 'https'}://${reachableHost(host)}:${port}/`
   log.info({ port, wsPort, host, page, ...(isSupervisor ? { workers } : config.redisUrl === null ? { dataDir } : {}), pid: process.pid }, worker === null ? 'ready' : 'worker ready')
+  if (worker !== null) tell({ word: 'ready', port, wsPort })
 } catch (error) {
   if (error instanceof StartFault) refuse(error)
   log.fatal({ err: error }, 'did not start')
