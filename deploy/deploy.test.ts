@@ -91,7 +91,8 @@ t.test('what is missing is installed, or it is said what to do', async (t) => {
   const said: string[] = []
   const run = async (): Promise<string[]> => {
     said.length = 0
-    return (await ensure((line) => said.push(line))).map((service) => service.name)
+    // The others may be on this machine or not.
+    return (await ensure((line) => said.push(line))).map((service) => service.name).filter((name) => name === 'Chromium')
   }
   process.env = { ...before, CHROMIUM_PATH: browser, PATH: `${folder}:${before.PATH}` }
   stand('sudo', 'shift; exec "$@"')
@@ -102,9 +103,9 @@ t.test('what is missing is installed, or it is said what to do', async (t) => {
 
   stand('apt-get', `case "$*" in *install*chromium*) echo x > "${browser}"; chmod +x "${browser}";; esac`)
   t.same(await run(), [])
-  t.match(said.at(-1), `Chromium: ${browser}`)
+  t.ok(said.includes(`Chromium: ${browser}`))
   t.same(await run(), [], 'what is there is not installed again')
-  t.equal(said.length, 1)
+  t.same(said.filter((line) => line.startsWith('Chromium')), [`Chromium: ${browser}`])
 })
 
 t.test('scripts and tests are where the runner looks', (t) => {

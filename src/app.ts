@@ -1,7 +1,7 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store or redis ─▶ log ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ drain
+//   store (or redis) ─▶ log ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ drain
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
 // closes. The drain is last, so it comes first in a stop: viewers go while everything still serves them.
@@ -27,7 +27,7 @@ import { Ingest } from './ingest/ingest.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
-import { openRedisLog } from './log/redis-log.ts'
+import { canaryRooms, openRedisLog } from './log/redis-log.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
 import { Revocations } from './revocation/revocation.ts'
 import { Rooms } from './rooms/rooms.ts'
@@ -72,17 +72,17 @@ export function createApp (config: Config, options: AppOptions): App {
 
   async function start (): Promise<{ port: number, wsPort: number }> {
     const metrics = new Metrics()
-    const { log: roomLog, directory, redis } = await openEngines(config, { clock, metrics, lifecycle })
+    const { log: roomLog, directory, canaryRooms, redis } = await openEngines(config, { lifecycle, clock, metrics })
     const revocations = new Revocations({ log: roomLog, clock, hours: config.revocationHours, fault })
     lifecycle.add(revocations)
     const authenticator = createAuthenticator(config, { clock, log, revoked: revocations, devSecret: sharing.devSecret })
     lifecycle.add(authenticator)
-    const canary = new Canary(roomLog, clock)
+    const canary = new Canary(roomLog, clock, canaryRooms)
     lifecycle.add(canary)
     const self: SelfPortrait = () => ({ port: serves('api') ? api.port : 0, wsPort: gateway.port, connections: gateway.size, isDraining: gateway.isDraining })
     const cluster = redis === null
       ? createLocalCluster({ clock, version, self })
-      : createRedisCluster({ redis, prefix: REDIS_PREFIX, usersMax: config.connectionsPerUserMax, clock, metrics, version, self, fault })
+      : createRedisCluster({ redis, prefix: config.redisPrefix, usersMax: config.connectionsPerUserMax, clock, metrics, version, self, fault })
     const listener = createListener(config, { sharesPort: sharing.sharesPorts })
     const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
@@ -128,31 +128,35 @@ export function createApp (config: Config, options: AppOptions): App {
 interface Engines {
   readonly log: Log
   readonly directory: Directory
+  readonly canaryRooms?: readonly string[]
   /** Null: embedded. */
   readonly redis: Redis | null
 }
 
-/** The log and the directory: in Redis where there is one, else in the embedded store. */
-async function openEngines (config: Config, { clock, metrics, lifecycle }: { clock: Clock, metrics: Metrics, lifecycle: Lifecycle }): Promise<Engines> {
+/** Room log and directory: in Redis where there is a URL, else in the embedded store. What was opened ends with `lifecycle`. */
+async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock: Clock, metrics: Metrics }): Promise<Engines> {
+  const { lifecycle, clock, metrics } = parts
   const common = {
     clock, metrics, queueMax: config.logQueueMax, dedupMinutes: config.dedupMinutes,
     retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax }
   }
-  if (config.redisUrl === null) {
-    const store = await openStore(config.dataDir)
-    lifecycle.add({ name: 'store', stop: () => store.close() })
-    const log = createLmdbLog(store, { ...common, durability: config.logDurability })
+  if (config.redisUrl !== null) {
+    const redis = new Redis(parseRedisUrl(config.redisUrl), { timeoutMs: config.redisTimeoutMs })
+    lifecycle.add({ name: 'redis', stop: () => redis.close() })
+    const { redisPrefix: prefix, redisShards: shards, redisStreamMinutes: minutes, redisStreamBatchesMax: batchesMax } = config
+    const log = await openRedisLog(redis, { ...common, prefix, shards, stream: { minutes, batchesMax } }).catch((error: unknown) => {
+      redis.close()
+      throw error
+    })
     lifecycle.add({ name: 'log', stop: () => log.close() })
-    return { log, directory: createLmdbDirectory(store), redis: null }
+    return { log, directory: createRedisDirectory(redis, prefix), canaryRooms: canaryRooms(shards), redis }
   }
-  const redis = new Redis(parseRedisUrl(config.redisUrl), { timeoutMs: 2000 })
-  lifecycle.add({ name: 'redis', stop: () => redis.close() })
-  const log = await openRedisLog(redis, { ...common, prefix: REDIS_PREFIX, shards: 16, stream: { minutes: 60, batchesMax: 100_000 } })
+  const store = await openStore(config.dataDir)
+  lifecycle.add({ name: 'store', stop: () => store.close() })
+  const log = createLmdbLog(store, { ...common, durability: config.logDurability })
   lifecycle.add({ name: 'log', stop: () => log.close() })
-  return { log, directory: createRedisDirectory(redis, REDIS_PREFIX), redis }
+  return { log, directory: createLmdbDirectory(store), redis: null }
 }
-
-const REDIS_PREFIX = 'uproar:'
 
 /** Where `npm run build` puts the page and the client. */
 const ASSETS_DIR = new URL('../dist/web/', import.meta.url).pathname

@@ -35,7 +35,10 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Concrete engines and what app.ts starts beside the faces: named by app.ts, by tests and by benches, by nobody else. */
-const ADAPTERS: readonly string[] = ['src/log/lmdb-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/cluster/local-cluster.ts', 'src/cluster/redis-cluster.ts']
+const ADAPTERS: readonly string[] = [
+  'src/log/lmdb-log.ts', 'src/log/redis-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/directory/redis-directory.ts',
+  'src/cluster/local-cluster.ts', 'src/cluster/redis-cluster.ts'
+]
 
 /** The one place that may know the sockets' library (tests and benches may too). */
 const SOCKETS = { library: 'uWebSockets.js', module: 'gateway' }

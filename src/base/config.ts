@@ -12,7 +12,7 @@ import { parseRedisUrl } from './redis-place.ts'
 interface Base { readonly env: string, readonly doc: string, readonly secret?: true, readonly group: string }
 type Setting = Base & (
   | { readonly type: 'string', readonly default: string }
-  | { readonly type: 'optional', readonly check?: 'url' | 'file' }
+  | { readonly type: 'optional', readonly check?: 'url' | 'file' | 'redis' }
   | { readonly type: 'list', readonly default: readonly string[] }
   | { readonly type: 'int', readonly default: number, readonly min: number, readonly max: number }
   | { readonly type: 'bool', readonly default: boolean }
@@ -76,7 +76,12 @@ export const SETTINGS = {
   slowTimeoutS: { group: 'rooms', env: 'SLOW_TIMEOUT_S', type: 'int', default: 15, min: 1, max: 600, doc: 'time without progress after which a slow viewer is closed (4408)' },
   blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line' },
 
-  redisUrl: { group: 'engines', env: 'REDIS_URL', type: 'optional', secret: true, doc: 'Redis 7 or later for many instances' },
+  redisUrl: { group: 'engines', env: 'REDIS_URL', type: 'optional', check: 'redis', secret: true, doc: 'Redis 7 or later for room log and directory, so that many instances are one chat; without it both are embedded. `redis://[user:password@]host:port[/db]`, `redis+sentinel://host:port,…/name` or `redis+cluster://host:port,…`; `rediss` for TLS, then `?ca=FILE` and `servername=NAME` if needed' },
+  redisPrefix: { group: 'engines', env: 'REDIS_PREFIX', type: 'string', default: 'uproar:', doc: 'what the names of all keys in Redis begin with' },
+  redisShards: { group: 'engines', env: 'REDIS_SHARDS', type: 'int', default: 16, min: 1, max: 1024, doc: 'streams that the rooms are spread over; the same in every instance, and for ever' },
+  redisTimeoutMs: { group: 'engines', env: 'REDIS_TIMEOUT_MS', type: 'int', default: 1000, min: 100, max: 5000, doc: 'deadline of one command; it is tried again for 5 s in all' },
+  redisStreamMinutes: { group: 'engines', env: 'REDIS_STREAM_MINUTES', type: 'int', default: 15, min: 1, max: 1440, doc: 'how long a shard\'s stream waits for instances that lag; beyond it they read the rooms\' histories' },
+  redisStreamBatchesMax: { group: 'engines', env: 'REDIS_STREAM_BATCHES_MAX', type: 'int', default: 50_000, min: 100, max: 10_000_000, doc: 'batches kept in a shard\'s stream; whichever is met first' },
   kafkaBrokers: { group: 'engines', env: 'KAFKA_BROKERS', type: 'list', default: [], doc: 'Kafka for back-office consumers; not served by this version' },
   clickhouseUrl: { group: 'engines', env: 'CLICKHOUSE_URL', type: 'optional', check: 'url', secret: true, doc: 'ClickHouse for the archive; not served by this version' },
   workers: { group: 'engines', env: 'WORKERS', type: 'int', default: 1, min: 1, max: 64, doc: 'processes that share the ports under one supervisor, also by `--workers N`; more than 1 takes `REDIS_URL`' },
@@ -154,6 +159,14 @@ const BOOLS: ReadonlyMap<string, boolean> = new Map([
 
 const CHECKS = {
   url: (text: string): string | Fault => URL.canParse(text) ? text : new Fault('must be a URL'),
+  redis (text: string): string | Fault {
+    try {
+      parseRedisUrl(text)
+      return text
+    } catch (error) {
+      return new Fault((error as Error).message)
+    }
+  },
   file (text: string): string | Fault {
     try {
       accessSync(text, constants.R_OK)
@@ -208,13 +221,6 @@ function together (config: Partial<Config>): string[] {
   if (config.stopTimeoutS !== undefined && config.drainS !== undefined && config.stopTimeoutS < config.drainS + STOP_BESIDE_DRAIN_S) faults.push(`STOP_TIMEOUT_S, DRAIN_S: the stop must hold the drain and ${STOP_BESIDE_DRAIN_S} seconds more, so at least ${config.drainS + STOP_BESIDE_DRAIN_S}`)
   if ((config.workers ?? 1) > 1 && config.redisUrl === null) faults.push('WORKERS: several processes are one server only with a log that they share: set REDIS_URL, or WORKERS to 1')
   if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
-  if (config.redisUrl != null) {
-    try {
-      parseRedisUrl(config.redisUrl)
-    } catch (error) {
-      faults.push(`REDIS_URL: ${(error as Error).message}`)
-    }
-  }
   if ((config.kafkaBrokers?.length ?? 0) > 0) faults.push('KAFKA_BROKERS: this version has no feed to Kafka; unset it')
   if (config.clickhouseUrl != null) faults.push('CLICKHOUSE_URL: this version has no archive; unset it')
   return faults

@@ -1,6 +1,7 @@
 // How the room log lies in Redis, and how what travels is packed. Owns keys and encodings; redis-functions.lua is the other
 // side of each. `k` is the room's shard, and {k} the hash tag that keeps a shard on one node of a Cluster.
 //
+//   uproar:{0}:shards        ─▶ how many shards there are
 //   uproar:{k}:id            ─▶ hash: i incarnation, n last batch, d its stream id
 //   uproar:{k}:stream        ─▶ stream, what happened in the shard: one entry a batch, one field d
 //   uproar:{k}:head:ROOM     ─▶ hash: e epoch, w the one before, l lineage (first epoch), q seq, f first, t last ts,

@@ -80,8 +80,14 @@ class RedisLog implements Log {
     this.#publishers = this.#shards.map((shard) => new RedisPublisher(shard, publishing))
   }
 
-  start (): Promise<void> {
-    return this.#reader.start()
+  /** Throws StartFault when the log there has another number of shards: rooms would be looked for where they are not. */
+  async start (): Promise<void> {
+    const { prefix, shards } = this.#options
+    const key = `${prefix}{0}:shards`
+    await this.#redis.call('0', 'SET', [key, shards, 'NX'])
+    const found = Number(await this.#redis.call('0', 'GET', [key]))
+    if (found !== shards) throw new StartFault(`REDIS_SHARDS: the log in this Redis has ${found} shards, and that cannot be changed`)
+    await this.#reader.start()
   }
 
   async publish (room: string, draft: Draft): Promise<Published> {
