@@ -210,7 +210,8 @@ export class Rooms {
   async list (query: { prefix?: string, after?: string, limit: number }, by: Identity | null): Promise<{ rooms: RoomView[], more: boolean } | Refusal> {
     return this.#guard(async () => {
       const page = await this.#directory.list(query)
-      const views = await Promise.all(page.rooms.map((record) => this.#view(record)))
+      const counts = await this.#census.askViewers(page.rooms.map(({ room }) => room))
+      const views = await Promise.all(page.rooms.map((record, at) => this.#view(record, counts[at])))
       return { rooms: views.filter((view) => can(by, 'read', { name: view.room, isPrivate: view.settings.private })), more: page.more }
     })
   }
@@ -251,23 +252,23 @@ export class Rooms {
     return room
   }
 
-  async #view (record: RoomRecord): Promise<RoomView> {
+  /** `elsewhere`: viewers on other instances, where they were asked for already. */
+  async #view (record: RoomRecord, elsewhere?: number): Promise<RoomView> {
     const room = this.#active.get(record.room)
     const { kind, createdAt, createdBy } = record
     if (room !== undefined) {
-      return { room: record.room, kind, createdAt, createdBy, epoch: room.epoch, seq: room.seq, viewers: await this.#total(room), settings: room.settings }
+      return { room: record.room, kind, createdAt, createdBy, epoch: room.epoch, seq: room.seq, viewers: room.viewers + (elsewhere ?? await this.#elsewhere(room)), settings: room.settings }
     }
     const head = await this.#log.head(record.room)
     const settings = readSettings(await this.#log.state(record.room))
-    const [viewers = 0] = await this.#census.askViewers([record.room])
-    return { room: record.room, kind, createdAt, createdBy, epoch: head.epoch, seq: head.seq, viewers, settings }
+    const viewers = elsewhere ?? (await this.#census.askViewers([record.room]))[0]
+    return { room: record.room, kind, createdAt, createdBy, epoch: head.epoch, seq: head.seq, viewers: viewers ?? 0, settings }
   }
 
   /** Of a room that nobody watches here the cluster keeps no count, so it is asked. */
-  async #total (room: Room): Promise<number> {
-    if (room.viewers > 0) return room.total
-    const [elsewhere = 0] = await this.#census.askViewers([room.name])
-    return room.viewers + elsewhere
+  async #elsewhere (room: Room): Promise<number> {
+    if (room.viewers > 0) return room.total - room.viewers
+    return (await this.#census.askViewers([room.name]))[0] ?? 0
   }
 
   async #stateOf (record: RoomRecord | null, name: string): Promise<{ seq: number, settings: Record<string, unknown>, guarded: Record<string, unknown> }> {
