@@ -4,6 +4,7 @@
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createHmac, randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -13,6 +14,7 @@ import { redisPath } from './services/services.ts'
 
 const READY_MS = 30_000
 const INSTANCES_MAX = 16
+const SETPRIV = '/usr/bin/setpriv'
 const PROGRAM = join(import.meta.dirname, '..', 'src', 'main.ts')
 
 /** What was started, to be ended in the reverse order. */
@@ -54,8 +56,10 @@ async function startRedis (): Promise<string> {
 }
 
 async function startInstance (number: number, env: Record<string, string>): Promise<void> {
-  // A group of its own: Ctrl-C reaches it by us alone, and once.
-  const child = spawn(process.execPath, [PROGRAM], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+  // A group of its own: Ctrl-C reaches it by us alone, and once. Where the system can, it ends when we are killed.
+  const dying = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'TERM', '--'] : []
+  const [command, ...args] = [...dying, process.execPath, PROGRAM] as string[] as [string, ...string[]]
+  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   const exit = new Promise<void>((resolve) => child.once('close', () => resolve()))
   ends.push({ what: `instance ${number}`, end: () => stopped(child, exit) })
   process.once('exit', () => child.kill('SIGKILL'))

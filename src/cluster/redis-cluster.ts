@@ -144,7 +144,7 @@ class RedisCluster implements Cluster {
     metrics.set('uproar_census_names', this.#shards.reduce((sum, shard) => sum + shard.size, 0))
     if (this.#isBeating) return
     this.#isBeating = true
-    const results = await Promise.allSettled([this.#register(), ...this.#shards.map((shard) => shard.beat())])
+    const results = await Promise.allSettled([this.#register(), ...this.#shards.map((shard) => shard.beat(this.#size))])
     this.#isBeating = false
     const failed = results.find((result) => result.status === 'rejected')
     // Once an outage, not once a second.
