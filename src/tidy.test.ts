@@ -29,7 +29,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   auth: ['auth.ts', 'authenticator.ts'],
   moderation: ['moderation.ts', 'screen.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
-  deploy: ['services/services.ts', 'services/redis.ts', 'balancer.ts'],
+  deploy: ['services/services.ts', 'services/redis.ts', 'services/tcp-proxy.ts', 'balancer.ts'],
   replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts'],
   bench: ['crowd.ts']
 }

@@ -123,7 +123,7 @@ export class RedisServer {
     const port = tls === undefined ? ['--port', String(this.port)] : ['--port', '0', '--tls-port', String(this.port), '--tls-cert-file', tls.cert, '--tls-key-file', tls.key, '--tls-ca-cert-file', tls.cert, '--tls-auth-clients', 'no']
     if (sentinel === undefined) {
       const secret = password === undefined ? [] : ['--requirepass', password, '--masterauth', password]
-      return [...port, '--bind', '127.0.0.1', '--dir', this.dir, '--save', '', '--enable-debug-command', 'yes', ...secret, ...args]
+      return [...port, '--bind', '127.0.0.1', '--dir', this.dir, '--save', '', '--repl-diskless-sync-delay', '0', ...secret, ...args]
     }
     const file = join(this.dir, 'sentinel.conf')
     // A Sentinel keeps what it learned in its file: only the first start writes it.
@@ -134,7 +134,7 @@ export class RedisServer {
 
 /** A server that copies `master`. Resolves once it is in step. */
 export async function startReplica (scope: Scope, master: RedisServer, options: RedisServerOptions = {}): Promise<RedisServer> {
-  const replica = await RedisServer.start(scope, { ...options, args: [...(options.args ?? []), '--replicaof', '127.0.0.1', String(master.port), '--repl-diskless-sync-delay', '0'] })
+  const replica = await RedisServer.start(scope, { ...options, args: [...(options.args ?? []), '--replicaof', '127.0.0.1', String(master.port)] })
   await within(READY_MS, 'the replica', async () => await replica.info('master_link_status') === 'up')
   return replica
 }

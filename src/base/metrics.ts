@@ -30,7 +30,7 @@ export const METRICS = {
   uproar_log_commits_total: { type: 'counter', help: 'Group commits of the room log' },
   uproar_log_entries_total: { type: 'counter', help: 'Entries appended to the room log' },
   uproar_log_failures_total: { type: 'counter', help: 'Group commits that failed' },
-  uproar_log_queue: { type: 'gauge', help: 'Drafts waiting for a group commit' },
+  uproar_log_queue: { type: 'gauge', help: 'Drafts waiting for a group commit, or for Redis to answer' },
   uproar_log_expired_total: { type: 'counter', help: 'Entries removed by retention' },
   uproar_redis_batches_total: { type: 'counter', help: 'Batches published to Redis' },
   uproar_redis_commands_failed_total: { type: 'counter', help: 'Redis commands that failed or took too long (most are tried again), by what they were for', label: 'what' },

@@ -20,14 +20,17 @@ local PUBLISH_RUNS, READ_RUNS = 8, 64
 -- Instances' clocks may differ by so much where a nonce's bucket ends.
 local SKEW_MS = 10000
 local DONE_MS = 86400000
+-- How long a window that was changed still counts, and how many buckets of one width are looked into.
+local WINDOW_MS_MAX, BUCKETS_MAX = 86400000, 60
 
 -- ---- the shard and its rooms -------------------------------------------------------------------------------------
 
--- The shard's life: `i` its incarnation, `n` its stream's last batch, `d` the stream id of that.
+-- The shard's life: `i` its incarnation, `n` its stream's last batch, `d` the stream id of that; `w` the dedup window by
+-- which nonces are kept, and `v` the one before, until `c`.
 local function shard_of (p, seed)
-  local found = call('HMGET', p .. 'id', 'i', 'n', 'd')
-  if found[1] then return { i = found[1], n = tonumber(found[2]), d = found[3] } end
-  return { i = seed, n = 0, d = '0-0', isNew = true }
+  local v = call('HMGET', p .. 'id', 'i', 'n', 'd', 'w', 'v', 'c')
+  if not v[1] then return { i = seed, n = 0, d = '0-0', isNew = true } end
+  return { i = v[1], n = tonumber(v[2]), d = v[3], w = tonumber(v[4] or nil), v = tonumber(v[5] or nil), c = tonumber(v[6] or nil) }
 end
 
 local function keep_shard (p, shard)
@@ -137,13 +140,30 @@ local function redis_ms ()
   return time[1] * 1000 + floor(time[2] / 1000)
 end
 
--- By Redis' clock, so that all instances agree: the current bucket, those that still count, and the next one when a
--- node with another clock may have begun it.
-local function buckets (ms, window)
-  local current = floor(ms / window)
-  local all = { current, current - 1 }
-  if floor((ms + SKEW_MS) / window) ~= current then all[3] = current + 1 end
+local function bucket_of (width, ms)
+  return floor(width / 60000) .. ':' .. floor(ms / width)
+end
+
+-- The buckets that still count, newest first, by Redis' clock so that all instances agree; the one that begins next too,
+-- for another node's clock may have been ahead. Where the window was changed, or instances have different ones, buckets
+-- of both widths are looked into.
+local function buckets (shard, ms, window)
+  local all, isIn = {}, {}
+  local widths = { window, shard.w, shard.c and ms < shard.c and shard.v or nil }
+  for _, width in pairs(widths) do
+    local oldest = max(floor((ms - window) / width), floor(ms / width) - BUCKETS_MAX)
+    for at = floor((ms + SKEW_MS) / width), oldest, -1 do
+      local name = bucket_of(width, at * width)
+      if not isIn[name] then all[#all + 1] = name end
+      isIn[name] = true
+    end
+  end
   return all
+end
+
+local function keep_window (p, shard, ms, window)
+  if shard.w == window then return end
+  call('HSET', p .. 'id', 'w', window, 'v', shard.w or window, 'c', ms + WINDOW_MS_MAX)
 end
 
 -- A nonce's value is the seq and the ts as they stand in the entry, and the log's lineage.
@@ -304,7 +324,7 @@ local function publish (_, args)
   for _, group in ipairs(groups) do
     if heads[group.room] == nil then heads[group.room] = head_of(p, group.room, shard, fresh) end
   end
-  local all = buckets(ms, window)
+  local all = buckets(shard, ms, window)
   local batch = {
     now = now, window = window, known = known_nonces(p, asked, all), fresh = {},
     make = function (room)
@@ -334,9 +354,10 @@ local function publish (_, args)
     end
   end
   if #batch.fresh > 0 then
-    local bucket = p .. 'nonces:' .. all[1]
+    local bucket = p .. 'nonces:' .. bucket_of(window, ms)
     call('HSET', bucket, unpack(batch.fresh))
     call('PEXPIRE', bucket, window * 2 + 60000)
+    keep_window(p, shard, ms, window)
   end
   if #segments > 0 then announce(p, shard, concat(segments), ms, { max = args[11], ms = tonumber(args[12]) }) end
   keep_shard(p, shard)
@@ -405,7 +426,8 @@ end
 -- Answers epoch, seq, ts, or nothing.
 local function find (_, args)
   local p, now, window = args[1], tonumber(args[3]), tonumber(args[5])
-  local shard, all = shard_of(p, args[4]), buckets(redis_ms(), window)
+  local shard = shard_of(p, args[4])
+  local all = buckets(shard, redis_ms(), window)
   local h = head_of(p, args[2], shard, epochs(args[4]))
   if not h then return {} end
   local seq, ts = nonce_result(known_nonces(p, { args[6] }, all)[args[6]], h, now, window)
@@ -417,6 +439,14 @@ end
 
 -- ---- lives of the shard ------------------------------------------------------------------------------------------
 
+-- Whether stream id `a` is before `b`.
+local function is_before (a, b)
+  local ams, an = a:match('^(%d+)-(%d+)$')
+  local bms, bn = b:match('^(%d+)-(%d+)$')
+  ams, an, bms, bn = tonumber(ams), tonumber(an), tonumber(bms), tonumber(bn)
+  return ams < bms or (ams == bms and an < bn)
+end
+
 -- args: p, seed, the stream id that a reader saw last, or ''
 -- Answers incarnation, n, the stream's last id, and 1 when that entry is there or was trimmed.
 local function look (_, args)
@@ -424,10 +454,8 @@ local function look (_, args)
   local shard, isThere = shard_of(p, args[2]), 1
   if seen ~= '' and seen ~= '0-0' and #call('XRANGE', p .. 'stream', seen, seen) == 0 then
     local oldest = call('XRANGE', p .. 'stream', '-', '+', 'COUNT', 1)[1]
-    local ms, at = seen:match('^(%d+)-(%d+)$')
-    local oldMs, oldAt = (oldest and oldest[1] or '0-0'):match('^(%d+)-(%d+)$')
-    ms, at, oldMs, oldAt = tonumber(ms), tonumber(at), tonumber(oldMs), tonumber(oldAt)
-    if oldMs < ms or (oldMs == ms and oldAt < at) then isThere = 0 end
+    -- What is before the oldest was trimmed; of an empty stream everything was, up to its last.
+    if is_before(oldest and oldest[1] or shard.d, seen) then isThere = 0 end
   end
   keep_shard(p, shard)
   return { shard.i, tostring(shard.n), shard.d, isThere }

@@ -12,19 +12,22 @@ const CODE = TEXT.replaceAll('@LIBRARY@', LIBRARY)
 
 export type RedisFunction = 'publish' | 'read' | 'find' | 'look' | 'reset' | 'create' | 'remove' | 'list'
 
+/** A Cluster may have moved the keys between the loading and the call. */
+const LOADS_MAX = 3
+
 /**
  * Calls a function on the node of `tag`; `prefix` is that of its keys. Rejects with RedisFault.
- * `timeoutMs`: of the call itself; loading may come on top of it once.
+ * `timeoutMs`: of one call; loading the functions may come on top of it.
  */
 export async function callFunction (redis: Redis, tag: string, name: RedisFunction, prefix: string, words: readonly RedisWord[], timeoutMs?: number): Promise<unknown> {
-  const call = (): Promise<unknown> => redis.call(tag, 'FCALL', [`${LIBRARY}_${name}`, 1, `${prefix}id`, prefix, ...words], timeoutMs)
-  try {
-    return await call()
-  } catch (error) {
-    if (!(error instanceof RedisFault) || !/^ERR Function not found/.test(error.message)) throw error
+  for (let loads = 0; ; loads++) {
+    try {
+      return await redis.call(tag, 'FCALL', [`${LIBRARY}_${name}`, 1, `${prefix}id`, prefix, ...words], timeoutMs)
+    } catch (error) {
+      if (!(error instanceof RedisFault) || !error.message.startsWith('ERR Function not found') || loads === LOADS_MAX) throw error
+    }
+    await load(redis, tag)
   }
-  await load(redis, tag)
-  return call()
 }
 
 async function load (redis: Redis, tag: string): Promise<void> {

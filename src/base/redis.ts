@@ -62,7 +62,9 @@ export class Redis {
     for (let hop = 0; ; hop++) {
       const address = this.#addressOf(tag)
       try {
-        return await this.#link(address).call(command, words, timeoutMs)
+        const answer = await this.#link(address).call(command, words, timeoutMs)
+        this.#owners.set(tag, address)
+        return answer
       } catch (error) {
         if (!(error instanceof RedisFault) || !this.#isElsewhere(tag, address, error) || hop === HOPS_MAX) throw error
       }
@@ -96,7 +98,8 @@ export class Redis {
     if (isCluster && this.place.kind !== 'cluster') throw new StartFault('REDIS_URL: this Redis is a node of a Cluster; the URL must begin with redis+cluster (rediss+cluster for TLS)')
     if (!isCluster && this.place.kind === 'cluster') throw new StartFault('REDIS_URL: this Redis is not a node of a Cluster; the URL must begin with redis (rediss for TLS)')
     const policy = line('maxmemory_policy')
-    if (policy !== '' && policy !== 'noeviction') throw new StartFault(`REDIS_URL: this Redis may throw data away (maxmemory-policy ${policy}); set it to noeviction`)
+    const isBounded = Number(line('maxmemory')) > 0
+    if (isBounded && policy !== 'noeviction') throw new StartFault(`REDIS_URL: this Redis may throw data away (maxmemory-policy ${policy}); set it to noeviction`)
   }
 
   /** Ends every connection for commands; calls under way fail. */
@@ -137,7 +140,9 @@ export class Redis {
   #isElsewhere (tag: string, address: string, fault: RedisFault): boolean {
     const moved = /^MOVED \d+ (\S*):(\d+)/.exec(fault.message)
     if (moved === null) {
+      // A node that refuses a call for what it says still is the one that answers for the keys.
       if (fault.isAway) this.#owners.delete(tag)
+      else this.#owners.set(tag, address)
       return false
     }
     // An empty host means: the one that said so.
@@ -159,6 +164,7 @@ export class Link {
   readonly #timeoutMs: number
   #opening: Promise<void> | null = null
   #words = ''
+  #isEnding = false
   isEnded = false
 
   constructor (place: RedisPlace, address: string, timeoutMs: number) {
@@ -199,6 +205,8 @@ export class Link {
   }
 
   end (): void {
+    if (this.#isEnding) return
+    this.#isEnding = true
     this.isEnded = true
     this.#client.disconnect()
   }

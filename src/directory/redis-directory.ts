@@ -80,8 +80,8 @@ async function patiently (call: () => Promise<unknown>, mayRepeat: (fault: Redis
       return await call()
     } catch (error) {
       if (!(error instanceof RedisFault)) throw error
-      if (!error.isAway) throw new AppError('internal', `Redis refused: ${error.message}`)
-      if (performance.now() >= end || !mayRepeat(error)) throw new AppError('unavailable', error.message)
+      if (!error.isAway) throw new AppError('internal', 'the directory could not be reached', { cause: error })
+      if (performance.now() >= end || !mayRepeat(error)) throw new AppError('unavailable', 'the directory does not answer; try again', { cause: error })
     }
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
   }

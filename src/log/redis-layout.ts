@@ -2,13 +2,13 @@
 // side of each. `k` is the room's shard, and {k} the hash tag that keeps a shard on one node of a Cluster.
 //
 //   uproar:{0}:shards        ─▶ how many shards there are
-//   uproar:{k}:id            ─▶ hash: i incarnation, n last batch, d its stream id
+//   uproar:{k}:id            ─▶ hash: i incarnation, n last batch, d its stream id; w, v, c dedup windows
 //   uproar:{k}:stream        ─▶ stream, what happened in the shard: one entry a batch, one field d
 //   uproar:{k}:head:ROOM     ─▶ hash: e epoch, w the one before, l lineage (first epoch), q seq, f first, t last ts,
 //                               b bytes, o time of the oldest, i incarnation, x when its expiry was set
 //   uproar:{k}:log:ROOM      ─▶ stream, the room's history: one entry a run, id `SEQ-0` of its first, one field d
 //   uproar:{k}:state:ROOM    ─▶ hash: q seq, s:KEY settings, g:KEY guarded; values in MessagePack
-//   uproar:{k}:nonces:T      ─▶ hash of a time bucket: nonce (16) ─▶ seq and ts as in the entry, lineage
+//   uproar:{k}:nonces:W:T    ─▶ hash of the T-th W minutes: nonce (16) ─▶ seq and ts as in the entry, lineage
 //   uproar:{k}:done:INSTANCE ─▶ hash: n the instance's last batch, r the reply to it
 //
 //   run      [length of tail (3), entry]…                          the same bytes in history and stream

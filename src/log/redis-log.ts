@@ -72,10 +72,11 @@ class RedisLog implements Log {
     this.#shards = Array.from({ length: options.shards }, (_, index) => new Shard({
       index, prefix: `${options.prefix}{${index}}:`, watchers: this.#watchers, metrics: options.metrics, history: (room, seq) => this.#forward(room, seq, PAGE_WIDE)
     }))
-    this.#reader = new RedisReader({ redis, shards: this.#shards, metrics: options.metrics, seed: newSeed })
+    const stream = [options.stream.batchesMax, options.stream.minutes * 60_000] as const
+    this.#reader = new RedisReader({ redis, shards: this.#shards, metrics: options.metrics, seed: newSeed, stream })
     const publishing: PublisherOptions = {
       redis, clock: options.clock, metrics: options.metrics, backlog: new Backlog(options.queueMax), instance: newSeed(), dedupMs: options.dedupMinutes * 60_000,
-      keep: this.#keep, stream: [options.stream.batchesMax, options.stream.minutes * 60_000], suspect: (shard) => this.#reader.suspect(shard)
+      keep: this.#keep, stream, suspect: (shard) => this.#reader.suspect(shard)
     }
     this.#publishers = this.#shards.map((shard) => new RedisPublisher(shard, publishing))
   }
@@ -228,8 +229,8 @@ class RedisLog implements Log {
       } catch (error) {
         this.#options.metrics.add('uproar_redis_commands_failed_total', 1, 'call')
         if (!(error instanceof RedisFault)) throw error
-        if (!error.isAway) throw new AppError('internal', `Redis refused: ${error.message}`)
-        if (performance.now() >= end || this.#isClosed) throw new AppError('unavailable', error.message)
+        if (!error.isAway) throw new AppError('internal', 'the log could not be read', { cause: error })
+        if (performance.now() >= end || this.#isClosed) throw new AppError('unavailable', 'the log does not answer; try again', { cause: error })
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
     }

@@ -123,7 +123,7 @@ export class RedisPublisher {
       const [act] = this.#queue.take(1)
       if (act === undefined) break
       if (now - act.since > ACT_MS) {
-        this.#settle(act, () => act.reject(new AppError('unavailable', 'Redis is away; the message was not stored')))
+        this.#settle(() => act.reject(new AppError('unavailable', 'the log is away and did not store this; try again')))
         continue
       }
       acts.push(act)
@@ -142,8 +142,8 @@ export class RedisPublisher {
       void answered.then(() => this.#unanswered.delete(answered))
     } catch (error) {
       this.#options.metrics.add('uproar_log_failures_total')
-      const reason = error instanceof RedisFault ? new AppError('unavailable', `Redis did not say whether it stored this: ${error.message}`) : new AppError('internal', 'the log could not take this entry', { cause: error })
-      for (const act of acts) this.#settle(act, () => act.reject(reason))
+      const reason = error instanceof RedisFault ? new AppError('unavailable', 'the log did not say whether it stored this; try again', { cause: error }) : new AppError('internal', 'the log could not take this entry', { cause: error })
+      for (const act of acts) this.#settle(() => act.reject(reason))
     }
   }
 
@@ -199,22 +199,23 @@ export class RedisPublisher {
     let seq = first
     for (const [i, act] of group.acts.entries()) {
       const other = others.get(i)
-      if (other?.isGone === true) this.#settle(act, () => act.reject(this.#gone(act)))
-      else if (other !== undefined) this.#settle(act, () => act.resolve({ epoch, seq: other.seq, ts: other.ts, repeated: true }))
+      if (other?.isGone === true) this.#settle(() => act.reject(this.#gone(act)))
+      else if (other !== undefined) this.#settle(() => act.resolve({ epoch, seq: other.seq, ts: other.ts, repeated: true }))
       else {
         const published = { epoch, seq: seq++, ts, repeated: false }
         if (act.draft !== null) this.#options.metrics.add('uproar_log_entries_total')
-        this.#settle(act, () => act.resolve(published))
+        this.#settle(() => act.resolve(published))
       }
     }
   }
 
   #gone (act: RedisAct): AppError {
-    if (act.since <= this.#resetAt) return new AppError('unavailable', 'Redis lost the room\'s log; join anew')
+    if (act.since <= this.#resetAt) return new AppError('unavailable', 'the room\'s log was lost; join anew')
     return new AppError('not_found', 'the room was deleted')
   }
 
-  #settle (_act: RedisAct, answer: () => void): void {
+  /** Answers an act, which makes room for another. */
+  #settle (answer: () => void): void {
     this.#options.metrics.set('uproar_log_queue', --this.#options.backlog.size)
     answer()
   }

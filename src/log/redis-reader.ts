@@ -25,8 +25,10 @@ export interface ReaderOptions {
   readonly redis: Redis
   readonly shards: readonly Shard[]
   readonly metrics: Metrics
-  /** A fresh random id for a shard that has none yet. */
+  /** A fresh random word for a shard that has no incarnation yet, or needs another. */
   readonly seed: () => string
+  /** The stream's bounds: batches, milliseconds. */
+  readonly stream: readonly [number, number]
 }
 
 export class RedisReader {
@@ -156,7 +158,13 @@ class Loop {
   async #settle (): Promise<void> {
     await Promise.all(this.shards.map(async (shard) => {
       const before = shard.position
-      const found = await look(this.#options, shard, true)
+      let found = await look(this.#options, shard, true)
+      if (isLost(before, found) && found.incarnation === before.incarnation) {
+        // Nobody has said so yet, and seqs that we have seen will be given again: the rooms need other epochs first.
+        const { redis, seed, stream } = this.#options
+        await callFunction(redis, shard.tag, 'reset', shard.prefix, [before.incarnation, seed(), ...stream])
+        found = await look(this.#options, shard, false)
+      }
       shard.isSuspect = false
       if (isLost(before, found)) shard.restart(found)
     }))
