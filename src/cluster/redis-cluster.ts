@@ -1,6 +1,7 @@
 // Many instances as one, by way of Redis: a registry that each beats into, a census in shards (census.ts) and a bus
 // (bus.ts). Cost, for each instance and second: one call for the registry and one for each of SHARDS, of some hundred
-// names at most, whatever happens in rooms; each command that a name takes costs Redis a few microseconds. While Redis is away the numbers stay as they were last heard.
+// names at most, whatever happens in rooms. They are spread over the second, so that none holds up publishing for longer
+// than its own millisecond or two. While Redis is away the numbers stay as they were last heard.
 
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -45,15 +46,16 @@ class RedisCluster implements Cluster {
   #listeners: ClusterEvents[] = []
   #size = 1
   #tick: Timer | null = null
-  #countedAt: number
+  /** When each shard last answered, by clock.elapsed(). */
+  readonly #countedAt: number[]
+  #turn = 0
   #isAway = false
-  #isBeating = false
 
   constructor (options: RedisClusterOptions) {
     const { redis, prefix, usersMax, clock, metrics } = options
     this.#options = options
     this.#startedAt = clock.now()
-    this.#countedAt = clock.elapsed()
+    this.#countedAt = Array.from({ length: SHARDS }, () => clock.elapsed())
     this.#shards = Array.from({ length: SHARDS }, (_, at) => new Census({
       redis, usersMax, me: this.id, tag: `c${at}`, prefix: `${prefix}{c${at}}:`,
       hooks: {
@@ -73,7 +75,7 @@ class RedisCluster implements Cluster {
   async start (): Promise<void> {
     await this.#bus.start()
     await this.#register()
-    this.#tick = this.#options.clock.every(BEAT_MS, () => { void this.#beat() })
+    this.#tick = this.#options.clock.every(BEAT_MS / SHARDS, () => { void this.#beat(this.#turn++ % SHARDS) })
   }
 
   async stop (): Promise<void> {
@@ -138,19 +140,21 @@ class RedisCluster implements Cluster {
     return this.#shards[(hash >>> 0) % SHARDS] as Census
   }
 
-  async #beat (): Promise<void> {
+  /** The beat of one shard; that of the first is the registry's too. Never rejects. */
+  async #beat (at: number): Promise<void> {
     const { clock, metrics, fault } = this.#options
-    metrics.set('uproar_census_seconds', (clock.elapsed() - this.#countedAt) / 1000)
+    metrics.set('uproar_census_seconds', (clock.elapsed() - Math.min(...this.#countedAt)) / 1000)
     metrics.set('uproar_census_names', this.#shards.reduce((sum, shard) => sum + shard.size, 0))
-    if (this.#isBeating) return
-    this.#isBeating = true
-    const results = await Promise.allSettled([this.#register(), ...this.#shards.map((shard) => shard.beat(this.#size))])
-    this.#isBeating = false
-    const failed = results.find((result) => result.status === 'rejected')
-    // Once an outage, not once a second.
-    if (failed !== undefined && !this.#isAway) fault(failed.reason, 'the census of the cluster')
-    this.#isAway = failed !== undefined
-    if (failed === undefined) this.#countedAt = clock.elapsed()
+    try {
+      if (at === 0) await this.#register()
+      await this.#shards[at]?.beat(this.#size)
+      this.#countedAt[at] = clock.elapsed()
+      this.#isAway = false
+    } catch (error) {
+      // Once an outage, not with every beat.
+      if (!this.#isAway) fault(error, 'the census of the cluster')
+      this.#isAway = true
+    }
   }
 
   async #register (): Promise<void> {
