@@ -94,7 +94,9 @@ t.test('what is missing is installed, or it is said what to do', async (t) => {
     // The others may be on this machine or not.
     return (await ensure((line) => said.push(line))).map((service) => service.name).filter((name) => name === 'Chromium')
   }
-  process.env = { ...before, CHROMIUM_PATH: browser, PATH: `${folder}:${before.PATH}` }
+  const redis = join(folder, 'redis-server')
+  stand('redis-server', 'exit 0')
+  process.env = { ...before, CHROMIUM_PATH: browser, REDIS_SERVER_PATH: redis, PATH: `${folder}:${before.PATH}` }
   stand('sudo', 'shift; exec "$@"')
 
   stand('apt-get', 'case "$*" in *--version) exit 0;; *) echo "no network here" >&2; exit 100;; esac')
@@ -105,7 +107,7 @@ t.test('what is missing is installed, or it is said what to do', async (t) => {
   t.same(await run(), [])
   t.ok(said.includes(`Chromium: ${browser}`))
   t.same(await run(), [], 'what is there is not installed again')
-  t.same(said.filter((line) => line.startsWith('Chromium')), [`Chromium: ${browser}`])
+  t.same(said.filter((line) => /^(Chromium|Redis)/.test(line)), [`Chromium: ${browser}`, `Redis: ${redis}`])
 })
 
 t.test('scripts and tests are where the runner looks', (t) => {

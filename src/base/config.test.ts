@@ -63,7 +63,7 @@ t.test('each fault is found, by name', (t) => {
     [{ TRUSTED_PROXIES: 'loopback' }, /^TRUSTED_PROXIES: .*"loopback"/], [{ TRUSTED_PROXIES: '10.0.0.0/33' }, /^TRUSTED_PROXIES: /], [{ TRUSTED_PROXIES: '10.0.0.0/8/8' }, /^TRUSTED_PROXIES: /], [{ TRUSTED_PROXIES: '10.0.0.0/' }, /^TRUSTED_PROXIES: /],
     [{ BLOCKED_TERMS_FILE: '/nowhere/terms.txt' }, /^BLOCKED_TERMS_FILE: must name a file/],
     [{ MESSAGES_PER_SECOND_MAX: '0' }, /^MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: /],
-    [{ REDIS_URL: 'http://localhost' }, /^REDIS_URL: must look like redis:/], [{ KAFKA_BROKERS: 'localhost:9092' }, /^KAFKA_BROKERS: /],
+    [{ REDIS_URL: 'http://localhost' }, /^REDIS_URL: must look like redis:/], [{ REDIS_PREFIX: 'a{b}' }, /^REDIS_PREFIX: /], [{ KAFKA_BROKERS: 'localhost:9092' }, /^KAFKA_BROKERS: /],
     [{ CLICKHOUSE_URL: 'http://localhost:8123' }, /^CLICKHOUSE_URL: /], [{ WORKERS: '2' }, /^WORKERS: /]
   ]
   for (const [env, expected] of cases) {

@@ -221,6 +221,7 @@ function together (config: Partial<Config>): string[] {
   if (config.stopTimeoutS !== undefined && config.drainS !== undefined && config.stopTimeoutS < config.drainS + STOP_BESIDE_DRAIN_S) faults.push(`STOP_TIMEOUT_S, DRAIN_S: the stop must hold the drain and ${STOP_BESIDE_DRAIN_S} seconds more, so at least ${config.drainS + STOP_BESIDE_DRAIN_S}`)
   if ((config.workers ?? 1) > 1 && config.redisUrl === null) faults.push('WORKERS: several processes are one server only with a log that they share: set REDIS_URL, or WORKERS to 1')
   if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
+  if (config.redisPrefix !== undefined && !/^[\x21-\x7a]{1,64}$/.test(config.redisPrefix)) faults.push(`REDIS_PREFIX: must be 1 to 64 printable characters without braces or blanks (it is ${JSON.stringify(config.redisPrefix)})`)
   if ((config.kafkaBrokers?.length ?? 0) > 0) faults.push('KAFKA_BROKERS: this version has no feed to Kafka; unset it')
   if (config.clickhouseUrl != null) faults.push('CLICKHOUSE_URL: this version has no archive; unset it')
   return faults

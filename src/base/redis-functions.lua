@@ -5,8 +5,9 @@
 -- encodings are described in redis-layout.ts. Every key of a call has the shard's hash tag and is derived from the
 -- prefix `p` ("uproar:{3}:"); KEYS[1] is there to send the call to the right node.
 --
--- Within a function all reads come before the first write, so that an error (a key that is being moved by a Cluster)
--- leaves nothing half done. Numbers are 48 bits at most, which Lua's doubles hold exactly.
+-- Within a function all reads come before the first write, and `publish` asks for every key that it will write, so that
+-- an error (a key that a Cluster is moving) leaves nothing half done; the head is the truth if something is all the same.
+-- Numbers are 48 bits at most, which Lua's doubles hold exactly.
 
 -- Lua's libraries and `redis.call` are there only while a function runs: each call sets these first.
 local call, decode, encode, floor, min, max, concat
@@ -49,10 +50,10 @@ end
 
 -- A room's head, or false. One of another incarnation of the shard goes on under a fresh epoch: `was` is the old one.
 local function head_of (p, room, shard, fresh)
-  local v = call('HMGET', p .. 'head:' .. room, 'e', 'l', 'q', 'f', 't', 'b', 'i', 'o', 'x', 'w')
+  local v = call('HMGET', p .. 'head:' .. room, 'q', 't', 'b', 'e', 'l', 'f', 'i', 'o', 'x', 'w')
   if not v[1] then return false end
   local h = {
-    room = room, e = v[1], l = v[2], q = tonumber(v[3]), f = tonumber(v[4]), t = tonumber(v[5]), b = tonumber(v[6]),
+    room = room, q = tonumber(v[1]), t = tonumber(v[2]), b = tonumber(v[3]), e = v[4], l = v[5], f = tonumber(v[6]),
     i = v[7], o = tonumber(v[8]), x = tonumber(v[9]), w = v[10]
   }
   if h.i ~= shard.i then h.w, h.e, h.i, h.isDirty = h.e, fresh(), shard.i, true end
@@ -67,9 +68,12 @@ local function new_head (p, room, shard, fresh)
 end
 
 local function keep_head (p, h)
-  if not h.isDirty then return end
-  call('HSET', p .. 'head:' .. h.room, 'e', h.e, 'l', h.l, 'q', h.q, 'f', h.f, 't', h.t, 'b', h.b, 'i', h.i, 'o', h.o, 'x', h.x, 'w', h.w)
-  h.isDirty = false
+  if h.isDirty then
+    call('HSET', p .. 'head:' .. h.room, 'q', h.q, 't', h.t, 'b', h.b, 'e', h.e, 'l', h.l, 'f', h.f, 'i', h.i, 'o', h.o, 'x', h.x, 'w', h.w)
+  elseif h.hasGrown then
+    call('HSET', p .. 'head:' .. h.room, 'q', h.q, 't', h.t, 'b', h.b)
+  end
+  h.isDirty, h.hasGrown = false, false
 end
 
 local function seq_of (id)
@@ -245,6 +249,26 @@ end
 
 local GONE, REPEATED = 2, 1
 
+-- Fails before anything is written when one of the keys is being moved to another node.
+local function touch_all (p, groups, bucket)
+  local keys = { p .. 'stream', p .. 'nonces:' .. bucket }
+  for _, group in ipairs(groups) do
+    keys[#keys + 1] = p .. 'log:' .. group.room
+    if next(group.patches) then keys[#keys + 1] = p .. 'state:' .. group.room end
+  end
+  call('EXISTS', unpack(keys))
+end
+
+-- Appends a run. Runs from there on that are no part of the log are what an act that failed half-way left behind.
+local function add_run (log, first, run)
+  local id = first .. '-0'
+  local added = redis.pcall('XADD', log, id, 'd', run)
+  if type(added) ~= 'table' or not added.err then return end
+  for _, orphan in ipairs(call('XRANGE', log, id, '+')) do call('XDEL', log, orphan[1]) end
+  call('XSETID', log, (first - 1) .. '-0')
+  call('XADD', log, id, 'd', run)
+end
+
 -- Appends what is new of a group. Answers its part of the reply, and its part of the shard's stream if it has one.
 local function append_group (p, group, h, batch)
   local ts = max(batch.now, h and h.t or 0)
@@ -277,9 +301,9 @@ local function append_group (p, group, h, batch)
   local reply = encode('>I1c0I6I6I2', #epoch, epoch, first, ts, #others) .. concat(others)
   if size == 0 then return reply, nil end
   local run = concat(parts)
-  call('XADD', p .. 'log:' .. group.room, first .. '-0', 'd', run)
-  if h.f > h.q then h.o = ts end
-  h.q, h.t, h.b, h.isDirty = seq, ts, h.b + #run, true
+  add_run(p .. 'log:' .. group.room, first, run)
+  if h.f > h.q then h.o, h.isDirty = ts, true end
+  h.q, h.t, h.b, h.hasGrown = seq, ts, h.b + #run, true
   return reply, encode('>BI2c0I1c0I6I4I4', 1, #group.room, group.room, #epoch, epoch, first, seq - first + 1, #run) .. run
 end
 
@@ -325,6 +349,7 @@ local function publish (_, args)
     if heads[group.room] == nil then heads[group.room] = head_of(p, group.room, shard, fresh) end
   end
   local all = buckets(shard, ms, window)
+  touch_all(p, groups, bucket_of(window, ms))
   local batch = {
     now = now, window = window, known = known_nonces(p, asked, all), fresh = {},
     make = function (room)
@@ -349,7 +374,7 @@ local function publish (_, args)
   for room, h in pairs(heads) do
     if h then
       if trims[room] and is_due(h, now, trims[room], SLACK) then trim(p, h, now, trims[room], PUBLISH_RUNS) end
-      if h.isDirty then keep_alive(p, h, now, keep) end
+      if h.hasGrown then keep_alive(p, h, now, keep) end
       keep_head(p, h)
     end
   end

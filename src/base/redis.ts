@@ -71,6 +71,11 @@ export class Redis {
     }
   }
 
+  /** Connections of their own to the same place, for calls that must not hold up or take along those of this one. */
+  sibling (): Redis {
+    return new Redis(this.place, this.#options)
+  }
+
   /** A connection of the caller's own to the node that holds this tag, for commands that block it. */
   async connect (tag: string): Promise<Link> {
     if (this.#isClosed) throw new RedisFault('the connections to Redis are closed', { isAway: true, isUnsent: true })

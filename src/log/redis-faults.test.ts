@@ -151,6 +151,7 @@ t.test('Redis that stays away', { skip }, async (t) => {
   await t.rejects(log.head('stage'), { code: 'unavailable' })
   t.equal(metrics.value('uproar_log_queue'), 0, 'and nothing stays behind')
   await server.launch()
+  await t.rejects(log.publish('stage', { ...message('x', 'n0'), epoch }), { code: 'unavailable' }, 'its data is lost: that is not a room that was deleted')
   const again = await log.publish('stage', message('x', 'n1'))
   t.match(again, { seq: 1, repeated: false }, 'it goes on when Redis is back')
   t.not(again.epoch, epoch)

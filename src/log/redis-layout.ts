@@ -94,11 +94,14 @@ export interface PackedGroup {
   readonly drafts: readonly PackedDraft[]
 }
 
+const TAIL_BYTES_MAX = 0xffffff
 const DRAFT_BYTES = 1 + 1 + 5 + 3
 
+/** Throws RangeError for a tail that no entry can have. */
 export function packDraft (draft: { op: number, tail: { fields: number, bytes: Uint8Array }, patch?: StatePatch }, nonce: Buffer | null): PackedDraft {
   const patch = draft.patch === undefined ? null : packPatch(draft.patch)
   const tail = draft.tail.bytes
+  if (tail.length > TAIL_BYTES_MAX) throw new RangeError(`an entry has at most ${TAIL_BYTES_MAX} bytes`)
   return { nonce, fields: draft.tail.fields, op: draft.op, tail, patch, size: DRAFT_BYTES + (nonce?.length ?? 0) + tail.length + (patch?.length ?? 0) }
 }
 

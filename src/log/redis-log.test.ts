@@ -10,7 +10,7 @@ import { parseRedisUrl } from '../base/redis-place.ts'
 import { Redis } from '../base/redis.ts'
 import { RedisServer, startCluster } from '../../deploy/services/redis.ts'
 import { withoutRedis } from '../../deploy/services/services.ts'
-import { logSuite, message, readAll, type Engine, type EngineOptions } from './log.suite.ts'
+import { bodyOf, logSuite, message, readAll, type Engine, type EngineOptions } from './log.suite.ts'
 import { canaryRooms, openRedisLog } from './redis-log.ts'
 
 const skip = withoutRedis()
@@ -62,6 +62,25 @@ t.test('entries are bytes as any engine makes them, also beyond 32 bits', { skip
   t.same(seen, seqs)
   t.match(await log.publish('r', message('again', 'n5')), { seq: last + 6, ts, repeated: true })
   t.match(await log.find('r', 'ann', 'n0'), { seq: last + 1, ts })
+  await stop()
+})
+
+t.test('a run that is no part of the log is neither read nor in the way', { skip }, async (t) => {
+  const server = await RedisServer.start(t)
+  const { log, place, stop } = await opener(server.url)()
+  const redis = new Redis(parseRedisUrl(server.url), { timeoutMs: 2000 })
+  t.teardown(() => redis.close())
+  const { ts } = await log.publish('r', message('one'))
+  const [key = ''] = (await server.cli('KEYS', `${place}*:log:r`)).split('\n')
+  const { op, tail } = message('of an act that failed half-way')
+  for (const seq of [2, 5]) {
+    const run = Buffer.concat([Buffer.of(0, 0, tail.bytes.length), encodeEntry(op, seq, ts, tail)])
+    await redis.call('', 'XADD', [key, `${seq}-0`, 'd', run])
+  }
+  t.same((await readAll(log, 'r')).map(entrySeq), [1])
+  t.match(await log.publish('r', message('two')), { seq: 2 })
+  t.match(await log.publish('r', message('three')), { seq: 3 })
+  t.same((await readAll(log, 'r')).map(bodyOf), ['one', 'two', 'three'])
   await stop()
 })
 

@@ -55,6 +55,8 @@ interface Page { readonly head: Head, readonly entries: Uint8Array[] }
 
 class RedisLog implements Log {
   readonly #redis: Redis
+  /** Reads have connections of their own: a page of history holds up no message. */
+  readonly #reads: Redis
   readonly #options: RedisLogOptions
   readonly #keep: readonly [number, number, number]
   readonly #watchers = new Watchers()
@@ -66,6 +68,7 @@ class RedisLog implements Log {
 
   constructor (redis: Redis, options: RedisLogOptions) {
     this.#redis = redis
+    this.#reads = redis.sibling()
     this.#options = options
     const { hours, entriesMax, mbMax } = options.retention
     this.#keep = [hours * HOUR_MS, entriesMax, mbMax * MB]
@@ -129,7 +132,7 @@ class RedisLog implements Log {
       const page = await this.#read(room, 'before', Math.min(below, FAR), wanted - entries.length, left)
       if (head !== null && page.head.epoch !== head.epoch) break
       head ??= page.head
-      const older = page.entries.filter((entry) => entrySeq(entry) < below && entrySeq(entry) >= page.head.first)
+      const older = page.entries.filter((entry) => entrySeq(entry) < below)
       for (let at = older.length - 1; at >= 0 && entries.length < wanted; at--) {
         const entry = older[at] as Uint8Array
         if (entries.length > 0 && entry.length > left) return { head, entries: entries.reverse() }
@@ -147,7 +150,7 @@ class RedisLog implements Log {
     this.#check()
     const { bytes, shard } = this.#place(room)
     const key = Buffer.concat([Buffer.from(`${shard.prefix}state:`), bytes])
-    return readState(await this.#patiently(() => this.#redis.call(shard.tag, 'HGETALL', [key])) as Buffer[])
+    return readState(await this.#patiently(() => this.#reads.call(shard.tag, 'HGETALL', [key])) as Buffer[])
   }
 
   watch (room: string, watcher: Watcher): () => void {
@@ -172,6 +175,7 @@ class RedisLog implements Log {
   async #close (): Promise<void> {
     await Promise.all(this.#publishers.map((publisher) => publisher.close()))
     await this.#reader.stop()
+    this.#reads.close()
     this.#watchers.clear()
   }
 
@@ -194,7 +198,7 @@ class RedisLog implements Log {
       const page = await this.#read(room, 'after', Math.min(above, FAR), wanted - entries.length, left)
       if (head !== null && page.head.epoch !== head.epoch) break
       head ??= page.head
-      const newer = page.entries.filter((entry) => entrySeq(entry) > above && entrySeq(entry) >= page.head.first)
+      const newer = page.entries.filter((entry) => entrySeq(entry) > above)
       for (const entry of newer) {
         if (entries.length >= wanted || (entries.length > 0 && entry.length > left)) return { head, entries }
         left -= entry.length
@@ -207,18 +211,19 @@ class RedisLog implements Log {
     return { head: head as Head, entries }
   }
 
-  /** One page as Redis gives it: whole runs, oldest entry first, more at both ends than was asked for. */
+  /** One page as Redis gives it: whole runs of what is kept, oldest entry first, more at both ends than was asked for. */
   async #read (room: string, direction: 'head' | 'after' | 'before', seq: number, entries: number, bytes: number): Promise<Page> {
     const place = this.#place(room)
     const words = [place.bytes, this.#options.clock.now(), newSeed(), ...this.#keep, direction, seq, Math.min(entries, PAGE_ENTRIES), Math.max(1, Math.min(bytes, PAGE_BYTES))]
     const [epoch, first, last, runs] = await this.#call(place, 'read', words) as [Buffer, Buffer, Buffer, Buffer[]]
     const head = { epoch: epoch.toString(), first: Number(first), seq: Number(last) }
     place.shard.noteEpoch(place.key, head.epoch)
-    return { head, entries: (direction === 'before' ? runs.reverse() : runs).flatMap((run) => readRun(run)) }
+    const all = (direction === 'before' ? runs.reverse() : runs).flatMap((run) => readRun(run))
+    return { head, entries: all.filter((entry) => entrySeq(entry) >= head.first && entrySeq(entry) <= head.seq) }
   }
 
   #call (place: Place, name: RedisFunction, words: readonly RedisWord[]): Promise<unknown> {
-    return this.#patiently(() => callFunction(this.#redis, place.shard.tag, name, place.shard.prefix, words))
+    return this.#patiently(() => callFunction(this.#reads, place.shard.tag, name, place.shard.prefix, words))
   }
 
   /** Calls until it is answered or ACT_MS have passed: everything called this way may be called twice. */

@@ -80,7 +80,8 @@ export class RedisPublisher {
   #running: Promise<void> | null = null
   #number = 0
   #acknowledged = { number: 0, at: 0 }
-  /** When this shard last began another incarnation: what was accepted before does not count as deleted. */
+  /** The shard's incarnation as we know it, and when it became that: rooms that went with another were not deleted. */
+  #incarnation = ''
   #resetAt = -Infinity
   readonly #unanswered = new Set<Promise<void>>()
 
@@ -151,6 +152,7 @@ export class RedisPublisher {
     const { metrics } = this.#options
     const number = ++this.#number
     const batch = packBatch(groups)
+    if (this.#incarnation === '') this.#incarnation = this.#shard.position.incarnation
     const end = Math.max(since + ACT_MS, performance.now() + BATCH_MS_MIN)
     for (let attempt = 0; ; attempt++) {
       try {
@@ -162,7 +164,7 @@ export class RedisPublisher {
         if (reply[0] !== DONE) throw new Error('a batch was overtaken by a later one')
         this.#acknowledged = { number, at: performance.now() }
         metrics.add('uproar_redis_batches_total')
-        return readReply(reply)
+        return this.#noted(readReply(reply))
       } catch (error) {
         metrics.add('uproar_redis_commands_failed_total', 1, 'publish')
         if (!(error instanceof RedisFault) || !error.isAway || performance.now() >= end) throw error
@@ -183,15 +185,17 @@ export class RedisPublisher {
     const { redis, stream, suspect } = this.#options
     await callFunction(redis, this.#shard.tag, 'reset', this.#shard.prefix, [this.#shard.position.incarnation, newSeed(), ...stream])
     this.#acknowledged = { number: 0, at: 0 }
-    this.#resetAt = performance.now()
     suspect(this.#shard)
   }
 
+  #noted (result: BatchResult): BatchResult {
+    if (result.incarnation !== this.#incarnation) this.#resetAt = performance.now()
+    this.#incarnation = result.incarnation
+    return result
+  }
+
   async #answer (groups: readonly Group[], result: BatchResult): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<void>((resolve) => { timer = setTimeout(resolve, READER_MS) })
-    await Promise.race([this.#shard.passed(result.n), late])
-    clearTimeout(timer)
+    await this.#shard.passed(result.n, READER_MS)
     for (const [i, group] of groups.entries()) this.#answerGroup(group, result.groups[i] as GroupResult)
   }
 

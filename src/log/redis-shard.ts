@@ -64,10 +64,17 @@ export class Shard {
     else if (interest.epoch !== epoch) this.#lost(key, interest)
   }
 
-  /** Resolves when batch `n` was read, and its watchers told. */
-  passed (n: number): Promise<void> {
+  /** Resolves when batch `n` was read and its watchers told, or after `ms`. */
+  passed (n: number, ms: number): Promise<void> {
     if (this.#position.n >= n) return Promise.resolve()
-    return new Promise((resolve) => this.#waiting.push({ n, resolve }))
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#waiting = this.#waiting.filter((other) => other !== waiting)
+        resolve()
+      }, ms)
+      const waiting = { n, resolve: () => { clearTimeout(timer); resolve() } }
+      this.#waiting.push(waiting)
+    })
   }
 
   /** A batch of the stream. */
