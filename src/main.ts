@@ -38,6 +38,8 @@ let stoppingSince: number | null = null
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => onSignal(signal))
 // Without workers a hang-up ends the process, as it does by default; a worker leaves it to its supervisor.
 if (isSupervisor || worker !== null) process.on('SIGHUP', () => onHangUp())
+// A file that has reached the limit of this process: the write fails and says so, which is enough.
+process.on('SIGXFSZ', () => {})
 process.on('uncaughtException', (error) => die(error, 'an uncaught exception'))
 process.on('unhandledRejection', (error) => die(error, 'an unhandled rejection'))
 // The supervisor is gone, however that came: nobody would ever stop this process.

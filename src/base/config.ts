@@ -31,7 +31,7 @@ export const SETTINGS = {
   compression: { group: 'network', env: 'COMPRESSION', type: 'bool', default: false, doc: 'permessage-deflate; costs 19 to 30 µs per viewer and message' },
 
   dataDir: { group: 'storage', env: 'DATA_DIR', type: 'string', default: './data', doc: 'where the embedded log and directory live' },
-  logDurability: { group: 'storage', env: 'LOG_DURABILITY', type: 'choice', default: 'commit', choices: ['commit', 'flush'], doc: 'when OK is given: `commit`, once the transaction is kept (lmdb syncs it to disk first); `flush`: also, when a sync fails, stop and say so instead of going on in memory' },
+  logDurability: { group: 'storage', env: 'LOG_DURABILITY', type: 'choice', default: 'commit', choices: ['commit', 'flush'], doc: 'when OK is given: `commit`, once the kernel has the message, which survives the death of the process (the disk has it within a second); `flush`, once the disk has it, which survives a loss of power too' },
   logQueueMax: { group: 'storage', env: 'LOG_QUEUE_MAX', type: 'int', default: 20_000, min: 1, max: 1_000_000, doc: 'drafts waiting for a commit; beyond it authors get `overloaded`' },
   retentionHours: { group: 'storage', env: 'RETENTION_HOURS', type: 'int', default: 168, min: 1, max: 87_600, doc: 'how long a room\'s log keeps entries' },
   retentionEntriesMax: { group: 'storage', env: 'RETENTION_ENTRIES_MAX', type: 'int', default: 1_000_000, min: 10_000, max: 1_000_000_000, doc: 'entries kept per room' },
