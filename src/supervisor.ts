@@ -82,7 +82,10 @@ class Workers implements Supervisor {
   async start (): Promise<{ port: number, wsPort: number }> {
     const { host, port, wsPort } = this.#options.config
     // Workers share what they listen on, so each would share a stranger's port too: whether it is free is seen first.
-    this.#ports = { port: await freePort({ host, port, setting: 'PORT' }), wsPort: await freePort({ host, port: wsPort, setting: 'WS_PORT' }) }
+    const http = await freePort({ host, port, setting: 'PORT' })
+    let sockets = await freePort({ host, port: wsPort, setting: 'WS_PORT' })
+    while (sockets === http) sockets = await freePort({ host, port: wsPort, setting: 'WS_PORT' })
+    this.#ports = { port: http, wsPort: sockets }
     try {
       await Promise.all(this.#places.map((place) => this.#launch(place)))
     } catch (error) {
