@@ -1,10 +1,10 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store (or redis) ─▶ log ─▶ auth ─▶ canary ─▶ rooms ─▶ gateway ─▶ http
+//   store (or redis) ─▶ log ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ drain
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
-// closes.
+// closes. The drain is last, so it comes first in a stop: viewers go while everything still serves them.
 
 import type { Logger } from 'pino'
 import { createApi } from './api/api.ts'
@@ -16,6 +16,9 @@ import { Metrics } from './base/metrics.ts'
 import { parseRedisUrl } from './base/redis-place.ts'
 import { Redis } from './base/redis.ts'
 import { openStore } from './base/store.ts'
+import type { SelfPortrait } from './cluster/cluster.ts'
+import { createLocalCluster } from './cluster/local-cluster.ts'
+import { createRedisCluster } from './cluster/redis-cluster.ts'
 import type { Directory } from './directory/directory.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
 import { createRedisDirectory } from './directory/redis-directory.ts'
@@ -26,6 +29,7 @@ import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
 import { canaryRooms, openRedisLog } from './log/redis-log.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
+import { Revocations } from './revocation/revocation.ts'
 import { Rooms } from './rooms/rooms.ts'
 
 export interface App {
@@ -35,9 +39,28 @@ export interface App {
   stop (): Promise<string[]>
 }
 
+/** How this process shares its machine with others of the same server. */
+export interface Sharing {
+  /** Others listen on the same ports. */
+  readonly sharesPorts: boolean
+  /** A port on loopback for this one alone; 0: none. */
+  readonly ownPort: number
+  /** What dev tokens are signed with, where no key is configured; null: a secret of this process. */
+  readonly devSecret: Buffer | null
+}
+
+const ALONE: Sharing = { sharesPorts: false, ownPort: 0, devSecret: null }
+
+export interface AppOptions {
+  readonly log: Logger
+  readonly version: string
+  readonly clock?: Clock
+  readonly sharing?: Sharing
+}
+
 /** Puts the parts together; nothing is opened before start(). Throws ConfigError for faults that only files show. */
-export function createApp (config: Config, options: { log: Logger, clock?: Clock }): App {
-  const { log } = options
+export function createApp (config: Config, options: AppOptions): App {
+  const { log, version, sharing = ALONE } = options
   const clock = options.clock ?? systemClock
   const fault = (error: unknown, what: string): void => log.error({ err: error, what }, 'fault')
   const { blockedTermsFile, jwtPublicKeyFile } = config
@@ -49,19 +72,33 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
 
   async function start (): Promise<{ port: number, wsPort: number }> {
     const metrics = new Metrics()
-    const { log: roomLog, directory, canaryRooms } = await openEngines(config, { lifecycle, clock, metrics })
-    const authenticator = createAuthenticator(config, { clock, log })
+    const { log: roomLog, directory, canaryRooms, redis } = await openEngines(config, { lifecycle, clock, metrics })
+    const revocations = new Revocations({ log: roomLog, clock, hours: config.revocationHours, fault })
+    lifecycle.add(revocations)
+    const authenticator = createAuthenticator(config, { clock, log, revoked: revocations, devSecret: sharing.devSecret })
     lifecycle.add(authenticator)
     const canary = new Canary(roomLog, clock, canaryRooms)
     lifecycle.add(canary)
-    const listener = createListener(config)
-    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, fault })
+    const self: SelfPortrait = () => ({ port: serves('api') ? api.port : 0, wsPort: gateway.port, connections: gateway.size, isDraining: gateway.isDraining })
+    const cluster = redis === null
+      ? createLocalCluster({ clock, version, self })
+      : createRedisCluster({ redis, prefix: config.redisPrefix, usersMax: config.connectionsPerUserMax, clock, metrics, version, self, fault })
+    const listener = createListener(config, { sharesPort: sharing.sharesPorts })
+    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
+    lifecycle.add(cluster)
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
-    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, authenticator, listener, fault })
+    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, authenticator, listener, cluster, revoked: revocations, fault })
     if (serves('gateway')) lifecycle.add(gateway)
+    cluster.listen({ viewersChanged: (room) => rooms.viewersChanged(room), toUser: (user, bytes) => gateway.toUser(user, bytes), crowded: (user, before) => gateway.crowded(user, before) })
+    revocations.changed(() => {
+      metrics.set('uproar_revocations', revocations.size)
+      gateway.reviewTokens()
+    })
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, assetsDir: ASSETS_DIR,
+      config, log, clock, metrics, authenticator, rooms, ingest, cluster, revocations, assetsDir: ASSETS_DIR,
+      sharesPort: sharing.sharesPorts,
+      ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
       wsPort: () => gateway.port,
       ready: async () => {
@@ -70,6 +107,7 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
       }
     })
     if (serves('api')) lifecycle.add(api)
+    lifecycle.add({ name: 'drain', stop: async () => { await Promise.all([api.drain(), gateway.sendAway()]) } })
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
   }
@@ -87,7 +125,13 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
   }
 }
 
-interface Engines { readonly log: Log, readonly directory: Directory, readonly canaryRooms?: readonly string[] }
+interface Engines {
+  readonly log: Log
+  readonly directory: Directory
+  readonly canaryRooms?: readonly string[]
+  /** Null: embedded. */
+  readonly redis: Redis | null
+}
 
 /** Room log and directory: in Redis where there is a URL, else in the embedded store. What was opened ends with `lifecycle`. */
 async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock: Clock, metrics: Metrics }): Promise<Engines> {
@@ -105,13 +149,13 @@ async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock
       throw error
     })
     lifecycle.add({ name: 'log', stop: () => log.close() })
-    return { log, directory: createRedisDirectory(redis, prefix), canaryRooms: canaryRooms(shards) }
+    return { log, directory: createRedisDirectory(redis, prefix), canaryRooms: canaryRooms(shards), redis }
   }
   const store = await openStore(config.dataDir)
   lifecycle.add({ name: 'store', stop: () => store.close() })
   const log = createLmdbLog(store, { ...common, durability: config.logDurability })
   lifecycle.add({ name: 'log', stop: () => log.close() })
-  return { log, directory: createLmdbDirectory(store) }
+  return { log, directory: createLmdbDirectory(store), redis: null }
 }
 
 /** Where `npm run build` puts the page and the client. */

@@ -31,6 +31,20 @@ export const SERVICES: readonly Service[] = [
     find: redisPath,
     packages: ['redis-server', 'redis-tools'],
     remedy: 'install redis-server 7 or later with redis-cli, or set REDIS_SERVER_PATH to its binary'
+  },
+  {
+    name: 'nginx',
+    neededBy: 'the tests of balancing by nginx',
+    find: () => balancerPath('nginx'),
+    packages: ['nginx-light'],
+    remedy: 'install nginx (Debian: nginx-light)'
+  },
+  {
+    name: 'HAProxy',
+    neededBy: 'the tests of balancing by HAProxy',
+    find: () => balancerPath('haproxy'),
+    packages: ['haproxy'],
+    remedy: 'install haproxy'
   }
 ]
 
@@ -67,6 +81,20 @@ export function redisPath (): string | null {
 export function withoutRedis (): string | false {
   if (redisPath() !== null) return false
   const reason = 'NO REDIS: what runs on it is NOT tested; install redis-server 7 or set REDIS_SERVER_PATH'
+  if (isCi()) throw new Error(reason)
+  return reason
+}
+
+/** Where nginx or haproxy is, or null. */
+export function balancerPath (kind: 'nginx' | 'haproxy'): string | null {
+  const folders = [...(process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== ''), '/usr/sbin', '/usr/local/sbin']
+  return folders.map((folder) => join(folder, kind)).find(isExecutable) ?? null
+}
+
+/** As withoutChromium, for the tests of balancing. */
+export function withoutBalancer (kind: 'nginx' | 'haproxy'): string | false {
+  if (balancerPath(kind) !== null) return false
+  const reason = `NO ${kind.toUpperCase()}: balancing by it is NOT tested; install ${kind}`
   if (isCi()) throw new Error(reason)
   return reason
 }
