@@ -71,7 +71,7 @@ export const SETTINGS = {
   sliceViewers: { group: 'rooms', env: 'SLICE_VIEWERS', type: 'int', default: 500, min: 1, max: 100_000, doc: 'viewers per topic; one topic is published per turn of the loop' },
   slowKb: { group: 'rooms', env: 'SLOW_KB', type: 'int', default: 256, min: 16, max: 65_536, doc: 'unsent kilobytes from which a viewer counts as slow and is served from the ring' },
   slowTimeoutS: { group: 'rooms', env: 'SLOW_TIMEOUT_S', type: 'int', default: 15, min: 1, max: 600, doc: 'time without progress after which a slow viewer is closed (4408)' },
-  blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line' },
+  blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line: `term`, `term*` or `"term"`' },
 
   redisUrl: { group: 'engines', env: 'REDIS_URL', type: 'optional', check: 'url', secret: true, doc: 'Redis for many instances; not served by this version' },
   kafkaBrokers: { group: 'engines', env: 'KAFKA_BROKERS', type: 'list', default: [], doc: 'Kafka for back-office consumers; not served by this version' },
