@@ -23,27 +23,78 @@ export function packTail (fields: readonly unknown[]): Tail {
   return { fields: fields.length, bytes: bytes.subarray(1) }
 }
 
+/** An entry before it is bytes. */
+export interface EntryDraft {
+  readonly op: EntryOp
+  readonly seq: number
+  readonly ts: number
+  readonly tail: Tail
+}
+
+/** Entries that are made together share memory up to so many bytes: whoever keeps one keeps that at the most. */
+const SHARED_BYTES_MAX = 16_384
+
 /** Joins op, seq, ts and tail to the entry's bytes (a fresh, tightly sized array). */
 export function encodeEntry (op: EntryOp, seq: number, ts: number, tail: Tail): Uint8Array {
-  const wide = seq > 0xffffffff
-  const head = wide ? 20 : 16
+  const entry = { op, seq, ts, tail }
   // Not from the shared pool: an entry lives long and must not pin 8 KB of neighbours.
-  const bytes = new Uint8Array(head + tail.bytes.length)
-  const view = new DataView(bytes.buffer)
-  bytes[0] = 0x90 | (tail.fields + 3)
-  bytes[1] = op
-  if (wide) {
-    bytes[2] = 0xcf
-    view.setBigUint64(3, BigInt(seq))
-  } else {
-    bytes[2] = 0xce
-    view.setUint32(3, seq)
-  }
-  bytes[head - 9] = 0xcf
-  view.setUint32(head - 8, Math.floor(ts / 0x1_0000_0000))
-  view.setUint32(head - 4, ts >>> 0)
-  bytes.set(tail.bytes, head)
+  const bytes = new Uint8Array(entryLength(entry))
+  writeEntry(bytes, 0, entry)
   return bytes
+}
+
+/**
+ * The same for consecutive entries of one room, which are kept and let go together: they share memory, since an array of
+ * its own for each costs several times its bytes.
+ */
+export function encodeEntries (drafts: readonly EntryDraft[]): Uint8Array[] {
+  const all: Uint8Array[] = []
+  for (let from = 0; from < drafts.length;) {
+    let size = 0
+    let to = from
+    do size += entryLength(drafts[to++] as EntryDraft)
+    while (to < drafts.length && size + entryLength(drafts[to] as EntryDraft) <= SHARED_BYTES_MAX)
+    const shared = new Uint8Array(size)
+    for (let at = 0; from < to; from++) {
+      const draft = drafts[from] as EntryDraft
+      const end = at + entryLength(draft)
+      writeEntry(shared, at, draft)
+      all.push(shared.subarray(at, end))
+      at = end
+    }
+  }
+  return all
+}
+
+/** How many bytes it will have. */
+export function entryLength ({ seq, tail }: EntryDraft): number {
+  return (seq > 0xffffffff ? 20 : 16) + tail.bytes.length
+}
+
+function writeEntry (bytes: Uint8Array, start: number, { op, seq, ts, tail }: EntryDraft): void {
+  bytes[start] = 0x90 | (tail.fields + 3)
+  bytes[start + 1] = op
+  let at = start + 3
+  if (seq > 0xffffffff) {
+    bytes[start + 2] = 0xcf
+    at = putUint32(bytes, at, Math.floor(seq / 0x1_0000_0000))
+  } else {
+    bytes[start + 2] = 0xce
+  }
+  at = putUint32(bytes, at, seq)
+  bytes[at] = 0xcf
+  at = putUint32(bytes, at + 1, Math.floor(ts / 0x1_0000_0000))
+  at = putUint32(bytes, at, ts)
+  bytes.set(tail.bytes, at)
+}
+
+/** The lower 32 bits; returns what comes after them. */
+function putUint32 (bytes: Uint8Array, at: number, value: number): number {
+  bytes[at] = value >>> 24
+  bytes[at + 1] = value >>> 16
+  bytes[at + 2] = value >>> 8
+  bytes[at + 3] = value
+  return at + 4
 }
 
 /** A PAGE frame around entries' bytes as they are. */

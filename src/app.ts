@@ -1,7 +1,7 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store ─▶ log ─▶ auth ─▶ canary ─▶ rooms ─▶ gateway ─▶ http
+//   store (or redis) ─▶ log ─▶ auth ─▶ canary ─▶ rooms ─▶ gateway ─▶ http
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
 // closes.
@@ -13,12 +13,18 @@ import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
 import { Lifecycle } from './base/lifecycle.ts'
 import { Metrics } from './base/metrics.ts'
+import { parseRedisUrl } from './base/redis-place.ts'
+import { Redis } from './base/redis.ts'
 import { openStore } from './base/store.ts'
+import type { Directory } from './directory/directory.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
+import { createRedisDirectory } from './directory/redis-directory.ts'
 import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
 import { Ingest, Moderator } from './ingest/ingest.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
+import type { Log } from './log/log.ts'
+import { canaryRooms, openRedisLog } from './log/redis-log.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
 import { Rooms } from './rooms/rooms.ts'
 
@@ -42,18 +48,11 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
   const lifecycle = new Lifecycle()
 
   async function start (): Promise<{ port: number, wsPort: number }> {
-    const store = await openStore(config.dataDir)
-    lifecycle.add({ name: 'store', stop: () => store.close() })
     const metrics = new Metrics()
-    const roomLog = createLmdbLog(store, {
-      clock, metrics, durability: config.logDurability, queueMax: config.logQueueMax, dedupMinutes: config.dedupMinutes,
-      retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax }
-    })
-    lifecycle.add({ name: 'log', stop: () => roomLog.close() })
-    const directory = createLmdbDirectory(store)
+    const { log: roomLog, directory, canaryRooms } = await openEngines(config, { lifecycle, clock, metrics })
     const authenticator = createAuthenticator(config, { clock, log })
     lifecycle.add(authenticator)
-    const canary = new Canary(roomLog, clock)
+    const canary = new Canary(roomLog, clock, canaryRooms)
     lifecycle.add(canary)
     const listener = createListener(config)
     const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, fault })
@@ -87,6 +86,33 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
     },
     stop: () => lifecycle.stop(stopTimeoutMs)
   }
+}
+
+interface Engines { readonly log: Log, readonly directory: Directory, readonly canaryRooms?: readonly string[] }
+
+/** Room log and directory: in Redis where there is a URL, else in the embedded store. What was opened ends with `lifecycle`. */
+async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock: Clock, metrics: Metrics }): Promise<Engines> {
+  const { lifecycle, clock, metrics } = parts
+  const common = {
+    clock, metrics, queueMax: config.logQueueMax, dedupMinutes: config.dedupMinutes,
+    retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax }
+  }
+  if (config.redisUrl !== null) {
+    const redis = new Redis(parseRedisUrl(config.redisUrl), { timeoutMs: config.redisTimeoutMs })
+    lifecycle.add({ name: 'redis', stop: () => redis.close() })
+    const { redisPrefix: prefix, redisShards: shards, redisStreamMinutes: minutes, redisStreamBatchesMax: batchesMax } = config
+    const log = await openRedisLog(redis, { ...common, prefix, shards, stream: { minutes, batchesMax } }).catch((error: unknown) => {
+      redis.close()
+      throw error
+    })
+    lifecycle.add({ name: 'log', stop: () => log.close() })
+    return { log, directory: createRedisDirectory(redis, prefix), canaryRooms: canaryRooms(shards) }
+  }
+  const store = await openStore(config.dataDir)
+  lifecycle.add({ name: 'store', stop: () => store.close() })
+  const log = createLmdbLog(store, { ...common, durability: config.logDurability })
+  lifecycle.add({ name: 'log', stop: () => log.close() })
+  return { log, directory: createLmdbDirectory(store) }
 }
 
 /** Where `npm run build` puts the page and the client. */

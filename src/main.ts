@@ -23,6 +23,8 @@ const app = await create()
 const ECHO_MS = 500
 let stoppingSince: number | null = null
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => onSignal(signal))
+// A file that has reached the limit of this process: the write fails and says so, which is enough.
+process.on('SIGXFSZ', () => {})
 process.on('uncaughtException', (error) => die(error, 'an uncaught exception'))
 process.on('unhandledRejection', (error) => die(error, 'an unhandled rejection'))
 

@@ -24,6 +24,13 @@ export const SERVICES: readonly Service[] = [
     find: chromiumPath,
     packages: ['chromium', 'fonts-liberation'],
     remedy: 'install Chromium or Chrome, or set CHROMIUM_PATH to its binary'
+  },
+  {
+    name: 'Redis',
+    neededBy: 'the tests of many instances',
+    find: redisPath,
+    packages: ['redis-server', 'redis-tools'],
+    remedy: 'install redis-server 7 or later with redis-cli, or set REDIS_SERVER_PATH to its binary'
   }
 ]
 
@@ -44,6 +51,22 @@ export function chromiumPath (): string | null {
 export function withoutChromium (): string | false {
   if (chromiumPath() !== null) return false
   const reason = 'NO CHROMIUM: the page is NOT tested; install Chromium or set CHROMIUM_PATH'
+  if (isCi()) throw new Error(reason)
+  return reason
+}
+
+/** The redis-server that tests start: REDIS_SERVER_PATH, else the one on the PATH, else null. */
+export function redisPath (): string | null {
+  const given = process.env.REDIS_SERVER_PATH?.trim()
+  if (given !== undefined && given !== '') return isExecutable(given) ? given : null
+  const folders = [...(process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== ''), '/usr/bin']
+  return folders.map((folder) => join(folder, 'redis-server')).find(isExecutable) ?? null
+}
+
+/** For the `skip` option of tests on Redis, as withoutChromium is for the page's. */
+export function withoutRedis (): string | false {
+  if (redisPath() !== null) return false
+  const reason = 'NO REDIS: what runs on it is NOT tested; install redis-server 7 or set REDIS_SERVER_PATH'
   if (isCi()) throw new Error(reason)
   return reason
 }

@@ -43,10 +43,15 @@ export function hasServerKey (request: FastifyRequest, authenticator: Verifier):
   return typeof presented === 'string' && authenticator.serverKey(presented)
 }
 
+/** Whether the route is for anybody and nobody in particular asks: then there is nothing to find out. */
+export function isAnonymous (request: FastifyRequest): boolean {
+  const { access = 'open' } = request.routeOptions.config
+  return access === 'open' || (access === 'read' && credentials(request) === null)
+}
+
 /** Finds out who asks and whether the route is for them; refuses otherwise. Routes without `access` are for anybody. */
 export async function identify (request: FastifyRequest, reply: FastifyReply, authenticator: Verifier): Promise<FastifyReply | undefined> {
   const { access = 'open' } = request.routeOptions.config
-  if (access === 'open') return
   const caller = await callerOf(request, authenticator)
   if (caller instanceof Refusal) return refuse(reply, caller)
   if (access !== 'read' && caller.identity === null) return refuse(reply, new Refusal('unauthorized', 'this needs a token or a server key'))

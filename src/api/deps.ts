@@ -62,6 +62,8 @@ declare module 'fastify' {
     isStream?: boolean
     /** Not counted against the address's requests. */
     isUncounted?: boolean
+    /** Everything it waits for has a deadline of its own: it needs none for the whole. */
+    isBounded?: boolean
   }
   interface FastifyRequest {
     caller: Caller

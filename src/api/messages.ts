@@ -68,7 +68,7 @@ export function messageRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'rooms'
     examples: [{ seq: 1042, ts: 1764000000000, epoch: 'k3x9' }]
   })
 
-  app.get<ListRequest>('/v1/rooms/:room/messages', { schema: LIST_SCHEMA, config: { access: 'read' } }, async (request, reply) => {
+  app.get<ListRequest>('/v1/rooms/:room/messages', { schema: LIST_SCHEMA, config: { access: 'read', isBounded: true } }, async (request, reply) => {
     const { before, after, limit } = request.query
     if (before !== undefined && after !== undefined) return refuse(reply, new Refusal('bad_request', 'query.before and query.after exclude each other'))
     const { identity } = request.caller

@@ -227,3 +227,13 @@ t.test('the client behind proxies: the nearest hop that is not ours', (t) => {
   for (const entry of ['', 'localhost', '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/8/8', 'fd00::/129', '/8']) t.throws(() => new TrustedProxies([entry]), { message: /neither an address nor a CIDR range/ }, entry)
   t.end()
 })
+
+t.test('a histogram counts in each bucket all that are no larger, as Prometheus reads it', async (t) => {
+  const metrics = new Metrics()
+  for (const seconds of [0.0004, 0.0005, 0.003, 9]) metrics.observe('uproar_accept_seconds', seconds)
+  const lines = (await metrics.text()).split('\n').filter((line) => line.startsWith('uproar_accept_seconds'))
+  const value = (name: string): number => Number(lines.find((line) => line.startsWith(`uproar_accept_seconds${name} `))?.split(' ')[1])
+  t.same(['0.0005', '0.001', '0.005', '2.5', '+Inf'].map((le) => value(`_bucket{le="${le}"}`)), [2, 2, 3, 3, 4])
+  t.equal(value('_count'), 4)
+  t.equal(value('_sum'), 0.0004 + 0.0005 + 0.003 + 9)
+})

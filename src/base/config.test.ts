@@ -63,7 +63,7 @@ t.test('each fault is found, by name', (t) => {
     [{ TRUSTED_PROXIES: 'loopback' }, /^TRUSTED_PROXIES: .*"loopback"/], [{ TRUSTED_PROXIES: '10.0.0.0/33' }, /^TRUSTED_PROXIES: /], [{ TRUSTED_PROXIES: '10.0.0.0/8/8' }, /^TRUSTED_PROXIES: /], [{ TRUSTED_PROXIES: '10.0.0.0/' }, /^TRUSTED_PROXIES: /],
     [{ BLOCKED_TERMS_FILE: '/nowhere/terms.txt' }, /^BLOCKED_TERMS_FILE: must name a file/],
     [{ MESSAGES_PER_SECOND_MAX: '0' }, /^MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: /],
-    [{ REDIS_URL: 'redis://localhost' }, /^REDIS_URL: /], [{ KAFKA_BROKERS: 'localhost:9092' }, /^KAFKA_BROKERS: /],
+    [{ REDIS_URL: 'http://localhost' }, /^REDIS_URL: must look like redis:/], [{ REDIS_PREFIX: 'a{b}' }, /^REDIS_PREFIX: /], [{ KAFKA_BROKERS: 'localhost:9092' }, /^KAFKA_BROKERS: /],
     [{ CLICKHOUSE_URL: 'http://localhost:8123' }, /^CLICKHOUSE_URL: /], [{ WORKERS: '2' }, /^WORKERS: /]
   ]
   for (const [env, expected] of cases) {
@@ -97,7 +97,7 @@ t.test('files must be readable; TLS takes both or neither', (t) => {
 })
 
 t.test('all faults at once, and no secret in them', (t) => {
-  const faults = faultsOf({ PORT: 'x', WS_PORT: 'y', JWT_SECRET: 'hunter2', API_KEYS: 'hunter3,hunter4', CLICKHOUSE_URL: 'hunter5', REDIS_URL: 'redis://:hunter6@localhost' })
+  const faults = faultsOf({ PORT: 'x', WS_PORT: 'y', JWT_SECRET: 'hunter2', API_KEYS: 'hunter3,hunter4', CLICKHOUSE_URL: 'hunter5', REDIS_URL: 'redis://:hunter6@local host' })
   t.equal(faults.length, 6)
   t.notMatch(faults.join('\n'), /hunter/)
   t.match(new ConfigError(faults).message, /^configuration: 6 faults\n {2}PORT: /)

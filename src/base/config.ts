@@ -7,11 +7,12 @@ import { accessSync, constants, readFileSync, statSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { StartFault } from './errors.ts'
 import { TrustedProxies } from './peers.ts'
+import { parseRedisUrl } from './redis-place.ts'
 
 interface Base { readonly env: string, readonly doc: string, readonly secret?: true, readonly group: string }
 type Setting = Base & (
   | { readonly type: 'string', readonly default: string }
-  | { readonly type: 'optional', readonly check?: 'url' | 'file' }
+  | { readonly type: 'optional', readonly check?: 'url' | 'file' | 'redis' }
   | { readonly type: 'list', readonly default: readonly string[] }
   | { readonly type: 'int', readonly default: number, readonly min: number, readonly max: number }
   | { readonly type: 'bool', readonly default: boolean }
@@ -30,7 +31,7 @@ export const SETTINGS = {
   compression: { group: 'network', env: 'COMPRESSION', type: 'bool', default: false, doc: 'permessage-deflate; costs 19 to 30 µs per viewer and message' },
 
   dataDir: { group: 'storage', env: 'DATA_DIR', type: 'string', default: './data', doc: 'where the embedded log and directory live' },
-  logDurability: { group: 'storage', env: 'LOG_DURABILITY', type: 'choice', default: 'commit', choices: ['commit', 'flush'], doc: 'when OK is given: `commit`, once the transaction is kept (lmdb syncs it to disk first); `flush`: also, when a sync fails, stop and say so instead of going on in memory' },
+  logDurability: { group: 'storage', env: 'LOG_DURABILITY', type: 'choice', default: 'commit', choices: ['commit', 'flush'], doc: 'when OK is given: `commit`, once the kernel has the message, which survives the death of the process (the disk has it within a second); `flush`, once the disk has it, which survives a loss of power too' },
   logQueueMax: { group: 'storage', env: 'LOG_QUEUE_MAX', type: 'int', default: 20_000, min: 1, max: 1_000_000, doc: 'drafts waiting for a commit; beyond it authors get `overloaded`' },
   retentionHours: { group: 'storage', env: 'RETENTION_HOURS', type: 'int', default: 168, min: 1, max: 87_600, doc: 'how long a room\'s log keeps entries' },
   retentionEntriesMax: { group: 'storage', env: 'RETENTION_ENTRIES_MAX', type: 'int', default: 1_000_000, min: 10_000, max: 1_000_000_000, doc: 'entries kept per room' },
@@ -73,7 +74,12 @@ export const SETTINGS = {
   slowTimeoutS: { group: 'rooms', env: 'SLOW_TIMEOUT_S', type: 'int', default: 15, min: 1, max: 600, doc: 'time without progress after which a slow viewer is closed (4408)' },
   blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line: `term`, `term*` or `"term"`' },
 
-  redisUrl: { group: 'engines', env: 'REDIS_URL', type: 'optional', check: 'url', secret: true, doc: 'Redis for many instances; not served by this version' },
+  redisUrl: { group: 'engines', env: 'REDIS_URL', type: 'optional', check: 'redis', secret: true, doc: 'Redis 7 or later for room log and directory, so that many instances are one chat; without it both are embedded. `redis://[user:password@]host:port[/db]`, `redis+sentinel://host:port,…/name` or `redis+cluster://host:port,…`; `rediss` for TLS, then `?ca=FILE` and `servername=NAME` if needed' },
+  redisPrefix: { group: 'engines', env: 'REDIS_PREFIX', type: 'string', default: 'uproar:', doc: 'what the names of all keys in Redis begin with' },
+  redisShards: { group: 'engines', env: 'REDIS_SHARDS', type: 'int', default: 16, min: 1, max: 1024, doc: 'streams that the rooms are spread over; the same in every instance, and for ever' },
+  redisTimeoutMs: { group: 'engines', env: 'REDIS_TIMEOUT_MS', type: 'int', default: 1000, min: 100, max: 5000, doc: 'deadline of one command; it is tried again for 5 s in all' },
+  redisStreamMinutes: { group: 'engines', env: 'REDIS_STREAM_MINUTES', type: 'int', default: 15, min: 1, max: 1440, doc: 'how long a shard\'s stream waits for instances that lag; beyond it they read the rooms\' histories' },
+  redisStreamBatchesMax: { group: 'engines', env: 'REDIS_STREAM_BATCHES_MAX', type: 'int', default: 50_000, min: 100, max: 10_000_000, doc: 'batches kept in a shard\'s stream; whichever is met first' },
   kafkaBrokers: { group: 'engines', env: 'KAFKA_BROKERS', type: 'list', default: [], doc: 'Kafka for back-office consumers; not served by this version' },
   clickhouseUrl: { group: 'engines', env: 'CLICKHOUSE_URL', type: 'optional', check: 'url', secret: true, doc: 'ClickHouse for the archive; not served by this version' },
   workers: { group: 'engines', env: 'WORKERS', type: 'int', default: 1, min: 1, max: 1, doc: 'processes that share the ports; this version runs one' }
@@ -148,6 +154,14 @@ const BOOLS: ReadonlyMap<string, boolean> = new Map([
 
 const CHECKS = {
   url: (text: string): string | Fault => URL.canParse(text) ? text : new Fault('must be a URL'),
+  redis (text: string): string | Fault {
+    try {
+      parseRedisUrl(text)
+      return text
+    } catch (error) {
+      return new Fault((error as Error).message)
+    }
+  },
   file (text: string): string | Fault {
     try {
       accessSync(text, constants.R_OK)
@@ -200,7 +214,7 @@ function together (config: Partial<Config>): string[] {
   }
   if (config.port !== undefined && config.port !== 0 && config.port === config.wsPort) faults.push('PORT, WS_PORT: must differ')
   if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
-  if (config.redisUrl != null) faults.push('REDIS_URL: this version has the embedded log only; unset it')
+  if (config.redisPrefix !== undefined && !/^[\x21-\x7a]{1,64}$/.test(config.redisPrefix)) faults.push(`REDIS_PREFIX: must be 1 to 64 printable characters without braces or blanks (it is ${JSON.stringify(config.redisPrefix)})`)
   if ((config.kafkaBrokers?.length ?? 0) > 0) faults.push('KAFKA_BROKERS: this version has no feed to Kafka; unset it')
   if (config.clickhouseUrl != null) faults.push('CLICKHOUSE_URL: this version has no archive; unset it')
   return faults

@@ -2,7 +2,7 @@
 // records when it is scraped, so a count costs an addition. README shows the same table and a test holds the two
 // together. Labels are closed sets: never a room, a user or an address.
 
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { collectDefaultMetrics, Counter, Gauge, Registry, type Metric } from 'prom-client'
 
 interface Row {
   readonly type: 'counter' | 'gauge' | 'histogram'
@@ -32,8 +32,13 @@ export const METRICS = {
   uproar_log_commits_total: { type: 'counter', help: 'Group commits of the room log' },
   uproar_log_entries_total: { type: 'counter', help: 'Entries appended to the room log' },
   uproar_log_failures_total: { type: 'counter', help: 'Group commits that failed' },
-  uproar_log_queue: { type: 'gauge', help: 'Drafts waiting for a group commit' },
+  uproar_log_queue: { type: 'gauge', help: 'Drafts waiting for a group commit, or for Redis to answer' },
   uproar_log_expired_total: { type: 'counter', help: 'Entries removed by retention' },
+  uproar_redis_batches_total: { type: 'counter', help: 'Batches published to Redis' },
+  uproar_redis_commands_failed_total: { type: 'counter', help: 'Redis commands that failed or took too long (most are tried again), by what they were for', label: 'what' },
+  uproar_redis_reader_lag_seconds: { type: 'gauge', help: 'Time since Redis last answered a read of the shard streams; of several readers the longest' },
+  uproar_redis_gaps_total: { type: 'counter', help: 'Times that a shard stream was trimmed before it was read here' },
+  uproar_redis_resets_total: { type: 'counter', help: 'Times that a shard was found to have lost data, so that its rooms got new epochs' },
   uproar_flushes_total: { type: 'counter', help: 'Windows flushed to a room' },
   uproar_publishes_total: { type: 'counter', help: 'Topic publishes (WebSocket messages times slices)' },
   uproar_deliveries_total: { type: 'counter', help: 'Entries times viewers handed to sockets' },
@@ -50,7 +55,7 @@ type NameOf<T extends Row['type']> = { [K in MetricName]: (typeof METRICS)[K]['t
 export class Metrics {
   readonly registry = new Registry()
   #plain = new Map<MetricName, Map<string, number>>()
-  #histograms = new Map<MetricName, Histogram>()
+  #histograms = new Map<MetricName, Durations>()
 
   constructor () {
     for (const [name, row] of Object.entries(METRICS) as [MetricName, Row][]) this.#register(name, row)
@@ -87,7 +92,10 @@ export class Metrics {
     const labelNames = row.label === undefined ? [] : [row.label]
     const common = { name, help: row.help, labelNames, registers: [this.registry] }
     if (row.type === 'histogram') {
-      this.#histograms.set(name, new Histogram({ ...common, buckets: [...(row.buckets ?? LATENCY)] }))
+      const durations = new Durations(name, row.help, row.buckets ?? LATENCY)
+      this.#histograms.set(name, durations)
+      // The registry asks of a metric its name and its values; its own histogram costs a message ten times as much.
+      this.registry.registerMetric(durations as unknown as Metric)
       return
     }
     const values = new Map<string, number>(row.label === undefined ? [['', 0]] : [])
@@ -101,5 +109,42 @@ export class Metrics {
     }
     if (row.type === 'counter') new Counter({ ...common, collect () { write(this) } })
     else new Gauge({ ...common, collect () { write(this) } })
+  }
+}
+
+/** A histogram of seconds without labels: counting is finding a bucket and an addition. */
+class Durations {
+  readonly name: string
+  readonly #help: string
+  readonly #bounds: readonly number[]
+  readonly #counts: Float64Array
+  #sum = 0
+
+  constructor (name: string, help: string, bounds: readonly number[]) {
+    this.name = name
+    this.#help = help
+    this.#bounds = bounds
+    this.#counts = new Float64Array(bounds.length + 1)
+  }
+
+  observe (seconds: number): void {
+    let at = 0
+    while (at < this.#bounds.length && seconds > (this.#bounds[at] as number)) at++
+    this.#counts[at] = (this.#counts[at] as number) + 1
+    this.#sum += seconds
+  }
+
+  /** What the registry writes: buckets count all that are no larger. */
+  get (): unknown {
+    const { name } = this
+    let count = 0
+    const buckets = Array.from(this.#counts, (own, at) => ({ labels: { le: this.#bounds[at] ?? '+Inf' }, value: count += own, metricName: `${name}_bucket` }))
+    const values = [...buckets, { labels: {}, value: this.#sum, metricName: `${name}_sum` }, { labels: {}, value: count, metricName: `${name}_count` }]
+    return { name, help: this.#help, type: 'histogram', values, aggregator: 'sum' }
+  }
+
+  reset (): void {
+    this.#counts.fill(0)
+    this.#sum = 0
   }
 }

@@ -94,7 +94,7 @@ t.test('what is wrong is said, with the directory', async (t) => {
 t.test('a store of a newer version is refused', async (t) => {
   const dir = join(root, 'newer')
   const store = await openStore(dir)
-  await store.commit(() => { void store.tables.meta.put(Buffer.from('format'), Buffer.from('2')) })
+  await store.commit(() => { void store.tables.meta.put(Buffer.from('format'), Buffer.from('3')) })
   await store.close()
-  await t.rejects(openStore(dir), { message: `the store in ${dir} has format 2, made by a newer version; this one reads up to 1` })
+  await t.rejects(openStore(dir), { message: `the store in ${dir} has format 3, made by a newer version; this one reads up to 2` })
 })

@@ -21,8 +21,13 @@ import { open, type Database, type RootDatabase } from 'lmdb'
 import { AppError, StartFault } from './errors.ts'
 import { claim, type Claim } from './owner.ts'
 
-/** Rises when the records change in a way that older versions cannot read. */
-const FORMAT = 1
+/**
+ * Rises when the records change in a way that older versions cannot read.
+ * 2: nonces in parts, and a journal before the tables. A store of format 1 is taken over; its nonces, good for some
+ * minutes, are not.
+ */
+const FORMAT = 2
+const FORMATS_TAKEN_OVER = [1]
 
 /** lmdb's keys have 1,978 bytes at most, and a character takes two. */
 const NAME_CHARACTERS_MAX = 900
@@ -31,7 +36,7 @@ const CLOSE_MS_MAX = 5000
 const MARK = 0xbeefc0de
 const MARK_AT = 24
 
-const TABLES = ['meta', 'heads', 'states', 'entries', 'nonces-0', 'nonces-1', 'removed', 'rooms'] as const
+const TABLES = ['meta', 'heads', 'states', 'entries', 'nonces', 'removed', 'rooms'] as const
 export type TableName = (typeof TABLES)[number]
 
 /** Bytes to bytes, sorted by key. Keys 1 to 1,978 bytes. */
@@ -145,6 +150,8 @@ function openOwned (dir: string, owner: Claim): Store {
 /** After a commit that failed lmdb may wait for a sync that never was; what resolved is safe without it. */
 async function closeWithin (env: RootDatabase<Uint8Array, Uint8Array>, ms: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
+  // A read of this very turn would be let go by a timer that fires when the environment is gone, and throws there.
+  env.resetReadTxn()
   await Promise.race([env.close(), new Promise((resolve) => { timer = setTimeout(resolve, ms) })])
   clearTimeout(timer)
 }
@@ -183,6 +190,10 @@ function checkFormat (meta: Table, dir: string): void {
     return
   }
   const format = Number(found.toString())
+  if (FORMATS_TAKEN_OVER.includes(format)) {
+    meta.putSync(key, Buffer.from(String(FORMAT)))
+    return
+  }
   if (format > FORMAT) throw new StartFault(`DATA_DIR: the store in ${dir} has format ${format}, made by a newer version; this one reads up to ${FORMAT}`)
   if (format !== FORMAT) throw new StartFault(`DATA_DIR: the store in ${dir} has the unknown format ${JSON.stringify(found.toString())}`)
 }

@@ -225,7 +225,8 @@ export class Gateway implements SocketEvents {
 
   #flushSoon (session: Session): void {
     if (this.#toFlush.push(session) > 1) return
-    setImmediate(() => { for (const waiting of this.#toFlush.splice(0)) waiting.flush() })
+    // Once everything of this commit is answered, and before the library writes what was published meanwhile.
+    process.nextTick(() => { for (const waiting of this.#toFlush.splice(0)) waiting.flush() })
   }
 
   #identified (session: Session): void {

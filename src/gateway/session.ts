@@ -175,21 +175,27 @@ export class Session implements Viewer {
     this.#answerBytes(encode(frame))
   }
 
-  #acknowledge (bytes: Uint8Array): void {
+  /** An OK goes along with the room's next write where that comes soon: a write of its own costs as much as a window's. */
+  #acknowledge (bytes: Uint8Array, member: Member): void {
     if (this.#oks !== NO_BYTES) {
       this.#oks.push(bytes)
       return
     }
     this.#oks = [bytes]
-    this.#context.flushSoon(this)
+    if (this.isClosed || !member.room.hold(member)) this.#context.flushSoon(this)
   }
 
-  /** Sends the OKs that this turn gathered. */
+  /** Sends the OKs that this turn gathered, and what was published to this socket before, in one write. */
   flush (): void {
     const oks = this.#oks
     if (oks === NO_BYTES) return
     this.#oks = NO_BYTES
-    this.#answerBytes(oks.length === 1 ? oks[0] as Uint8Array : Buffer.concat(oks))
+    if (this.isClosed) return
+    if (this.#isUnread()) return this.tooSlow()
+    const bytes = oks.length === 1 ? oks[0] as Uint8Array : Buffer.concat(oks)
+    let isSent = true
+    this.socket.cork(() => { isSent = this.socket.send(bytes) })
+    if (!isSent) this.tooSlow()
   }
 
   #answerBytes (bytes: Uint8Array): void {
@@ -318,7 +324,7 @@ export class Session implements Viewer {
     this.#context.ingest.accept(member.room, author, { nonce, kind, body, ext: ext ?? null }).then((result) => {
       if (result instanceof Held) this.#answer([OUT.HELD, rid, result.ref, result.text])
       else if (result instanceof Refusal) this.#refuse(frame, result)
-      else this.#acknowledge(encode([OUT.OK, rid, [result.seq, result.ts]]))
+      else this.#acknowledge(encode([OUT.OK, rid, [result.seq, result.ts]]), member)
     }, (error: unknown) => this.#context.fault(error, 'SEND'))
   }
 

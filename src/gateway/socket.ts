@@ -8,6 +8,8 @@ export interface Socket {
   send (bytes: Uint8Array): boolean
   /** Bytes handed over and not written yet. */
   buffered (): number
+  /** Gathers what is sent meanwhile, and what was published to its topics before, into one write. */
+  cork (work: () => void): void
   subscribe (topic: string): void
   unsubscribe (topic: string): void
   /** Closes with a code after what was sent before. */

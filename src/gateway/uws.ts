@@ -49,6 +49,10 @@ class UwsSocket implements Socket {
     return this.isClosed ? 0 : this.#ws.getBufferedAmount()
   }
 
+  cork (work: () => void): void {
+    if (!this.isClosed) this.#ws.cork(work)
+  }
+
   subscribe (topic: string): void {
     if (!this.isClosed) this.#ws.subscribe(topic)
   }

@@ -87,40 +87,52 @@ export class Ingest {
     return address === undefined ? null : addressRange(address)
   }
 
-  /** Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not: Held where it waits. */
-  async accept (room: Room, author: Submitter, submission: Submission): Promise<Published | Refusal> {
+  /**
+   * Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not: Held where it waits. No async
+   * functions here: each costs every message a promise and two turns of the microtask queue.
+   */
+  accept (room: Room, author: Submitter, submission: Submission): Promise<Published | Refusal> {
     const started = this.#clock.elapsed()
     const draft = shape(room, author, submission, this.#clock.now(), started, this.#config)
-    if (draft instanceof Refusal) return await this.#firstResult(room, author, submission.nonce) ?? this.#refuse(draft)
-    for (let at = 0; at < this.#steps.length; at++) {
-      const refusal = (this.#steps[at] as Step).check(draft)
+    if (draft instanceof Refusal) return this.#refuseUnlessKnown(room, author, submission.nonce, draft)
+    for (const step of this.#steps) {
+      const refusal = step.check(draft)
       if (refusal === null) continue
-      const first = MAY_BE_RETRY.has(refusal.name) ? await this.#firstResult(room, author, draft.nonce) : null
-      return first ?? this.#refuse(refusal)
+      return MAY_BE_RETRY.has(refusal.name) ? this.#refuseUnlessKnown(room, author, draft.nonce, refusal) : Promise.resolve(this.#refuse(refusal))
     }
     this.#noteAddress(author)
-    return draft.verdict.judgement === 'hold' ? this.#hold(draft) : this.#publish(draft, started)
+    return draft.verdict.judgement === 'hold' ? this.#hold(draft) : this.#publish(draft)
   }
 
-  async #publish (draft: MessageDraft, started: number): Promise<Published | Refusal> {
+  #publish (draft: MessageDraft): Promise<Published | Refusal> {
     const { room, author, kind, body, ext, nonce } = draft
     this.#underWay++
-    try {
-      const user = userIn(author.identity, room.name)
-      const tail = draft.verdict.judgement === 'shadow' ? packShadowTail([user, kind, body, ext]) : packTail([user, kind, body, ext])
-      const published = await this.#log.publish(room.name, { op: OUT.MESSAGE, tail, author: author.identity.id, nonce, epoch: room.epoch })
-      this.#settle(draft, true)
-      if (published.repeated) this.#metrics.add('uproar_messages_repeated_total')
-      else this.#metrics.add('uproar_messages_accepted_total', 1, author.via)
-      this.#metrics.observe('uproar_accept_seconds', (this.#clock.elapsed() - started) / 1000)
-      return published
-    } catch (error) {
-      this.#settle(draft, false)
-      if (!(error instanceof AppError)) this.#fault(error, 'publishing a message')
-      return this.#refuse(refusalOf(error))
-    } finally {
-      this.#underWay--
-    }
+    const user = userIn(author.identity, room.name)
+    const tail = draft.verdict.judgement === 'shadow' ? packShadowTail([user, kind, body, ext]) : packTail([user, kind, body, ext])
+    return this.#log.publish(room.name, { op: OUT.MESSAGE, tail, author: author.identity.id, nonce, epoch: room.epoch }).then(
+      (published) => this.#published(draft, published),
+      (error: unknown) => this.#failed(draft, error)
+    )
+  }
+
+  #published (draft: MessageDraft, published: Published): Published {
+    this.#underWay--
+    this.#settle(draft, true)
+    if (published.repeated) this.#metrics.add('uproar_messages_repeated_total')
+    else this.#metrics.add('uproar_messages_accepted_total', 1, draft.author.via)
+    this.#metrics.observe('uproar_accept_seconds', (this.#clock.elapsed() - draft.elapsed) / 1000)
+    return published
+  }
+
+  #failed (draft: MessageDraft, error: unknown): Refusal {
+    this.#underWay--
+    this.#settle(draft, false)
+    if (!(error instanceof AppError)) this.#fault(error, 'publishing a message')
+    return this.#refuse(refusalOf(error))
+  }
+
+  async #refuseUnlessKnown (room: Room, author: Submitter, nonce: unknown, refusal: Refusal): Promise<Published | Refusal> {
+    return await this.#firstResult(room, author, nonce) ?? this.#refuse(refusal)
   }
 
   #noteAddress ({ identity: { id }, address }: Submitter): void {

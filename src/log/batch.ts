@@ -3,10 +3,12 @@
 // no trace: seqs, numbers and state start again from what is durable.
 
 import { randomBytes } from 'node:crypto'
-import { encodeEntry } from '../../proto/entry.ts'
+import { encodeEntries, entryLength, type EntryDraft } from '../../proto/entry.ts'
 import { AppError } from '../base/errors.ts'
 import { packState, type HeadRecord } from './layout.ts'
 import type { Draft, Head, Published, RoomState, StatePatch } from './log.ts'
+import type { NonceHash } from './nonce-filter.ts'
+import type { Append, Change, Span } from './record.ts'
 
 /** What waits in the log's queue: an entry to append, a log to make, a log to end. */
 export type Act = Publishing | Making | Removing
@@ -15,8 +17,8 @@ export interface Publishing {
   readonly kind: 'publish'
   readonly room: string
   readonly draft: Draft
-  /** The nonce's hash, and the key under which repeats find this act while it is under way. */
-  readonly nonce: { readonly hashed: Uint8Array, readonly id: string } | null
+  /** Of the draft's nonce; null when it has none. */
+  readonly hash: NonceHash | null
   readonly resolve: (published: Published) => void
   readonly reject: (error: unknown) => void
 }
@@ -44,15 +46,17 @@ export interface Ground {
   state (number: number): RoomState
 }
 
-interface Append { readonly number: number, readonly seq: number, readonly ts: number, readonly bytes: Uint8Array, readonly hashed: Uint8Array | null }
-interface Span { readonly number: number, readonly first: number, readonly seq: number }
 /** What watchers of a room are to be told: a run of entries, or null for lost. */
 export interface Event { readonly room: string, readonly entries: Uint8Array[] | null }
 type Working = { -readonly [K in keyof HeadRecord]: HeadRecord[K] }
+/** Entries of one room, which become bytes together. */
+interface Run { readonly entries: Uint8Array[], readonly drafts: EntryDraft[], readonly appends: { bytes: Uint8Array }[] }
+
+const NO_BYTES = new Uint8Array(0)
 
 export const EMPTY_STATE: RoomState = { seq: 0, settings: {}, guarded: {} }
 
-export class Batch {
+export class Batch implements Change {
   readonly ground: Ground
   next: number
   /** Heads as they will be; null: the log is gone. */
@@ -64,8 +68,9 @@ export class Batch {
   /** Entries that retention lets go. */
   readonly expired: Span[] = []
   readonly events: Event[] = []
-  readonly #settle: (() => void)[] = []
-  readonly #runs = new Map<string, Uint8Array[]>()
+  readonly #answers: { readonly act: Act, readonly result: unknown }[] = []
+  readonly #runs = new Map<string, Run>()
+  readonly #sealed: Run[] = []
   #isChanged = false
 
   constructor (ground: Ground) {
@@ -97,9 +102,19 @@ export class Batch {
     head.bytes -= bytes
   }
 
+  /** Nothing more is staged: makes the entries' bytes, those of a room together, since they are kept and let go together. */
+  seal (): void {
+    for (const { entries, drafts, appends } of this.#sealed) {
+      for (const [at, bytes] of encodeEntries(drafts).entries()) {
+        entries.push(bytes)
+        ;(appends[at] as { bytes: Uint8Array }).bytes = bytes
+      }
+    }
+  }
+
   /** The batch is durable: answers every act, in order. */
   resolve (): void {
-    for (const settle of this.#settle) settle()
+    for (const { act, result } of this.#answers) (act.resolve as (result: unknown) => void)(result)
   }
 
   #publish (act: Publishing): void {
@@ -111,25 +126,28 @@ export class Batch {
     this.#isChanged = true
     const seq = head.seq + 1
     const ts = Math.max(this.ground.now, head.lastTs)
-    const bytes = encodeEntry(draft.op, seq, ts, draft.tail)
+    const entry = { op: draft.op, seq, ts, tail: draft.tail }
     head.seq = seq
     head.lastTs = ts
-    head.bytes += bytes.length
+    head.bytes += entryLength(entry)
     if (state !== null) this.states.set(head.number, state)
-    this.appends.push({ number: head.number, seq, ts, bytes, hashed: act.nonce?.hashed ?? null })
-    this.#run(room).push(bytes)
-    const published = { epoch: head.epoch, seq, ts, repeated: false }
-    this.#settle.push(() => act.resolve(published))
+    const { author, nonce } = draft
+    const append = { number: head.number, seq, ts, bytes: NO_BYTES, nonce: nonce === null || act.hash === null ? null : { hash: act.hash, author, nonce } }
+    this.appends.push(append)
+    const run = this.#run(room)
+    run.drafts.push(entry)
+    run.appends.push(append)
+    this.#answers.push({ act, result: { epoch: head.epoch, seq, ts, repeated: false } })
   }
 
   #make (act: Making): void {
     const { epoch, first, seq } = this.#head(act.room) ?? this.#create(act.room)
-    this.#settle.push(() => act.resolve({ epoch, first, seq }))
+    this.#answers.push({ act, result: { epoch, first, seq } })
   }
 
   #remove (act: Removing): void {
     const head = this.#head(act.room)
-    this.#settle.push(act.resolve)
+    this.#answers.push({ act, result: undefined })
     if (head === null) return
     this.#isChanged = true
     this.heads.set(act.room, null)
@@ -156,14 +174,15 @@ export class Batch {
     return head
   }
 
-  #run (room: string): Uint8Array[] {
-    let entries = this.#runs.get(room)
-    if (entries === undefined) {
-      entries = []
-      this.#runs.set(room, entries)
-      this.events.push({ room, entries })
+  #run (room: string): Run {
+    let run = this.#runs.get(room)
+    if (run === undefined) {
+      run = { entries: [], drafts: [], appends: [] }
+      this.#runs.set(room, run)
+      this.#sealed.push(run)
+      this.events.push({ room, entries: run.entries })
     }
-    return entries
+    return run
   }
 
   #merge (head: HeadRecord | null, patch: StatePatch): { state: RoomState, bytes: Uint8Array } {

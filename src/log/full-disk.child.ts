@@ -9,6 +9,8 @@ import { openStore } from '../base/store.ts'
 import { createLmdbLog } from './lmdb-log.ts'
 import { message } from './log.suite.ts'
 
+// As the program does: the write fails, and that is enough.
+process.on('SIGXFSZ', () => {})
 const store = await openStore(process.argv[2] ?? '')
 const log = createLmdbLog(store, {
   clock: systemClock,

@@ -3,20 +3,19 @@
 //   heads     nameKey of the room           ─▶ [number, epoch, first, seq, bytes, lastTs]
 //   states    number (6)                   ─▶ [seq, settings, guarded]
 //   entries   number (6)  seq (6)          ─▶ the entry's bytes
-//   nonces-n  number (6)  hash (16)        ─▶ seq (6)  ts (6)
+//   nonces    part (6)  bucket (2)         ─▶ the nonces of one settling (nonces.ts)
 //   removed   number (6)                   ─▶ [first, seq] of a removed log whose entries are still to be deleted
 //   meta      'next'                       ─▶ the number that the next log gets (6)
-//             'commit'                     ─▶ count of the log's commits (6)
-//             'nonces'                     ─▶ [current table, since ts]
+//             'commit'                     ─▶ the last of the journal's commits that the tables have whole (6)
+//             'seed'                       ─▶ of the nonces' hashes (8)
 //
 // A log is known by a number that is never used again, so removing one is removing its head: entries and nonces of
-// that number can no longer be reached, whenever they go.
+// that number can no longer be reached, whenever they go. What was accepted last is in the journal and not here yet.
 
-import { hash } from 'node:crypto'
 import { pack, unpack } from '../../proto/codec.ts'
 import type { RoomState } from './log.ts'
 
-export const META = { next: Buffer.from('next'), commit: Buffer.from('commit'), nonces: Buffer.from('nonces') } as const
+export const META = { next: Buffer.from('next'), commit: Buffer.from('commit'), seed: Buffer.from('seed') } as const
 
 /** The durable head of a log. `bytes` is the size of its entries. */
 export interface HeadRecord {
@@ -61,34 +60,4 @@ export function packState (state: RoomState): Uint8Array {
 export function unpackState (bytes: Uint8Array): RoomState {
   const [seq, settings, guarded] = unpack(bytes) as [number, Record<string, unknown>, Record<string, unknown>]
   return { seq, settings, guarded }
-}
-
-const scratch = Buffer.allocUnsafe(4096)
-
-/**
- * The author's nonce in 16 bytes: half a SHA-256 over both strings' UTF-16 units and the length of the first, so that
- * no two pairs share it by accident, by a lone surrogate, or by moving characters from one string to the other.
- */
-export function nonceHash (author: string, nonce: string): Buffer {
-  const size = 4 + (author.length + nonce.length) * 2
-  const bytes = size <= scratch.length ? scratch : Buffer.allocUnsafe(size)
-  bytes.writeUInt32LE(author.length, 0)
-  bytes.write(author, 4, 'utf16le')
-  bytes.write(nonce, 4 + author.length * 2, 'utf16le')
-  return hash('sha256', bytes.subarray(0, size), 'buffer').subarray(0, 16)
-}
-
-export function nonceKey (number: number, hashed: Uint8Array): Buffer {
-  const key = Buffer.allocUnsafe(22)
-  key.writeUIntBE(number, 0, 6)
-  key.set(hashed, 6)
-  return key
-}
-
-/** Two numbers of 6 bytes: a nonce's seq and ts. */
-export function packPair (a: number, b: number): Buffer {
-  const bytes = Buffer.allocUnsafe(12)
-  bytes.writeUIntBE(a, 0, 6)
-  bytes.writeUIntBE(b, 6, 6)
-  return bytes
 }

@@ -1,11 +1,14 @@
 // The room log on the embedded store: the face's calls. Publishing goes through the writer (writer.ts), which makes
-// group commits; reading is synchronous, from lmdb's memory map, and sees what is durable. Bounds: the writer's, and
-// the limits that callers give to reads.
+// group commits to a journal; reading is synchronous, from memory for what was committed last and from lmdb's memory map
+// for the rest (layers.ts), and sees what is durable. Bounds: the writer's, and the limits that callers give to reads.
 
-import { nameKey, read, type Store } from '../base/store.ts'
+import { nameKey, type Store } from '../base/store.ts'
+import { AppError } from '../base/errors.ts'
 import { EMPTY_STATE } from './batch.ts'
-import { entryKey, nonceHash, type HeadRecord } from './layout.ts'
+import { Layers } from './layers.ts'
+import type { HeadRecord } from './layout.ts'
 import type { Draft, Head, Log, LogPage, Published, ReadLimit, RoomState, Watcher } from './log.ts'
+import type { NonceHash } from './nonce-filter.ts'
 import { Nonces } from './nonces.ts'
 import { Watchers } from './watchers.ts'
 import { Writer, type WriterOptions } from './writer.ts'
@@ -22,43 +25,42 @@ export function createLmdbLog (store: Store, options: LmdbLogOptions): Log {
   return new LmdbLog(store, options)
 }
 
+/** Characters of an author and a nonce together; what the journal's records can say is far more. */
+const NONCE_CHARACTERS_MAX = 4096
+
+interface UnderWay { readonly room: string, readonly author: string, readonly nonce: string, readonly published: Promise<Published> }
+
 class LmdbLog implements Log {
-  readonly #store: Store
   readonly #clock: LmdbLogOptions['clock']
+  readonly #windowMs: number
   readonly #nonces: Nonces
+  readonly #layers: Layers
   readonly #watchers = new Watchers()
   readonly #writer: Writer
   /** Publishes of nonces that are queued or in flight; as many as the queue and one batch hold. */
-  readonly #underWay = new Map<string, Promise<Published>>()
+  readonly #underWay = new Map<number, UnderWay>()
 
   constructor (store: Store, options: LmdbLogOptions) {
-    this.#store = store
     this.#clock = options.clock
-    this.#nonces = new Nonces(store, options.dedupMinutes * 60_000, options.clock.now())
-    this.#writer = new Writer(store, this.#nonces, this.#watchers, options)
+    this.#windowMs = options.dedupMinutes * 60_000
+    this.#nonces = new Nonces(store, this.#windowMs)
+    this.#layers = new Layers(store, this.#nonces)
+    this.#writer = new Writer(store, this.#layers, this.#watchers, options)
   }
 
-  async publish (room: string, draft: Draft): Promise<Published> {
-    this.#writer.check()
-    if (draft.nonce === null) return this.#append(room, draft, null)
-    const hashed = nonceHash(draft.author, draft.nonce)
-    const id = `${room}\n${hashed.toString('latin1')}`
-    const first = this.#underWay.get(id)
-    if (first !== undefined) return { ...await first, repeated: true }
-    const known = this.#find(room, hashed)
-    if (known !== null) return known
-    const published = this.#append(room, draft, { hashed, id })
-    this.#underWay.set(id, published)
+  publish (room: string, draft: Draft): Promise<Published> {
     try {
-      return await published
-    } finally {
-      this.#underWay.delete(id)
+      this.#writer.check()
+      nameKey(room)
+      return draft.nonce === null ? this.#append(room, draft) : this.#publishOnce(room, draft, draft.nonce)
+    } catch (error) {
+      return Promise.reject(error as Error)
     }
   }
 
   async find (room: string, author: string, nonce: string): Promise<Published | null> {
     this.#writer.check()
-    return this.#find(room, nonceHash(author, nonce))
+    return this.#find(this.#nonces.hash(room, author, nonce), room, author, nonce)
   }
 
   async head (room: string): Promise<Head> {
@@ -75,7 +77,7 @@ class LmdbLog implements Log {
     let { first } = head
     let bytes = 0
     for (let at = start; at <= head.seq && entries.length < Math.max(1, limit.entries); at++) {
-      const entry = this.#entry(head, at)
+      const entry = this.#layers.entry(head.number, at)
       // Only the oldest can be missing: what retention deleted is gone a moment before its commit is known here.
       if (entry === undefined) {
         first = at + 1
@@ -96,7 +98,7 @@ class LmdbLog implements Log {
     let { first } = head
     let bytes = 0
     for (let at = start; at >= head.first && entries.length < Math.max(1, limit.entries); at--) {
-      const entry = this.#entry(head, at)
+      const entry = this.#layers.entry(head.number, at)
       if (entry === undefined) {
         first = at + 1
         break
@@ -110,8 +112,8 @@ class LmdbLog implements Log {
 
   async state (room: string): Promise<RoomState> {
     this.#writer.check()
-    const head = this.#writer.head(room)
-    return head === null ? EMPTY_STATE : this.#writer.state(head.number)
+    const head = this.#layers.head(room)
+    return head === null ? EMPTY_STATE : this.#layers.state(head.number)
   }
 
   watch (room: string, watcher: Watcher): () => void {
@@ -130,26 +132,52 @@ class LmdbLog implements Log {
     this.#watchers.clear()
   }
 
-  #append (room: string, draft: Draft, nonce: { hashed: Uint8Array, id: string } | null): Promise<Published> {
-    return new Promise((resolve, reject) => this.#writer.offer({ kind: 'publish', room, draft, nonce, resolve, reject }))
+  #append (room: string, draft: Draft): Promise<Published> {
+    return new Promise((resolve, reject) => this.#writer.offer({ kind: 'publish', room, draft, hash: null, resolve, reject }))
+  }
+
+  #publishOnce (room: string, draft: Draft, nonce: string): Promise<Published> {
+    const { author } = draft
+    if (author.length + nonce.length > NONCE_CHARACTERS_MAX) throw new AppError('bad_request', `an author and a nonce have at most ${NONCE_CHARACTERS_MAX} characters`)
+    const hash = this.#nonces.hash(room, author, nonce)
+    const id = hash.low * 0x20_0000 + (hash.high >>> 11)
+    const first = this.#underWay.get(id)
+    if (first?.room === room && first.author === author && first.nonce === nonce) return first.published.then((published) => ({ ...published, repeated: true }))
+    const known = this.#find(hash, room, author, nonce)
+    if (known !== null) return Promise.resolve(known)
+    const { promise, resolve, reject } = Promise.withResolvers<Published>()
+    this.#writer.offer({
+      kind: 'publish',
+      room,
+      draft,
+      hash,
+      resolve: (published) => {
+        this.#underWay.delete(id)
+        resolve(published)
+      },
+      reject: (error) => {
+        this.#underWay.delete(id)
+        reject(error)
+      }
+    })
+    this.#underWay.set(id, { room, author, nonce, published: promise })
+    return promise
   }
 
   /** The head of the room's log, which is made when there is none. */
   async #known (room: string): Promise<HeadRecord> {
     for (;;) {
-      const head = this.#writer.head(room)
+      const head = this.#layers.head(room)
       if (head !== null) return head
       await new Promise((resolve, reject) => this.#writer.offer({ kind: 'make', room, resolve, reject }))
     }
   }
 
-  #find (room: string, hashed: Uint8Array): Published | null {
-    const head = this.#writer.head(room)
-    const found = head === null ? null : this.#nonces.find(head.number, hashed, this.#clock.now())
-    return head === null || found === null ? null : { epoch: head.epoch, ...found, repeated: true }
-  }
-
-  #entry (head: HeadRecord, seq: number): Uint8Array | undefined {
-    return read(this.#store.tables.entries, entryKey(head.number, seq))
+  #find (hash: NonceHash, room: string, author: string, nonce: string): Published | null {
+    const now = this.#clock.now()
+    const head = this.#layers.head(room)
+    const found = head === null ? null : this.#layers.nonce(hash, head.number, author, nonce, now)
+    if (head === null || found === null || now - found.ts >= this.#windowMs) return null
+    return { epoch: head.epoch, seq: found.seq, ts: found.ts, repeated: true }
   }
 }

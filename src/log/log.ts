@@ -84,7 +84,9 @@ export interface Log {
    * - **Once**: a draft whose (room, author, nonce) was published within the dedup window, before or after a restart, is
    *   not appended; the promise resolves with the first result and `repeated: true`. So does one that is still under way.
    * - **Bounded**: rejects with AppError `overloaded` at once when the queue is full, `unavailable` when the store
-   *   failed or is closed, `not_found` when the draft's epoch is over. After a rejection the entry is not in the log and its seq is given to another.
+   *   failed or is closed, `not_found` when the draft's epoch is over. After a rejection the entry is not in the log and its seq is given to another;
+   *   except that behind a network `unavailable` may mean that the answer was lost: whether the entry is there is then
+   *   found out by publishing again with the same nonce, which gives the first result or appends it, once.
    */
   publish (room: string, draft: Draft): Promise<Published>
 
@@ -106,7 +108,8 @@ export interface Log {
   /**
    * Calls the watcher with every entry of the room that becomes durable after this call, from this or any other
    * process, in seq order and without a gap. The author's instance learns of its own entries this way too, and before
-   * its publish resolves. Several watchers of a room each get everything. Returns how to end it.
+   * its publish resolves (an engine behind a network waits 250 ms at most for that: what is durable is answered).
+   * Several watchers of a room each get everything. Returns how to end it.
    */
   watch (room: string, watcher: Watcher): () => void
 

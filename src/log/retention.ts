@@ -1,6 +1,6 @@
 // What retention lets go: the oldest entries of a log, and all of a removed one. Owns the rule and the search for what
-// falls under it; the writer carries it out within its own transactions, a slice in each, so publishing never waits
-// long for it.
+// falls under it; it is carried out a slice at a time, in the writer's batches and with each settling (layers.ts), so
+// publishing never waits long for it.
 //
 //   first ─────────────────────────────────────── seq
 //   ├ too old, too many or too much ┤├ kept ────────┤    never cut: the newest 10,000 that are also younger than 10
@@ -10,8 +10,9 @@
 
 import { entryTs } from '../../proto/entry.ts'
 import { pack, unpack } from '../../proto/codec.ts'
-import { keyName, read, type Store, type Table } from '../base/store.ts'
+import { keyName, type Store } from '../base/store.ts'
 import type { Batch } from './batch.ts'
+import type { Layers } from './layers.ts'
 import { entryKey, numberKey, readNumber, unpackHead, type HeadRecord } from './layout.ts'
 
 const KEPT_ENTRIES = 10_000
@@ -33,32 +34,39 @@ interface Slice { readonly number: number, readonly first: number, readonly end:
 
 export class Retention {
   readonly #tables: Store['tables']
+  readonly #layers: Layers
   readonly #options: RetentionOptions
   readonly #due = new Set<string>()
   #sweepFrom: Uint8Array = new Uint8Array([0])
   #hasRemoved = true
 
-  constructor (store: Store, options: RetentionOptions) {
+  constructor (store: Store, layers: Layers, options: RetentionOptions) {
     this.#tables = store.tables
+    this.#layers = layers
     this.#options = options
   }
 
-  get hasWork (): boolean { return this.#due.size > 0 || this.#hasRemoved }
+  /** Whether rooms are due; what is left of removed logs goes with the next settling. */
+  get hasWork (): boolean { return this.#due.size > 0 }
 
-  /** A batch is durable: notes the rooms that it made too long, and that it removed some. */
+  /** A batch is durable: notes the rooms that it made too long. */
   note (batch: Batch): void {
     for (const [room, head] of batch.heads) if (head !== null && isOver(head, this.#options)) this.#noteDue(room)
-    if (batch.removed.length > 0) this.#hasRemoved = true
   }
 
-  /** Looks at the next rooms in the order of their names, from the start again after the last. */
+  /** The tables were told of removed logs. */
+  noteRemoved (): void {
+    this.#hasRemoved = true
+  }
+
+  /** Looks at the rooms that the tables do not have yet, and the next others in the order of their names, from the start again after the last. */
   sweep (now: number): void {
+    for (const [room, head] of this.#layers.current.heads) if (head !== null) this.#look(room, head, now)
     let rooms = 0
     for (const { key, value } of this.#tables.heads.getRange({ start: this.#sweepFrom, limit: SWEEP_ROOMS })) {
       rooms++
       this.#sweepFrom = Buffer.concat([key, Buffer.alloc(1)])
-      const head = unpackHead(value)
-      if (isOver(head, this.#options) || surplus(this.#tables.entries, head, this.#options, now, 1).count > 0) this.#noteDue(keyName(key))
+      this.#look(keyName(key), unpackHead(value), now)
     }
     if (rooms < SWEEP_ROOMS) this.#sweepFrom = new Uint8Array([0])
   }
@@ -70,7 +78,7 @@ export class Retention {
     this.#due.delete(room)
     const head = batch.ground.head(room)
     if (head === null) return
-    const { count, bytes } = surplus(this.#tables.entries, head, this.#options, batch.ground.now, slice)
+    const { count, bytes } = surplus(this.#layers, head, this.#options, batch.ground.now, slice)
     if (count > 0) batch.expire(room, count, bytes)
     if (count === slice) this.#due.add(room)
   }
@@ -88,15 +96,14 @@ export class Retention {
 
   /** Within a transaction: deletes a slice of a removed log. */
   writeSlice (slice: Slice): void {
-    this.erase(slice.number, slice.first, slice.end)
+    const key = entryKey(slice.number, slice.first)
+    for (let seq = slice.first; seq < slice.end; seq++) void this.#tables.entries.remove(entryKey(slice.number, seq, key))
     if (slice.end > slice.seq) void this.#tables.removed.remove(numberKey(slice.number))
     else void this.#tables.removed.put(numberKey(slice.number), pack([slice.end, slice.seq]))
   }
 
-  /** Within a transaction: deletes a log's entries from `first` up to, not including, `end`. */
-  erase (number: number, first: number, end: number): void {
-    const key = entryKey(number, first)
-    for (let seq = first; seq < end; seq++) void this.#tables.entries.remove(entryKey(number, seq, key))
+  #look (room: string, head: HeadRecord, now: number): void {
+    if (isOver(head, this.#options) || surplus(this.#layers, head, this.#options, now, 1).count > 0) this.#noteDue(room)
   }
 
   #noteDue (room: string): void {
@@ -110,13 +117,13 @@ function isOver (head: HeadRecord, options: RetentionOptions): boolean {
 }
 
 /** How many of the oldest entries are to go now, and their bytes; looks at `slice` entries at most. */
-function surplus (entries: Table, head: HeadRecord, options: RetentionOptions, now: number, slice: number): { count: number, bytes: number } {
+function surplus (layers: Layers, head: HeadRecord, options: RetentionOptions, now: number, slice: number): { count: number, bytes: number } {
   const old = now - options.hours * HOUR_MS
   const young = now - KEPT_MS
   let count = 0
   let bytes = 0
   for (let seq = head.first; seq <= head.seq && count < slice; seq++) {
-    const entry = read(entries, entryKey(head.number, seq))
+    const entry = layers.entry(head.number, seq)
     if (entry !== undefined) {
       const ts = entryTs(entry)
       if (seq > head.seq - KEPT_ENTRIES && ts >= young) break

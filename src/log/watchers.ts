@@ -16,6 +16,10 @@ export class Watchers {
     return () => this.#end(room, watching)
   }
 
+  has (room: string): boolean {
+    return this.#rooms.has(room)
+  }
+
   /** Tells the room's watchers of a run of entries. */
   entries (room: string, run: readonly Uint8Array[]): void {
     const all = this.#rooms.get(room)

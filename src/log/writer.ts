@@ -1,31 +1,31 @@
-// The log's only hand: one batch at a time from the queue to the disk, to the watchers, to the publishers.
+// The log's only hand: one batch at a time from the queue to the journal, to the watchers, to the publishers.
 //
-//   queue ─▶ take what waits ─▶ stage upon durable heads ─▶ one transaction ─┬─ durable ─▶ watchers ─▶ publishers
-//   (bounded)  (up to 1,024)     (batch.ts, nothing written)                 └─ failed ──▶ all rejected
+//   queue ─▶ take what waits ─▶ stage upon what is known ─▶ one record ─┬─ durable ─▶ watchers ─▶ publishers
+//   (bounded)  (up to 1,024)     (batch.ts, nothing written)  (journal)  └─ failed ──▶ all rejected
+//                                                                 └─ every few seconds ─▶ the tables (layers.ts)
 //
 // While one batch is being written the next gathers in the queue, so batches grow with load by themselves and an idle
-// log commits at once. One in flight at a time: a failed commit leaves no hole, the next starts from durable heads.
-// A commit costs 0.2 to 0.3 ms of CPU whatever it holds, so many authors at once pay for it together: when drafts keep
+// log commits at once. One in flight at a time: a failed commit leaves no hole, the next starts from what is known.
+// A commit costs some 0.1 ms of CPU whatever it holds, so many authors at once pay for it together: when drafts keep
 // coming while commits run, commits are PACE_MS apart. A caller that awaits each publish before the next never waits.
-// Bounds: the queue, the batch, 10,000 heads in memory, a slice of retention a batch.
+// Bounds: the queue, the batch, UNSETTLED_BYTES_MAX of what waits for the tables, a slice of retention a batch.
 
-import { BoundedMap, BoundedQueue } from '../base/bounded.ts'
+import { BoundedQueue } from '../base/bounded.ts'
 import { systemClock, type Clock, type Timer } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import { nameKey, read, type Store } from '../base/store.ts'
-import { pack } from '../../proto/codec.ts'
-import { Batch, EMPTY_STATE, type Act } from './batch.ts'
-import { entryKey, META, numberKey, packHead, readNumber, unpackHead, unpackState, type HeadRecord } from './layout.ts'
-import type { RoomState } from './log.ts'
-import type { Nonces } from './nonces.ts'
+import type { Store } from '../base/store.ts'
+import { Batch, type Act } from './batch.ts'
+import { Journal } from './journal.ts'
+import type { Layers } from './layers.ts'
+import { decodeRecord, RecordWriter } from './record.ts'
 import { Retention, type RetentionOptions } from './retention.ts'
 import type { Watchers } from './watchers.ts'
 
 export interface WriterOptions {
   readonly clock: Clock
   readonly metrics: Metrics
-  /** `flush` also waits for lmdb's word on the sync; base/store.ts says how little that differs. */
+  /** When a batch counts: `flush`, once it is on the disk; `commit`, once the kernel has it. */
   readonly durability: 'commit' | 'flush'
   /** Acts that may wait for a commit. */
   readonly queueMax: number
@@ -33,48 +33,68 @@ export interface WriterOptions {
 }
 
 const BATCH_ACTS_MAX = 1024
-const HEADS_MAX = 10_000
 const SWEEP_MS = 1000
-/** Commits are so far apart while, on average, more than PACE_BACKLOG drafts come during one. */
-const PACE_MS = 16
-const PACE_BACKLOG = 0.25
+/**
+ * Commits are so far apart from when, on average, more than PACE_BACKLOG drafts come during one, until fewer than
+ * PACE_DRAFTS gather for one: the first says that authors do not wait for each other, the second that pacing pays.
+ */
+const PACE_MS = 16.5
+const PACE_BACKLOG = 0.1
+const PACE_DRAFTS = 3
 /** Entries that retention deletes in a batch; under load twice as many as the batch appends, so that it keeps up. */
 const RETENTION_SLICE = 512
 const OVERLOADED_RETRY_MS = 500
 /** A commit that takes longer is a store that has stopped: what waits behind it is rejected, and what comes is too. */
 const STALL_MS = 10_000
+/** What was committed goes to the tables so often, and sooner when it has grown to so much. */
+const SETTLE_MS = 5000
+const SETTLE_BYTES = 16_777_216
+/** Without `flush`, what a loss of power may take. */
+const SYNC_MS = 1000
+/** With so much waiting for the tables nothing more is taken. */
+const UNSETTLED_BYTES_MAX = 268_435_456
 
 export class Writer {
-  readonly #store: Store
   readonly #options: WriterOptions
-  readonly #nonces: Nonces
+  readonly #layers: Layers
   readonly #watchers: Watchers
   readonly #retention: Retention
+  readonly #journal: Journal
+  readonly #records = new RecordWriter()
   readonly #queue: BoundedQueue<Act>
-  readonly #heads = new BoundedMap<string, HeadRecord>(HEADS_MAX)
-  readonly #sweeper: Timer
-  #next: number
+  readonly #timers: readonly Timer[]
   #commits: number
   #closed = false
+  #closing: Promise<void> | null = null
   /** Why nothing can be written now, if so. */
   #fault: AppError | null = null
   /** Whether retention may work; after a failed commit it waits for the next sweep. */
   #mayTidy = false
+  #isSettleDue = false
+  #isSettling = false
+  #settling: Promise<void> = Promise.resolve()
   #running: Promise<void> | null = null
-  /** Drafts that came while a commit ran, on average over the last ten or so. */
+  /** Drafts that came while a commit ran, and that a paced commit had, on average over the last ten or so. */
   #backlog = 0
+  #gathered = 0
+  #isPacing = false
   #turnAt = -Infinity
 
-  constructor (store: Store, nonces: Nonces, watchers: Watchers, options: WriterOptions) {
-    this.#store = store
+  /** Reads what the journal has and the tables have not. Throws StartFault when it cannot. */
+  constructor (store: Store, layers: Layers, watchers: Watchers, options: WriterOptions) {
     this.#options = options
-    this.#nonces = nonces
+    this.#layers = layers
     this.#watchers = watchers
-    this.#retention = new Retention(store, options.retention)
+    this.#retention = new Retention(store, layers, options.retention)
     this.#queue = new BoundedQueue(options.queueMax)
-    this.#next = this.#counter(META.next, 1)
-    this.#commits = this.#counter(META.commit, 0)
-    this.#sweeper = options.clock.every(SWEEP_MS, () => this.#sweep())
+    this.#journal = new Journal(store.dir, options.durability === 'flush')
+    this.#commits = layers.settled
+    for (const { commit, payload } of this.#journal.after(layers.settled)) {
+      layers.add(commit, decodeRecord(payload))
+      this.#commits = commit
+    }
+    const { clock } = options
+    this.#timers = [clock.every(SWEEP_MS, () => this.#sweep()), clock.every(SETTLE_MS, () => this.#settleSoon()), clock.every(SYNC_MS, () => { void this.#sync() })]
   }
 
   /** Throws AppError `unavailable` when the log is closed or the store stopped. */
@@ -85,38 +105,28 @@ export class Writer {
 
   /** Takes an act to be done in its turn; throws AppError `overloaded` when too many wait. */
   offer (act: Act): void {
-    if (!this.#queue.offer(act)) throw new AppError('overloaded', 'too many messages wait to be stored; try again', { retryAfterMs: OVERLOADED_RETRY_MS })
+    if (this.#layers.bytes > UNSETTLED_BYTES_MAX || !this.#queue.offer(act)) {
+      throw new AppError('overloaded', 'too many messages wait to be stored; try again', { retryAfterMs: OVERLOADED_RETRY_MS })
+    }
     this.#options.metrics.set('uproar_log_queue', this.#queue.size)
     this.#wake()
   }
 
-  /** The durable head of the room's log, or null. */
-  head (room: string): HeadRecord | null {
-    const cached = this.#heads.get(room)
-    if (cached !== undefined) return cached
-    const stored = read(this.#store.tables.heads, nameKey(room))
-    if (stored === undefined) return null
-    const head = unpackHead(stored)
-    this.#heads.set(room, head)
-    return head
+  /** Does what was taken, brings it into the tables, then rests for good. */
+  close (): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
   }
 
-  /** The durable state of a log. */
-  state (number: number): RoomState {
-    const stored = read(this.#store.tables.states, numberKey(number))
-    return stored === undefined ? EMPTY_STATE : unpackState(stored)
-  }
-
-  /** Does what was taken, then rests for good. */
-  async close (): Promise<void> {
+  async #close (): Promise<void> {
     this.#closed = true
-    this.#sweeper.cancel()
+    for (const timer of this.#timers) timer.cancel()
     while (this.#running !== null) await this.#running
-  }
-
-  #counter (key: Uint8Array, otherwise: number): number {
-    const stored = read(this.#store.tables.meta, key)
-    return stored === undefined ? otherwise : readNumber(stored)
+    await this.#settling
+    // Twice at most: what could not be settled before may still lie beneath what came since.
+    await this.#sync()
+    for (let time = 0; time < 2 && (this.#layers.isSettling || this.#layers.current.count > 0); time++) await this.#settle()
+    await this.#journal.close()
   }
 
   #sweep (): void {
@@ -131,8 +141,23 @@ export class Writer {
     if (this.#hasWork()) this.#wake()
   }
 
+  async #sync (): Promise<void> {
+    try {
+      await this.#journal.sync()
+    } catch (error) {
+      this.#options.metrics.add('uproar_log_failures_total')
+      process.emitWarning(new Error('the journal could not be synced to the disk', { cause: error }))
+    }
+  }
+
+  #settleSoon (): void {
+    if (this.#layers.current.count === 0 && !this.#layers.isSettling) return
+    this.#isSettleDue = true
+    this.#wake()
+  }
+
   #hasWork (): boolean {
-    return this.#queue.size > 0 || (this.#mayTidy && !this.#closed && this.#retention.hasWork)
+    return this.#queue.size > 0 || this.#isSettleDue || (this.#mayTidy && !this.#closed && this.#retention.hasWork)
   }
 
   /** Starts at the end of this turn of the loop, so that all its publishes share the first batch. */
@@ -140,6 +165,7 @@ export class Writer {
     this.#running ??= new Promise((resolve) => {
       setImmediate(async () => {
         while (this.#hasWork()) {
+          if (this.#isSettleDue) this.#beginSettling()
           await this.#pace()
           await this.#turn()
         }
@@ -149,21 +175,36 @@ export class Writer {
     })
   }
 
-  /** Lets drafts gather while many come. */
+  /** Lets drafts gather while many come, in an even rhythm: a timer that fires late does not move the next. */
   async #pace (): Promise<void> {
-    const wait = this.#turnAt + PACE_MS - performance.now()
-    if (this.#backlog < PACE_BACKLOG || this.#queue.size >= BATCH_ACTS_MAX || this.#closed || wait <= 0) return
+    const due = this.#turnAt + PACE_MS
+    const wait = due - performance.now()
+    if (!this.#mayPace() || this.#queue.size >= BATCH_ACTS_MAX || this.#closed || wait <= 0) {
+      this.#turnAt = performance.now()
+      return
+    }
     await new Promise((resolve) => setTimeout(resolve, wait))
+    this.#turnAt = due
+    this.#gathered = this.#gathered * 0.8 + this.#queue.size * 0.2
+  }
+
+  #mayPace (): boolean {
+    if (this.#isPacing) {
+      this.#isPacing = this.#gathered >= PACE_DRAFTS
+    } else if (this.#backlog > PACE_BACKLOG) {
+      this.#isPacing = true
+      this.#gathered = PACE_DRAFTS * 3
+    }
+    return this.#isPacing
   }
 
   /** One batch from queue to answer. Never rejects. */
   async #turn (): Promise<void> {
-    this.#turnAt = performance.now()
     const acts = this.#queue.take(BATCH_ACTS_MAX)
     this.#options.metrics.set('uproar_log_queue', this.#queue.size)
     try {
       const batch = this.#stage(acts)
-      await this.#write(batch, acts.length)
+      await this.#write(batch)
       this.#backlog = this.#backlog * 0.9 + this.#queue.size * 0.1
       this.#apply(batch)
     } catch (error) {
@@ -175,73 +216,61 @@ export class Writer {
   }
 
   #stage (acts: readonly Act[]): Batch {
+    const layers = this.#layers
     const batch = new Batch({
       now: this.#options.clock.now(),
-      next: this.#next,
-      head: (room) => this.head(room),
-      state: (number) => this.state(number)
+      next: layers.next,
+      head: (room) => layers.head(room),
+      state: (number) => layers.state(number)
     })
     if (this.#mayTidy && !this.#closed) this.#retention.stage(batch, Math.max(RETENTION_SLICE, acts.length * 2))
     for (const act of acts) batch.add(act)
+    batch.seal()
     return batch
   }
 
-  async #write (batch: Batch, acts: number): Promise<void> {
-    const slice = this.#mayTidy && !this.#closed ? this.#retention.removedSlice(Math.max(RETENTION_SLICE, acts * 2)) : null
-    if (batch.isEmpty && slice === null) return
-    const turn = this.#nonces.turn(batch.ground.now)
+  async #write (batch: Batch): Promise<void> {
+    if (batch.isEmpty) return
+    if (!this.#journal.hasSpace) throw new AppError('unavailable', 'the journal is full, since the store cannot be written; try again')
     const commit = this.#commits + 1
     const stall = systemClock.after(STALL_MS, () => this.#stall())
     try {
-      await this.#store.commit(() => {
-        const { meta } = this.#store.tables
-        void meta.put(META.commit, numberKey(commit))
-        if (batch.next !== this.#next) void meta.put(META.next, numberKey(batch.next))
-        if (slice !== null) this.#retention.writeSlice(slice)
-        this.#nonces.begin(turn)
-        this.#put(batch, turn)
-      }, this.#options.durability === 'flush')
+      await this.#journal.append(commit, this.#records.encode(batch))
     } catch (error) {
-      this.#judge(commit, error)
+      if (this.#journal.isBroken) this.#fault = new AppError('unavailable', 'the store could not take a failed write back; restart the server', { cause: error })
+      throw error
     } finally {
       stall.cancel()
       if (this.#fault?.message === STALLED) this.#fault = null
     }
-    this.#nonces.settle(turn)
     this.#commits = commit
+    this.#layers.add(commit, batch)
+    if (this.#layers.current.bytes > SETTLE_BYTES) this.#isSettleDue = true
     this.#options.metrics.add('uproar_log_commits_total')
   }
 
-  #put (batch: Batch, turn: ReturnType<Nonces['turn']>): void {
-    const { entries, heads, states, removed } = this.#store.tables
-    const key = entryKey(0, 0)
-    for (const { number, first, seq } of batch.expired) this.#retention.erase(number, first, seq + 1)
-    for (const { number, seq, ts, bytes, hashed } of batch.appends) {
-      void entries.put(entryKey(number, seq, key), bytes)
-      if (hashed !== null) this.#nonces.write(turn, number, hashed, seq, ts)
-    }
-    for (const [number, state] of batch.states) {
-      if (state === null) void states.remove(numberKey(number))
-      else void states.put(numberKey(number), state.bytes)
-    }
-    for (const { number, first, seq } of batch.removed) void removed.put(numberKey(number), pack([first, seq]))
-    for (const [room, head] of batch.heads) {
-      if (head === null) void heads.remove(nameKey(room))
-      else void heads.put(nameKey(room), packHead(head))
-    }
+  /** Between two commits: what is current goes to the tables, and the journal goes on in its other file. */
+  #beginSettling (): void {
+    this.#isSettleDue = false
+    if (this.#isSettling) return
+    this.#isSettling = true
+    this.#settling = this.#settle().finally(() => { this.#isSettling = false })
   }
 
-  /**
-   * A commit was refused. When only its sync failed the entries are there all the same: they survive this process, so
-   * that `commit` counts as kept. With `flush` neither yes nor no would be true; the log stops, and a restart says.
-   */
-  #judge (commit: number, error: unknown): void {
-    if (this.#counter(META.commit, 0) !== commit) throw error
-    if (this.#options.durability === 'flush') {
-      this.#fault = new AppError('unavailable', 'the store could not be synced to disk; restart the server', { cause: error })
-      throw this.#fault
+  /** Never rejects: what fails is tried again when the next settling is due. */
+  async #settle (): Promise<void> {
+    const layers = this.#layers
+    if (!layers.isSettling) {
+      if (layers.current.count === 0) return
+      layers.begin()
+      this.#journal.turn(layers.settled)
     }
-    this.#options.metrics.add('uproar_log_failures_total')
+    try {
+      await layers.settle(this.#retention, this.#options.clock.now())
+    } catch (error) {
+      this.#options.metrics.add('uproar_log_failures_total')
+      process.emitWarning(new Error('the log could not be brought into the store; it stays in the journal', { cause: error }))
+    }
   }
 
   #stall (): void {
@@ -251,11 +280,6 @@ export class Writer {
   }
 
   #apply (batch: Batch): void {
-    this.#next = batch.next
-    for (const [room, head] of batch.heads) {
-      if (head === null) this.#heads.delete(room)
-      else this.#heads.set(room, head)
-    }
     this.#retention.note(batch)
     for (const { room, entries } of batch.events) {
       if (entries === null) this.#watchers.lost(room)

@@ -69,6 +69,11 @@ interface Work {
 
 /** What a message holds of entries, beside the frames before them. */
 const MESSAGE_BYTES = LIMITS.broadcastBytes - 256
+/** So much a window may be shorter or longer to end with a commit of the log; how late that may be, milliseconds. */
+const RHYTHM_MS_MAX = 10
+const GRACE_MS = 3
+/** What may wait for a room's next write waits no longer than a window below 5,000 viewers. */
+const HOLD_MS_MAX = 60
 
 /** Instances' clocks may differ by this much. */
 const CLOCK_SLACK_MS = 60_000
@@ -92,7 +97,12 @@ export class Broadcast {
   #pending = 0
   #work: Work | null = null
   #timer: Timer | null = null
+  /** When the timer is due, when a flush last began, when entries last came; by clock.elapsed(). */
+  #dueAt = -Infinity
   #flushedAt = -Infinity
+  #addedAt = -Infinity
+  /** Between the last two times that entries came. */
+  #interval = Infinity
   #extra: Uint8Array | null = null
   #isStopped = false
 
@@ -110,26 +120,38 @@ export class Broadcast {
 
   /** Entries came into the ring: they are sent now or with the window. */
   added (batch: readonly Uint8Array[]): void {
-    this.#rate.add(batch.length, this.#context.clock.elapsed())
+    const now = this.#context.clock.elapsed()
+    this.#rate.add(batch.length, now)
+    this.#interval = now - this.#addedAt
+    this.#addedAt = now
     let bytes = 0
     for (const entry of batch) bytes += entry.length
     this.#pending += bytes
     if (this.#hooks.delayMs() > 0) return this.#schedule()
-    // One more batch like this would not fit into the message that the window has gathered: it goes now, since a
-    // second message costs every viewer a second write.
-    if (this.#timer !== null && this.#pending <= MESSAGE_BYTES && this.#pending + bytes > MESSAGE_BYTES) {
-      this.#timer.cancel()
-      this.#timer = null
-      return this.#flush()
-    }
-    this.#schedule()
+    if (this.#timer === null || !this.#endsWith(now, bytes)) return this.#schedule()
+    this.#timer.cancel()
+    this.#timer = null
+    this.#flush()
+  }
+
+  /**
+   * Whether the window ends with this batch: the log commits in a rhythm, and a window that ends between two commits has
+   * what came just before it wait for nothing, and what comes just after it wait for a whole one. So it ends with the
+   * commit that is nearest to its time. It ends before that where one more batch like this would not fit its message,
+   * since a second message costs every viewer a second write.
+   */
+  #endsWith (now: number, bytes: number): boolean {
+    const left = this.#dueAt - now
+    if (left <= Math.min(RHYTHM_MS_MAX, this.#interval / 2)) return true
+    return this.#interval < left && this.#pending <= MESSAGE_BYTES && this.#pending + bytes > MESSAGE_BYTES
   }
 
   /** How long entries are kept back has changed. */
   retime (): void {
     this.#timer?.cancel()
     this.#timer = null
-    if (this.#ring.last > this.#flushed) this.#schedule()
+    this.#releaseAll()
+    if (this.#ring.last > this.#flushed || this.#extra !== null) this.#schedule()
   }
 
   /** Room frames that go out with the next flush, instead of those not sent yet. */
@@ -156,6 +178,18 @@ export class Broadcast {
     this.identified(member)
   }
 
+  /**
+   * The member's viewer has something to send that may wait for the room's next write to it, and go along with that in
+   * one. False when there is none soon: then it does not wait.
+   */
+  hold (member: Member): boolean {
+    const { slice } = member
+    if (slice === null || this.#isStopped) return false
+    const isComing = this.#timer === null ? this.#work !== null && slice.cursor < this.#work.last : this.#dueAt - this.#context.clock.elapsed() <= HOLD_MS_MAX
+    if (isComing) slice.held.add(member)
+    return isComing
+  }
+
   /** A member's viewer is known by an identity: from here on what concerns that user is not left out for it. */
   identified (member: Member): void {
     const user = member.viewer.identity?.id
@@ -177,6 +211,7 @@ export class Broadcast {
   stop (): void {
     this.#isStopped = true
     this.#timer?.cancel()
+    this.#releaseAll()
   }
 
   #schedule (): void {
@@ -185,8 +220,24 @@ export class Broadcast {
     const now = clock.elapsed()
     const gathered = this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), window) - now
     const wait = this.#extra === null ? Math.max(gathered, this.#dueIn()) : gathered
-    if (wait <= 0) this.#flush()
-    else this.#timer = clock.after(wait, () => { this.#timer = null; this.#flush() })
+    if (wait <= 0) return this.#flush()
+    this.#dueAt = now + wait
+    this.#timer = clock.after(wait, () => this.#due())
+  }
+
+  /** The window's time is over; a commit that is about to come is still taken in. */
+  #due (): void {
+    const late = this.#addedAt + this.#interval - this.#dueAt
+    if (late > 0 && late < Math.min(RHYTHM_MS_MAX, this.#interval / 2)) {
+      this.#timer = this.#context.clock.after(late + GRACE_MS, () => this.#timeUp())
+    } else {
+      this.#timeUp()
+    }
+  }
+
+  #timeUp (): void {
+    this.#timer = null
+    this.#flush()
   }
 
   /** How long until the oldest entry that waits may be shown, milliseconds. */
@@ -224,7 +275,10 @@ export class Broadcast {
       return this.#ended(last)
     }
     const entries = last > this.#flushed ? this.#ring.run(this.#flushed + 1, last, Infinity) : []
-    if (entries.length === 0 && extra === null) return this.#ring.last > this.#flushed ? this.#schedule() : undefined
+    if (entries.length === 0 && extra === null) {
+      this.#releaseAll()
+      return this.#ring.last > this.#flushed ? this.#schedule() : undefined
+    }
     const veil = entries.some(isVeiled) ? this.#veil(entries) : null
     const sample = this.#holds('live') ? this.#sample(entries, veil) : null
     const tail = extra === null ? [] : [{ bytes: Buffer.concat([this.#frame, extra]), last: 0, entries: 0 }]
@@ -293,6 +347,7 @@ export class Broadcast {
       for (const member of apart) member.viewer.subscribe(slice.topic)
       this.#count(slice, message, sample)
     }
+    slice.release()
     work.slice++
     work.message = 0
   }
@@ -360,6 +415,10 @@ export class Broadcast {
   #membersOf (user: string, slice: Slice, view: View): Member[] {
     if (view === 'live') return [...this.#people.get(user) ?? []].filter((member) => member.slice === slice)
     return slice.members.filter((member) => member.viewer.identity?.id === user)
+  }
+
+  #releaseAll (): void {
+    for (const view of VIEWS) for (const slice of this.#slices[view]) slice.release()
   }
 
   #ended (last: number): void {

@@ -28,6 +28,8 @@ export class Slice {
   readonly topic: string
   cursor: number
   readonly members: Member[] = []
+  /** Members with something to send that goes along with the next write to them. */
+  readonly held = new Set<Member>()
   #sinceSweep = 0
 
   constructor (topic: string, cursor: number) {
@@ -48,6 +50,15 @@ export class Slice {
       last.index = member.index
     }
     if (isOpen) member.viewer.unsubscribe(this.topic)
+    if (this.held.delete(member) && isOpen) member.viewer.flush()
+  }
+
+  /** The write has come, or will not: what was held goes. */
+  release (): void {
+    if (this.held.size === 0) return
+    const held = [...this.held]
+    this.held.clear()
+    for (const member of held) member.viewer.flush()
   }
 
   /** Members that hold more than `slowBytes`, when so much is about to be published that it is time to look. */

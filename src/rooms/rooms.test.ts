@@ -54,6 +54,36 @@ t.test('further back than a resume reaches is not recovered', async (t) => {
   t.equal(enter(room, { position: [room.epoch, 2000] }).frames[0]?.[6], true)
 })
 
+t.test('what may wait for the next write goes along with it, and never waits for nothing', async (t) => {
+  const { say, open, enter, settle, clock, rooms } = await setUp(t, { SLICE_VIEWERS: '50' })
+  const room = await open('a')
+  const viewers = Array.from({ length: 100 }, () => enter(room, { history: 0 }))
+  const [first, , third] = viewers as [Watcher, Watcher, Watcher]
+  const hold = (viewer: Watcher): boolean => room.hold(viewer.member as Member)
+  t.notOk(hold(first), 'a quiet room writes nothing soon')
+  for (let round = 0; round < 30; round++) await say('a', 30)
+  const becomeBusy = async (): Promise<void> => {
+    await say('a', 300)
+    for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve))
+    clock.advance(1)
+    await say('a', 1)
+  }
+  await settle()
+  await becomeBusy()
+  const before = first.of(OUT.MESSAGE).length
+  t.ok(hold(first) && hold(third), 'a busy room writes soon')
+  t.same([first.flushes, third.flushes], [[], []])
+  room.leave(third.member as Member)
+  t.equal(third.flushes.length, 1, 'who leaves waits no longer')
+  await settle()
+  t.equal(first.flushes.length, 1)
+  t.ok((first.flushes[0] as number) > before, 'told behind the write, in the same turn')
+  await becomeBusy()
+  t.ok(hold(first))
+  rooms.stop()
+  t.equal(first.flushes.length, 2, 'a room that ends lets nobody wait')
+})
+
 t.test('a storm of joins, leaves, stalls and resumes: everybody can account for every entry', async (t) => {
   const { say, open, enter, settle, clock } = await setUp(t, { SLICE_VIEWERS: '3', RING_ENTRIES_MAX: '200', RING_KB_MAX: '64', SLOW_KB: '16', SLOW_TIMEOUT_S: '600' })
   let seed = 42

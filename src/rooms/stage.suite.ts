@@ -38,6 +38,8 @@ export class Watcher implements Viewer {
   held: Uint8Array[] = []
   frames: Frame[] = []
   closed = ''
+  /** How many messages it had been sent whenever it was told to flush. */
+  flushes: number[] = []
   member: Member | null = null
 
   constructor (wire: Wire, identity: Identity | null = null) {
@@ -47,6 +49,7 @@ export class Watcher implements Viewer {
 
   send (bytes: Uint8Array): boolean { this.receive(bytes); return true }
   buffered (): number { return this.held.reduce((sum, bytes) => sum + bytes.length, 0) }
+  flush (): void { this.flushes.push(this.of(OUT.MESSAGE).length) }
   subscribe (topic: string): void {
     const set = this.wire.topics.get(topic) ?? new Set()
     this.wire.topics.set(topic, set.add(this))

@@ -11,6 +11,8 @@ export interface Viewer {
   send (bytes: Uint8Array): boolean
   /** Bytes handed over and not written yet. */
   buffered (): number
+  /** Sends what it held back until the room's next write (Room.hold), in one write with what was just published to it. */
+  flush (): void
   subscribe (topic: string): void
   unsubscribe (topic: string): void
   /** The viewer made no progress for too long: tell and close it (4408). */

@@ -26,7 +26,7 @@ t.test('what keeps it from starting', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'uproar-start-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const secret = 'too short a secret'
-  const faulty = await run({ PORT: 'eighty', WS_PORT: '70000', JWT_SECRET: secret, API_KEYS: 'short', LOG_LEVEL: 'loud', ORIGINS: 'example.org', TLS_CERT_FILE: '/nowhere.pem', REDIS_URL: 'redis://x', MESSAGES_BURST_MAX: '0' }, folder)
+  const faulty = await run({ PORT: 'eighty', WS_PORT: '70000', JWT_SECRET: secret, API_KEYS: 'short', LOG_LEVEL: 'loud', ORIGINS: 'example.org', TLS_CERT_FILE: '/nowhere.pem', REDIS_URL: 'http://x', MESSAGES_BURST_MAX: '0' }, folder)
   t.equal(faulty.status, 1)
   for (const name of ['PORT', 'WS_PORT', 'JWT_SECRET', 'API_KEYS', 'LOG_LEVEL', 'ORIGINS', 'TLS_CERT_FILE', 'REDIS_URL', 'MESSAGES_BURST_MAX']) t.match(faulty.text, new RegExp(`\\b${name}\\b`), `${name} is named`)
   t.notMatch(faulty.text, new RegExp(secret), 'secrets are not')

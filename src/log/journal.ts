@@ -1,0 +1,191 @@
+// The journal: where the log's batches are written, one behind the other, before anybody is answered. A batch costs one
+// write in sequence, whatever it holds, where the tables would cost a page for every nonce and every room. What the
+// tables have been given (layers.ts) is not needed here any more, and its file is written over:
+//
+//   journal-0   [41][42][43] … [57]         ◀─ is being settled into the tables; free once they have it
+//   journal-1   [58][59][60]▕ old bytes     ◀─ written now; when it is free again, the two change places
+//
+//   record   length (4)  crc32 (4)  commit (6)  payload        length: of the payload; crc32: of commit and payload
+//
+// A file is read up to the first record that is not whole or does not carry the next number, so neither a torn write nor
+// what was there before is ever taken for a batch. Writing over the same places again also spares the file system the
+// growing of a file: 110 µs of CPU a synced write instead of 174. Must not know what a batch holds.
+// Bound: BYTES_MAX a file; beyond it appends are refused.
+
+import { close, closeSync, constants, fdatasync, fstatSync, fsyncSync, ftruncate, mkdirSync, openSync, readSync, write } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { crc32 } from 'node:zlib'
+import { AppError, StartFault } from '../base/errors.ts'
+
+/** Bytes before a record's payload; whoever makes a record leaves them free. */
+export const RECORD_HEAD = 14
+
+/** A record as it was found. */
+export interface Found { readonly commit: number, readonly payload: Buffer }
+
+const NAMES = ['journal-0', 'journal-1'] as const
+const BYTES_MAX = 1_073_741_824
+/** What a file keeps of its length when it is written over. */
+const BYTES_KEPT = 67_108_864
+
+interface File { readonly fd: number, readonly found: readonly Place[], newest: number, position: number }
+interface Place { readonly commit: number, readonly at: number, readonly length: number }
+
+const truncate = promisify(ftruncate)
+const sync = promisify(fdatasync)
+
+export class Journal {
+  readonly #dir: string
+  readonly #isSynced: boolean
+  readonly #files: readonly [File, File]
+  #current: 0 | 1
+  #isDirty = false
+  /** A failed write could not be taken back: whether its record counts will show at the next start. */
+  isBroken = false
+
+  /**
+   * Opens the journal in the directory, or makes it. `isSynced`: an append is on the disk before it resolves (survives a
+   * loss of power); otherwise it is the kernel's (survives this process) until `sync`. Throws StartFault when it cannot be read.
+   */
+  constructor (dataDir: string, isSynced: boolean) {
+    this.#dir = join(dataDir, 'journal')
+    this.#isSynced = isSynced
+    try {
+      mkdirSync(this.#dir, { recursive: true })
+      const flags = constants.O_RDWR | constants.O_CREAT | (isSynced ? constants.O_DSYNC ?? constants.O_SYNC : 0)
+      this.#files = NAMES.map((name) => openFile(join(this.#dir, name), flags)) as [File, File]
+      syncFolder(this.#dir)
+    } catch (error) {
+      throw new StartFault(`DATA_DIR: the journal in ${this.#dir} cannot be opened: ${(error as Error).message}`, { cause: error })
+    }
+    const [first, second] = this.#files
+    this.#current = second.newest > first.newest ? 1 : 0
+  }
+
+  /** The records after the commit `settled`, in order. Throws StartFault when one of them is missing. */
+  * after (settled: number): Generator<Found> {
+    let next = settled + 1
+    for (const file of [...this.#files].sort((a, b) => a.newest - b.newest)) {
+      for (const { commit, at, length } of file.found) {
+        if (commit <= settled) continue
+        if (commit !== next++) throw new StartFault(`DATA_DIR: the journal in ${this.#dir} has commit ${commit} where ${next - 1} should be; restore the directory from a backup`)
+        yield { commit, payload: readAt(file.fd, at + RECORD_HEAD, length) }
+      }
+    }
+  }
+
+  /** Bytes of the file that is written now. */
+  get bytes (): number { return this.#file.position }
+
+  /** Whether writing may go on in this file. */
+  get hasSpace (): boolean { return this.#file.position < BYTES_MAX }
+
+  get #file (): File { return this.#files[this.#current] }
+
+  /**
+   * Writes a record: `bytes` has RECORD_HEAD free bytes and the payload, and must not change until this resolves. One at
+   * a time. Rejects with AppError `unavailable`, and then the record is not there, unless `isBroken` says otherwise.
+   */
+  async append (commit: number, bytes: Buffer): Promise<void> {
+    const file = this.#file
+    bytes.writeUInt32LE(bytes.length - RECORD_HEAD, 0)
+    bytes.writeUIntLE(commit, 8, 6)
+    bytes.writeUInt32LE(crc32(bytes.subarray(8)), 4)
+    try {
+      await writeWhole(file.fd, bytes, file.position)
+    } catch (error) {
+      await this.#takeBack(file)
+      throw new AppError('unavailable', 'the store could not write; try again', { cause: error })
+    }
+    file.position += bytes.length
+    file.newest = commit
+    this.#isDirty = !this.#isSynced
+  }
+
+  /** Brings to the disk what was appended until now, where appending does not. Rejects with the system's error. */
+  async sync (): Promise<void> {
+    if (!this.#isDirty) return
+    this.#isDirty = false
+    await sync(this.#file.fd)
+  }
+
+  /**
+   * From here on the other file is written, over what it held, if the tables have all of that: they are whole up to the
+   * commit `settled`. After a crash they may not have it yet, and this file goes on.
+   */
+  turn (settled: number): void {
+    const other = 1 - this.#current as 0 | 1
+    if (this.#files[other].newest > settled) return
+    this.#current = other
+    const file = this.#file
+    file.position = 0
+    if (fstatSync(file.fd).size > BYTES_KEPT) ftruncate(file.fd, BYTES_KEPT, () => {})
+  }
+
+  async close (): Promise<void> {
+    for (const { fd } of this.#files) await promisify(close)(fd)
+  }
+
+  /** Whatever a failed write left behind must not be read as a record. */
+  async #takeBack (file: File): Promise<void> {
+    try {
+      await truncate(file.fd, file.position)
+      await sync(file.fd)
+    } catch {
+      this.isBroken = true
+    }
+  }
+}
+
+function openFile (path: string, flags: number): File {
+  const fd = openSync(path, flags, 0o600)
+  const found: Place[] = []
+  const { size } = fstatSync(fd)
+  let position = 0
+  while (position + RECORD_HEAD <= size) {
+    const head = readAt(fd, position, RECORD_HEAD)
+    const length = head.readUInt32LE(0)
+    const commit = head.readUIntLE(8, 6)
+    const before = found.at(-1)
+    if (length === 0 || position + RECORD_HEAD + length > size || (before !== undefined && commit !== before.commit + 1)) break
+    if (crc32(readAt(fd, position + 8, length + RECORD_HEAD - 8)) !== head.readUInt32LE(4)) break
+    found.push({ commit, at: position, length })
+    position += RECORD_HEAD + length
+  }
+  return { fd, found, newest: found.at(-1)?.commit ?? -1, position }
+}
+
+function readAt (fd: number, at: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  let read = 0
+  while (read < length) {
+    const count = readSync(fd, bytes, read, length - read, at + read)
+    if (count === 0) break
+    read += count
+  }
+  return bytes
+}
+
+/** A file's name is on the disk once its folder is. */
+function syncFolder (dir: string): void {
+  const fd = openSync(dir, constants.O_RDONLY)
+  try {
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function writeWhole (fd: number, bytes: Buffer, position: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const more = (from: number): void => {
+      write(fd, bytes, from, bytes.length - from, position + from, (error, written) => {
+        if (error !== null) reject(error)
+        else if (from + written < bytes.length) more(from + written)
+        else resolve()
+      })
+    }
+    more(0)
+  })
+}

@@ -1,0 +1,186 @@
+// What the log knows, in three layers, looked through from above; and the settling that moves it down.
+//
+//   current    what was committed to the journal since the last settling began         memory, journal file A
+//   settling   what was before, on its way into the tables                             memory, journal file B
+//   tables     all that is older                                                       lmdb
+//
+// Settling is in slices, a transaction each, so that neither the loop nor the disk is held up for long. The last one says
+// up to which commit the tables are whole; until then the journal is the truth, and settling again, after a failure or
+// a crash, puts the same records in the same places. Must not know how batches are made.
+// Bound: the writer's; SLICE writes a transaction.
+
+import { BoundedMap } from '../base/bounded.ts'
+import { nameKey, read, type Store } from '../base/store.ts'
+import { pack } from '../../proto/codec.ts'
+import { EMPTY_STATE } from './batch.ts'
+import { entryKey, META, numberKey, packHead, readNumber, unpackHead, unpackState, type HeadRecord } from './layout.ts'
+import type { RoomState } from './log.ts'
+import type { NonceHash } from './nonce-filter.ts'
+import type { Nonces } from './nonces.ts'
+import type { Change } from './record.ts'
+import type { Retention } from './retention.ts'
+import { Unsettled } from './unsettled.ts'
+
+const HEADS_MAX = 10_000
+const SLICE = 1024
+/** Slices of removed logs' entries that one settling deletes. */
+const REMOVED_SLICES = 16
+const REMOVED_SLICE = 1024
+
+export class Layers {
+  readonly #store: Store
+  readonly #nonces: Nonces
+  readonly #heads = new BoundedMap<string, HeadRecord>(HEADS_MAX)
+  #current = new Unsettled()
+  #settling: Unsettled | null = null
+  #settled: number
+  #next: number
+
+  constructor (store: Store, nonces: Nonces) {
+    this.#store = store
+    this.#nonces = nonces
+    this.#settled = this.#counter(META.commit, 0)
+    this.#next = this.#counter(META.next, 1)
+  }
+
+  /** The last commit that the tables have. */
+  get settled (): number { return this.#settled }
+  /** The number that the next new log gets. */
+  get next (): number { return this.#next }
+  /** What no settling has begun with yet. */
+  get current (): Unsettled { return this.#current }
+  get isSettling (): boolean { return this.#settling !== null }
+  /** Memory that waits for the tables, about. */
+  get bytes (): number { return this.#current.bytes + (this.#settling?.bytes ?? 0) }
+
+  /** A commit is in the journal. */
+  add (commit: number, change: Change): void {
+    this.#current.add(commit, change)
+    this.#next = change.next
+    for (const [room, head] of change.heads) {
+      if (head === null) this.#heads.delete(room)
+      else this.#heads.set(room, head)
+    }
+  }
+
+  head (room: string): HeadRecord | null {
+    const cached = this.#heads.get(room)
+    if (cached !== undefined) return cached
+    const head = this.#unsettledHead(room)
+    if (head !== undefined) return head
+    const stored = read(this.#store.tables.heads, nameKey(room))
+    if (stored === undefined) return null
+    const settled = unpackHead(stored)
+    this.#heads.set(room, settled)
+    return settled
+  }
+
+  state (number: number): RoomState {
+    const above = this.#current.states.get(number)
+    const bytes = above !== undefined ? above : this.#settling?.states.get(number)
+    if (bytes === null) return EMPTY_STATE
+    const stored = bytes ?? read(this.#store.tables.states, numberKey(number))
+    return stored === undefined ? EMPTY_STATE : unpackState(stored)
+  }
+
+  entry (number: number, seq: number): Uint8Array | undefined {
+    return this.#current.entry(number, seq) ?? this.#settling?.entry(number, seq) ?? read(this.#store.tables.entries, entryKey(number, seq))
+  }
+
+  /** The first result of a nonce; whether it is within the window is told by its ts where it is not settled yet. */
+  nonce (hash: NonceHash, number: number, author: string, nonce: string, now: number): { seq: number, ts: number } | null {
+    return this.#current.nonces.find(hash, number, author, nonce) ?? this.#settling?.nonces.find(hash, number, author, nonce) ??
+      this.#nonces.find(hash, number, author, nonce, now)
+  }
+
+  /** Begins a settling with all that is current; the journal must turn to its other file in the same moment. */
+  begin (): void {
+    this.#settling = this.#current
+    this.#current = new Unsettled()
+  }
+
+  /** Puts what is settling into the tables. Rejects with AppError `unavailable`; it may be called again then. */
+  async settle (retention: Retention, now: number): Promise<void> {
+    const settling = this.#settling
+    if (settling === null) return
+    await this.#inSlices(this.#putEntries(settling))
+    await this.#inSlices(this.#putHeads(settling))
+    await this.#finish(settling, now)
+    this.#settled = settling.commit
+    this.#settling = null
+    if (settling.removed.length > 0) retention.noteRemoved()
+    await this.#deleteRemoved(retention)
+  }
+
+  #unsettledHead (room: string): HeadRecord | null | undefined {
+    const head = this.#current.heads.get(room)
+    return head !== undefined ? head : this.#settling?.heads.get(room)
+  }
+
+  /** The last transaction of a settling: from here on the tables have all of it. */
+  async #finish (settling: Unsettled, now: number): Promise<void> {
+    const { meta, removed } = this.#store.tables
+    let written: ReturnType<Nonces['write']> | null = null
+    await this.#store.commit(() => {
+      for (const { number, first, seq } of settling.removed) void removed.put(numberKey(number), pack([first, seq]))
+      if (settling.nonces.size > 0) written = this.#nonces.write(settling.nonces)
+      this.#nonces.expire(now)
+      void meta.put(META.next, numberKey(settling.next))
+      void meta.put(META.commit, numberKey(settling.commit))
+    })
+    if (written !== null) this.#nonces.settled(written, now)
+  }
+
+  /** Writes one record a step, within whatever transaction the step is made in. */
+  * #putEntries ({ runs, expired }: Unsettled): Generator<void> {
+    const { entries } = this.#store.tables
+    const key = entryKey(0, 0)
+    for (const [number, { first, entries: run }] of runs) {
+      for (let at = 0; at < run.length; at++) {
+        void entries.put(entryKey(number, first + at, key), run[at] as Uint8Array)
+        yield
+      }
+    }
+    for (const { number, first, seq } of expired) {
+      for (let at = first; at <= seq; at++) {
+        void entries.remove(entryKey(number, at, key))
+        yield
+      }
+    }
+  }
+
+  * #putHeads ({ states: packed, heads: unsettled }: Unsettled): Generator<void> {
+    const { heads, states } = this.#store.tables
+    for (const [number, bytes] of packed) {
+      void (bytes === null ? states.remove(numberKey(number)) : states.put(numberKey(number), bytes))
+      yield
+    }
+    for (const [room, head] of unsettled) {
+      void (head === null ? heads.remove(nameKey(room)) : heads.put(nameKey(room), packHead(head)))
+      yield
+    }
+  }
+
+  /** Makes all steps, SLICE a transaction. */
+  async #inSlices (steps: Generator<void>): Promise<void> {
+    let isDone = false
+    while (!isDone) {
+      await this.#store.commit(() => {
+        for (let at = 0; at < SLICE && !isDone; at++) isDone = steps.next().done === true
+      })
+    }
+  }
+
+  async #deleteRemoved (retention: Retention): Promise<void> {
+    for (let at = 0; at < REMOVED_SLICES; at++) {
+      const slice = retention.removedSlice(REMOVED_SLICE)
+      if (slice === null) return
+      await this.#store.commit(() => retention.writeSlice(slice))
+    }
+  }
+
+  #counter (key: Uint8Array, otherwise: number): number {
+    const stored = read(this.#store.tables.meta, key)
+    return stored === undefined ? otherwise : readNumber(stored)
+  }
+}

@@ -1,0 +1,84 @@
+// Which nonces may have been seen: a Bloom filter (Bloom 1970) over a 64-bit hash of the nonce, by double hashing (Kirsch
+// and Mitzenmacher 2006). "No" is certain and is what nearly every message gets, without a look at the store; "maybe" is
+// wrong about twice in a thousand. Grows by a further table when it is full, twice as large as the one before.
+// Bound: 16 bits a nonce.
+
+const BITS_A_NONCE = 16
+const PROBES = 6
+const NONCES_MIN = 1024
+const NONCES_MAX = 1_048_576
+
+/** A nonce's hash: two halves, 32 bits each. */
+export interface NonceHash { readonly low: number, readonly high: number }
+
+interface Table { readonly words: Uint32Array, readonly mask: number, readonly capacity: number, count: number }
+
+export class NonceFilter {
+  readonly #tables: Table[]
+
+  /** `expected`: how many nonces are likely to come. */
+  constructor (expected = 0) {
+    this.#tables = [makeTable(expected)]
+  }
+
+  get count (): number { return this.#tables.reduce((sum, { count }) => sum + count, 0) }
+
+  add ({ low, high }: NonceHash): void {
+    let table = this.#tables[this.#tables.length - 1] as Table
+    if (table.count >= table.capacity) {
+      table = makeTable(table.capacity * 2)
+      this.#tables.push(table)
+    }
+    table.count++
+    for (let probe = 0, at = low; probe < PROBES; probe++, at = at + high | 0) {
+      const bit = at & table.mask
+      table.words[bit >>> 5] = (table.words[bit >>> 5] as number) | 1 << (bit & 31)
+    }
+  }
+
+  /** False: it was never added. */
+  mayHave (hash: NonceHash): boolean {
+    for (const table of this.#tables) if (isIn(table, hash)) return true
+    return false
+  }
+}
+
+function isIn ({ words, mask }: Table, { low, high }: NonceHash): boolean {
+  for (let probe = 0, at = low; probe < PROBES; probe++, at = at + high | 0) {
+    const bit = at & mask
+    if (((words[bit >>> 5] as number) & 1 << (bit & 31)) === 0) return false
+  }
+  return true
+}
+
+function makeTable (expected: number): Table {
+  const capacity = 2 ** Math.ceil(Math.log2(Math.min(NONCES_MAX, Math.max(NONCES_MIN, expected))))
+  const bits = capacity * BITS_A_NONCE
+  return { words: new Uint32Array(bits / 32), mask: bits - 1, capacity, count: 0 }
+}
+
+/**
+ * The hash of an author's nonce in a room, by MurmurHash3's mixing (Appleby 2011) over UTF-16 units. The seed is random
+ * and kept by the server, so nobody can make nonces that collide; whoever looks one up still compares it whole.
+ */
+export function hashNonce (seed: NonceHash, room: string, author: string, nonce: string): NonceHash {
+  let low = seed.low ^ room.length
+  let high = seed.high ^ author.length
+  for (let round = 0; round < 3; round++) {
+    const text = round === 0 ? room : round === 1 ? author : nonce
+    for (let at = 0; at < text.length; at++) {
+      const unit = text.charCodeAt(at)
+      low = Math.imul(low ^ unit, 0x85ebca6b)
+      low ^= low >>> 15
+      high = Math.imul(high ^ unit, 0xc2b2ae35)
+      high ^= high >>> 13
+    }
+  }
+  return { low: finished(low ^ high), high: (finished(Math.imul(high, 0x9e3779b1) ^ low) | 1) >>> 0 }
+}
+
+function finished (value: number): number {
+  let mixed = Math.imul(value ^ value >>> 16, 0x85ebca6b)
+  mixed = Math.imul(mixed ^ mixed >>> 13, 0xc2b2ae35)
+  return (mixed ^ mixed >>> 16) >>> 0
+}

@@ -1,0 +1,260 @@
+// The room log in Redis: the face's calls. Rooms are spread over shards; publishing goes through the shard's publisher,
+// watching through its reader, reading is one function call a page. Bounds: the publishers' backlog, a deadline on every
+// call, PAGE_BYTES a page.
+
+import type { Clock } from '../base/clock.ts'
+import { AppError, StartFault } from '../base/errors.ts'
+import type { Metrics } from '../base/metrics.ts'
+import { RedisFault, type Redis, type RedisWord } from '../base/redis.ts'
+import { entrySeq } from '../../proto/entry.ts'
+import type { Draft, Head, Log, LogPage, Published, ReadLimit, RoomState, Watcher } from './log.ts'
+import { callFunction, type RedisFunction } from '../base/redis-functions.ts'
+import { GROUP, isCanary, nonceHash, packDraft, readRun, readState, roomBytes, roomKey, shardOf } from './redis-layout.ts'
+import { ACT_MS, Backlog, newSeed, RedisPublisher, type PublisherOptions, type RedisAct } from './redis-publisher.ts'
+import { RedisReader } from './redis-reader.ts'
+import { Shard } from './redis-shard.ts'
+import { Watchers } from './watchers.ts'
+
+export { canaryRooms } from './redis-layout.ts'
+
+export interface RedisLogOptions {
+  readonly clock: Clock
+  readonly metrics: Metrics
+  readonly prefix: string
+  readonly shards: number
+  readonly queueMax: number
+  readonly dedupMinutes: number
+  readonly retention: { readonly hours: number, readonly entriesMax: number, readonly mbMax: number }
+  /** How long, and how many batches, a shard's stream waits for readers that lag. */
+  readonly stream: { readonly minutes: number, readonly batchesMax: number }
+}
+
+/** Opens the room log; closing it leaves `redis` open. Throws StartFault when Redis cannot serve it. */
+export async function openRedisLog (redis: Redis, options: RedisLogOptions): Promise<Log> {
+  await redis.check()
+  const log = new RedisLog(redis, options)
+  try {
+    await log.start()
+  } catch (error) {
+    await log.close()
+    if (error instanceof RedisFault) throw new StartFault(`REDIS_URL: ${error.message}`)
+    throw error
+  }
+  return log
+}
+
+/** More of a room's history than this is asked for in several calls, so that none holds Redis up for long. */
+const PAGE_BYTES = 1_048_576
+const PAGE_ENTRIES = 10_000
+const RETRY_MS = 50
+const MB = 1_048_576
+const HOUR_MS = 3_600_000
+
+interface Place { readonly bytes: Buffer, readonly key: string, readonly shard: Shard, readonly publisher: RedisPublisher }
+interface Page { readonly head: Head, readonly entries: Uint8Array[] }
+
+class RedisLog implements Log {
+  readonly #redis: Redis
+  /** Reads have connections of their own: a page of history holds up no message. */
+  readonly #reads: Redis
+  readonly #options: RedisLogOptions
+  readonly #keep: readonly [number, number, number]
+  readonly #watchers = new Watchers()
+  readonly #shards: readonly Shard[]
+  readonly #publishers: readonly RedisPublisher[]
+  readonly #reader: RedisReader
+  #isClosed = false
+  #closing: Promise<void> | null = null
+
+  constructor (redis: Redis, options: RedisLogOptions) {
+    this.#redis = redis
+    this.#reads = redis.sibling()
+    this.#options = options
+    const { hours, entriesMax, mbMax } = options.retention
+    this.#keep = [hours * HOUR_MS, entriesMax, mbMax * MB]
+    this.#shards = Array.from({ length: options.shards }, (_, index) => new Shard({
+      index, prefix: `${options.prefix}{${index}}:`, watchers: this.#watchers, metrics: options.metrics, history: (room, seq) => this.#forward(room, seq, PAGE_WIDE)
+    }))
+    const stream = [options.stream.batchesMax, options.stream.minutes * 60_000] as const
+    this.#reader = new RedisReader({ redis, shards: this.#shards, metrics: options.metrics, seed: newSeed, stream })
+    const publishing: PublisherOptions = {
+      redis, clock: options.clock, metrics: options.metrics, backlog: new Backlog(options.queueMax), instance: newSeed(), dedupMs: options.dedupMinutes * 60_000,
+      keep: this.#keep, stream, suspect: (shard) => this.#reader.suspect(shard)
+    }
+    this.#publishers = this.#shards.map((shard) => new RedisPublisher(shard, publishing))
+  }
+
+  /** Throws StartFault when the log there has another number of shards: rooms would be looked for where they are not. */
+  async start (): Promise<void> {
+    const { prefix, shards } = this.#options
+    const key = `${prefix}{0}:shards`
+    await this.#redis.call('0', 'SET', [key, shards, 'NX'])
+    const found = Number(await this.#redis.call('0', 'GET', [key]))
+    if (found !== shards) throw new StartFault(`REDIS_SHARDS: the log in this Redis has ${found} shards, and that cannot be changed`)
+    await this.#reader.start()
+  }
+
+  async publish (room: string, draft: Draft): Promise<Published> {
+    this.#check()
+    const place = this.#place(room)
+    const packed = packedOf(room, draft)
+    return new Promise((resolve, reject) => place.publisher.offer({
+      ...actOf(place), kind: isCanary(room) ? GROUP.canary : GROUP.publish, epoch: draft.epoch ?? '', draft: packed, resolve, reject
+    }))
+  }
+
+  async find (room: string, author: string, nonce: string): Promise<Published | null> {
+    this.#check()
+    const place = this.#place(room)
+    const words = [place.bytes, this.#options.clock.now(), newSeed(), this.#options.dedupMinutes * 60_000, nonceHash(room, author, nonce)]
+    const [epoch, seq, ts] = await this.#call(place, 'find', words) as [Buffer?, Buffer?, Buffer?]
+    if (epoch === undefined) return null
+    return { epoch: epoch.toString(), seq: Number(seq), ts: Number(ts), repeated: true }
+  }
+
+  async head (room: string): Promise<Head> {
+    this.#check()
+    return (await this.#read(room, 'head', 0, 0, 0)).head
+  }
+
+  async after (room: string, seq: number, limit: ReadLimit): Promise<LogPage> {
+    this.#check()
+    return this.#forward(room, seq, limit)
+  }
+
+  async before (room: string, seq: number | null, limit: ReadLimit): Promise<LogPage> {
+    this.#check()
+    const wanted = Math.max(1, limit.entries)
+    let head: Head | null = null
+    const entries: Uint8Array[] = []
+    let left = limit.bytes
+    for (let below = seq ?? FAR; ;) {
+      const page = await this.#read(room, 'before', Math.min(below, FAR), wanted - entries.length, left)
+      if (head !== null && page.head.epoch !== head.epoch) break
+      head ??= page.head
+      const older = page.entries.filter((entry) => entrySeq(entry) < below)
+      for (let at = older.length - 1; at >= 0 && entries.length < wanted; at--) {
+        const entry = older[at] as Uint8Array
+        if (entries.length > 0 && entry.length > left) return { head, entries: entries.reverse() }
+        left -= entry.length
+        entries.push(entry)
+      }
+      if (older.length === 0 || entries.length >= wanted) break
+      below = entrySeq(older[0] as Uint8Array)
+      if (below <= page.head.first) break
+    }
+    return { head: head as Head, entries: entries.reverse() }
+  }
+
+  async state (room: string): Promise<RoomState> {
+    this.#check()
+    const { bytes, shard } = this.#place(room)
+    const key = Buffer.concat([Buffer.from(`${shard.prefix}state:`), bytes])
+    return readState(await this.#patiently(() => this.#reads.call(shard.tag, 'HGETALL', [key])) as Buffer[])
+  }
+
+  watch (room: string, watcher: Watcher): () => void {
+    this.#check()
+    const { key, shard } = this.#place(room)
+    shard.watch(key, room)
+    return this.#watchers.add(room, watcher)
+  }
+
+  async remove (room: string): Promise<void> {
+    this.#check()
+    const place = this.#place(room)
+    await new Promise<Published>((resolve, reject) => place.publisher.offer({ ...actOf(place), kind: GROUP.remove, epoch: '', draft: null, resolve, reject }))
+  }
+
+  close (): Promise<void> {
+    this.#isClosed = true
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close (): Promise<void> {
+    await Promise.all(this.#publishers.map((publisher) => publisher.close()))
+    await this.#reader.stop()
+    this.#reads.close()
+    this.#watchers.clear()
+  }
+
+  #check (): void {
+    if (this.#isClosed) throw new AppError('unavailable', 'the room log is closed')
+  }
+
+  #place (room: string): Place {
+    const bytes = roomBytes(room)
+    const index = shardOf(bytes, this.#options.shards)
+    return { bytes, key: roomKey(bytes), shard: this.#shards[index] as Shard, publisher: this.#publishers[index] as RedisPublisher }
+  }
+
+  async #forward (room: string, seq: number, limit: ReadLimit): Promise<LogPage> {
+    const wanted = Math.max(1, limit.entries)
+    let head: Head | null = null
+    const entries: Uint8Array[] = []
+    let left = limit.bytes
+    for (let above = seq; ;) {
+      const page = await this.#read(room, 'after', Math.min(above, FAR), wanted - entries.length, left)
+      if (head !== null && page.head.epoch !== head.epoch) break
+      head ??= page.head
+      const newer = page.entries.filter((entry) => entrySeq(entry) > above)
+      for (const entry of newer) {
+        if (entries.length >= wanted || (entries.length > 0 && entry.length > left)) return { head, entries }
+        left -= entry.length
+        entries.push(entry)
+      }
+      const last = newer.at(-1)
+      if (last === undefined || entries.length >= wanted || entrySeq(last) >= head.seq) break
+      above = entrySeq(last)
+    }
+    return { head: head as Head, entries }
+  }
+
+  /** One page as Redis gives it: whole runs of what is kept, oldest entry first, more at both ends than was asked for. */
+  async #read (room: string, direction: 'head' | 'after' | 'before', seq: number, entries: number, bytes: number): Promise<Page> {
+    const place = this.#place(room)
+    const words = [place.bytes, this.#options.clock.now(), newSeed(), ...this.#keep, direction, seq, Math.min(entries, PAGE_ENTRIES), Math.max(1, Math.min(bytes, PAGE_BYTES))]
+    const [epoch, first, last, runs] = await this.#call(place, 'read', words) as [Buffer, Buffer, Buffer, Buffer[]]
+    const head = { epoch: epoch.toString(), first: Number(first), seq: Number(last) }
+    place.shard.noteEpoch(place.key, head.epoch)
+    const all = (direction === 'before' ? runs.reverse() : runs).flatMap((run) => readRun(run))
+    return { head, entries: all.filter((entry) => entrySeq(entry) >= head.first && entrySeq(entry) <= head.seq) }
+  }
+
+  #call (place: Place, name: RedisFunction, words: readonly RedisWord[]): Promise<unknown> {
+    return this.#patiently(() => callFunction(this.#reads, place.shard.tag, name, place.shard.prefix, words))
+  }
+
+  /** Calls until it is answered or ACT_MS have passed: everything called this way may be called twice. */
+  async #patiently (call: () => Promise<unknown>): Promise<unknown> {
+    for (const end = performance.now() + ACT_MS; ;) {
+      try {
+        return await call()
+      } catch (error) {
+        this.#options.metrics.add('uproar_redis_commands_failed_total', 1, 'call')
+        if (!(error instanceof RedisFault)) throw error
+        if (!error.isAway) throw new AppError('internal', 'the log could not be read', { cause: error })
+        if (performance.now() >= end || this.#isClosed) throw new AppError('unavailable', 'the log does not answer; try again', { cause: error })
+      }
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+    }
+  }
+}
+
+const PAGE_WIDE: ReadLimit = { entries: PAGE_ENTRIES, bytes: PAGE_BYTES }
+/** Beyond any seq. */
+const FAR = 2 ** 46
+
+function actOf (place: Place): Pick<RedisAct, 'room' | 'key' | 'since'> {
+  return { room: place.bytes, key: place.key, since: performance.now() }
+}
+
+/** Throws AppError `internal` for a draft whose patch is not data. */
+function packedOf (room: string, draft: Draft): ReturnType<typeof packDraft> {
+  try {
+    return packDraft(draft, draft.nonce === null ? null : nonceHash(room, draft.author, draft.nonce))
+  } catch (error) {
+    throw new AppError('internal', 'the log could not take this entry', { cause: error })
+  }
+}

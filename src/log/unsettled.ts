@@ -1,0 +1,57 @@
+// What the journal has and the tables have not: the changes of some seconds' commits, as they are looked up. Filled commit
+// by commit, never changed otherwise, and let go whole once the tables have it (layers.ts).
+// Bound: the writer's, on `bytes` and `count`.
+
+import type { HeadRecord } from './layout.ts'
+import { NonceTable } from './nonce-table.ts'
+import type { Append, Change, Span } from './record.ts'
+
+/** Consecutive entries of one log. */
+interface Run { readonly first: number, readonly entries: Uint8Array[] }
+
+/** What an entry costs beside its bytes, about. */
+const ENTRY_BYTES = 200
+
+export class Unsettled {
+  /** Heads as they are now; null: the log is gone. */
+  readonly heads = new Map<string, HeadRecord | null>()
+  /** Packed states as they are now; null: gone. */
+  readonly states = new Map<number, Uint8Array | null>()
+  readonly runs = new Map<number, Run>()
+  readonly nonces = new NonceTable()
+  readonly removed: Span[] = []
+  readonly expired: Span[] = []
+  next = 0
+  /** The last commit in here. */
+  commit = 0
+  /** Commits in here, and about how much memory they take. */
+  count = 0
+  bytes = 0
+
+  add (commit: number, change: Change): void {
+    this.commit = commit
+    this.count++
+    this.next = change.next
+    for (const append of change.appends) this.#append(append)
+    for (const [number, state] of change.states) this.states.set(number, state?.bytes ?? null)
+    for (const span of change.removed) {
+      this.removed.push(span)
+      this.runs.delete(span.number)
+    }
+    for (const span of change.expired) this.expired.push(span)
+    for (const [room, head] of change.heads) this.heads.set(room, head)
+  }
+
+  entry (number: number, seq: number): Uint8Array | undefined {
+    const run = this.runs.get(number)
+    return run === undefined ? undefined : run.entries[seq - run.first]
+  }
+
+  #append ({ number, seq, ts, bytes, nonce }: Append): void {
+    const run = this.runs.get(number)
+    if (run === undefined) this.runs.set(number, { first: seq, entries: [bytes] })
+    else run.entries.push(bytes)
+    this.bytes += bytes.length + ENTRY_BYTES
+    if (nonce !== null) this.nonces.add({ hash: nonce.hash, number, author: nonce.author, nonce: nonce.nonce, seq, ts })
+  }
+}
