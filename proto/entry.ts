@@ -153,3 +153,53 @@ export function entryObject (entry: Uint8Array): EntryObject {
 function bodyText (body: unknown): string {
   return body instanceof Uint8Array ? Buffer.from(body).toString('base64') : String(body)
 }
+
+// Two marks that an entry's first byte can bear, so that whoever passes entries on sees by one comparison that this one
+// is not for everybody. Neither leaves the server: delivery turns them into SKIPPED, or for its author into the message.
+//
+//   93 25 ce … cf …                      removed: op, seq and ts, and nothing else
+//   98 25 ce … cf … user kind body ext c3    shadow: for nobody but its author; one field more than a message has
+
+const REMOVED = 0x93
+const SHADOW = 0x98
+
+/** What stands in the place of an entry that was removed. */
+export function removedEntry (entry: Uint8Array): Uint8Array {
+  const bytes = entry.slice(0, entry[2] === 0xce ? 16 : 20)
+  bytes[0] = REMOVED
+  return bytes
+}
+
+/** Whether the entry stands for one that was removed. */
+export function isRemoved (entry: Uint8Array): boolean {
+  return entry[0] === REMOVED
+}
+
+/** The tail of a message that its author alone is shown. */
+export function packShadowTail (fields: readonly [user: User, kind: number, body: unknown, ext: unknown]): Tail {
+  return packTail([...fields, true])
+}
+
+/** Whether the entry is a message for its author alone. */
+export function isShadow (entry: Uint8Array): boolean {
+  return entry[0] === SHADOW && entry[1] === OUT.MESSAGE
+}
+
+/** A shadow message as its author is shown it: like any other. */
+export function unshadowed (entry: Uint8Array): Uint8Array {
+  const bytes = entry.slice(0, -1)
+  bytes[0] = SHADOW - 1
+  return bytes
+}
+
+/** The user id of a message's author, read without decoding the rest; '' when the entry is not a message. */
+export function entryAuthor (entry: Uint8Array): string {
+  if (entry[1] !== OUT.MESSAGE || isRemoved(entry)) return ''
+  // Behind the head an array of three, whose first is a string of 1 to 128 characters.
+  const at = (entry[2] === 0xce ? 16 : 20) + 1
+  const code = entry[at] as number
+  const [from, length] = code < 0xc0 ? [at + 1, code & 31] : code === 0xd9 ? [at + 2, entry[at + 1] as number] : [at + 3, ((entry[at + 1] as number) << 8) | (entry[at + 2] as number)]
+  return utf8.decode(entry.subarray(from, from + length))
+}
+
+const utf8 = new TextDecoder()

@@ -23,7 +23,7 @@ import type { Directory } from './directory/directory.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
 import { createRedisDirectory } from './directory/redis-directory.ts'
 import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
-import { Ingest } from './ingest/ingest.ts'
+import { Ingest, Moderator } from './ingest/ingest.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
@@ -88,7 +88,8 @@ export function createApp (config: Config, options: AppOptions): App {
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
     lifecycle.add(cluster)
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
-    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, authenticator, listener, cluster, revoked: revocations, fault })
+    const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
+    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, fault })
     if (serves('gateway')) lifecycle.add(gateway)
     cluster.listen({ viewersChanged: (room) => rooms.viewersChanged(room), toUser: (user, bytes) => gateway.toUser(user, bytes), crowded: (user, before) => gateway.crowded(user, before) })
     revocations.changed(() => {
@@ -96,7 +97,7 @@ export function createApp (config: Config, options: AppOptions): App {
       gateway.reviewTokens()
     })
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, cluster, revocations, assetsDir: ASSETS_DIR,
+      config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, revocations, assetsDir: ASSETS_DIR,
       sharesPort: sharing.sharesPorts,
       ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),

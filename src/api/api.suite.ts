@@ -17,7 +17,7 @@ import { Metrics } from '../base/metrics.ts'
 import { openStore } from '../base/store.ts'
 import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
 import { noFanout } from '../gateway/gateway.ts'
-import { Ingest } from '../ingest/ingest.ts'
+import { Ingest, Moderator } from '../ingest/ingest.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
 import { compileTerms } from '../moderation/screen.ts'
 import { Revocations } from '../revocation/revocation.ts'
@@ -83,9 +83,10 @@ export async function startBench (t: Test, options: BenchOptions = {}): Promise<
   const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms: compileTerms([]), fault })
   const revocations = new Revocations({ log: roomLog, clock, hours: 1, fault })
   await revocations.start()
+  const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
   const authenticator = createAuthenticator(config, { clock, log, revoked: revocations })
   const api = createApi({
-    config, log, clock, metrics, authenticator, rooms, ingest, connections: () => [], wsPort: () => 9001, assetsDir: join(dataDir, 'no-pages'),
+    config, log, clock, metrics, authenticator, rooms, ingest, moderator, connections: () => [], wsPort: () => 9001, assetsDir: join(dataDir, 'no-pages'),
     cluster: { instances: async () => [] }, revocations, sharesPort: false, ownPort: 0,
     ready: async () => ({ ready: true, checks: { delivery: 'ok' } }),
     ...options.deps

@@ -23,6 +23,7 @@ import { eventRoutes, Streams } from './events.ts'
 import { healthRoutes } from './health.ts'
 import { instanceRoutes } from './instances.ts'
 import { messageRoutes } from './messages.ts'
+import { moderationRoutes } from './moderation.ts'
 import { Origins } from './origins.ts'
 import { loadAssets, pageRoutes } from './pages.ts'
 import { revocationRoutes } from './revocations.ts'
@@ -141,6 +142,7 @@ class HttpPart implements Api {
     if (assets.size === 0) log.warn({ assetsDir }, 'no pages are built; npm run build makes them')
     messageRoutes(app, this.#deps)
     roomRoutes(app, this.#deps)
+    moderationRoutes(app, this.#deps)
     eventRoutes(app, this.#deps, this.#streams)
     connectionRoutes(app, this.#deps)
     instanceRoutes(app, this.#deps)

@@ -9,7 +9,7 @@ import type { Config } from '../base/config.ts'
 import type { Refusal } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Cluster } from '../cluster/cluster.ts'
-import type { Ingest } from '../ingest/ingest.ts'
+import type { Ingest, Moderator } from '../ingest/ingest.ts'
 import type { Revocations } from '../revocation/revocation.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 
@@ -35,6 +35,7 @@ export interface ApiDeps {
   readonly authenticator: Pick<Authenticator, 'verify' | 'serverKey' | 'devTokens'>
   readonly rooms: Pick<Rooms, 'open' | 'find' | 'describe' | 'configure' | 'remove' | 'list'>
   readonly ingest: Pick<Ingest, 'accept'>
+  readonly moderator: Pick<Moderator, 'act' | 'held' | 'standing' | 'audit' | 'auditAll'>
   /** WebSocket connections of this process. */
   readonly connections: (query: { limit: number, user?: string, room?: string }) => readonly ConnectionInfo[]
   readonly cluster: Pick<Cluster, 'instances'>

@@ -15,6 +15,7 @@ const DESCRIPTION = [
 
 const TAGS = [
   { name: 'messages', description: 'Send messages and read the history of a room' },
+  { name: 'moderation', description: 'Actions, what waits for a moderator, sanctions, and the audit log' },
   { name: 'events', description: 'Follow a room live, as server-sent events' },
   { name: 'rooms', description: 'Make, set, list and delete rooms' },
   { name: 'tokens', description: 'Tokens that are to count no longer' },

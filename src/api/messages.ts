@@ -75,7 +75,7 @@ export function messageRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'rooms'
     // Reading must not make rooms: a crawler would fill the directory.
     const room = await rooms.find(request.params.room, identity)
     if (room instanceof Refusal) return refuse(reply, room)
-    const page = await room.history(after === undefined ? { before: before ?? null, limit } : { after, limit })
+    const page = await room.history(after === undefined ? { before: before ?? null, limit } : { after, limit }, identity)
     const text = `{"epoch":${JSON.stringify(page.epoch)},"head":${page.head},"entries":[${page.entries.map(entryText).join(',')}],"more":${page.more}}`
     return reply.type('application/json; charset=utf-8').send(text)
   })
@@ -88,7 +88,7 @@ export function messageRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'rooms'
     if (body instanceof Refusal) return refuse(reply, body)
     const room = await rooms.open(request.params.room, identity)
     if (room instanceof Refusal) return refuse(reply, room)
-    const author = { identity, address: request.address, via: 'rest' } as const
+    const author = { identity, address: request.caller.isServer ? '' : request.address, via: 'rest' } as const
     const result = await ingest.accept(room, author, { nonce, kind, body, ext: ext ?? null })
     // Ingest has counted it already.
     if (result instanceof Refusal) return sendRefusal(reply, result)

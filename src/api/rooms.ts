@@ -38,6 +38,17 @@ const PUT_SCHEMA = {
           locked: nullable('boolean', 'only staff may write'),
           liveMessagesPerSecond: nullable('integer', 'what a live view gets a second before it is sampled'),
           private: nullable('boolean', 'only those whose token names the room may enter'),
+          membersOnly: nullable('boolean', 'only members may write: subscribers, vips, and those whose token names the room'),
+          subscribersOnly: nullable('boolean', 'only subscribers and vips may write'),
+          minimumAccountAgeDays: nullable('integer', 'only accounts that old by the token\'s `account_since` may write; 0 to 3650'),
+          emoteOnly: nullable('boolean', 'only emotes may be written: pictographs and `:codes:`'),
+          uniqueChat: nullable('boolean', 'what was said within 30 s may not be said again'),
+          preModeration: nullable('boolean', 'every message waits for a moderator'),
+          shield: nullable('boolean', 'slow mode of 10 s, members only, unique chat and level 3 in one switch'),
+          publicationDelaySeconds: nullable('integer', 'viewers get entries so much later than moderators: 0, 2, 4 or 6'),
+          autoLevel: nullable('integer', 'how strict the screen is about links, shouting, floods and repeats; 0 to 4'),
+          allowedLinks: { ...nullable('array', 'hosts that links may lead to where the level minds links; at most 100, lower case'), items: { type: 'string' } },
+          pinned: nullable('integer', 'seq of the message that stands on top; 0: none'),
           blockedTerms: { ...nullable('array', 'messages with these are refused; never shown to viewers; at most 1,000 of 1 to 64 characters'), items: { type: 'string' } }
         }
       },

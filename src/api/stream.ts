@@ -11,7 +11,7 @@ import type { Identity, Revoked } from '../auth/auth.ts'
 import type { Clock } from '../base/clock.ts'
 import { Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import type { Cursor, CursorStep, Room } from '../rooms/rooms.ts'
+import { partsFor, type Cursor, type CursorStep, type Room, type Skip } from '../rooms/rooms.ts'
 import { entryEvent, eventText } from './entries.ts'
 
 type Step = Exclude<CursorStep, string | Refusal>
@@ -114,22 +114,23 @@ export class EventStream {
 
   #join (): void {
     const { epoch, recovered, start, head } = this.#cursor
-    const { name, settings, total: viewers } = this.#room
+    const { name, told, total: viewers } = this.#room
     this.#viewers = viewers
-    this.#write(eventText('joined', { room: name, epoch, seq: head, state: settings, recovered, viewers }, `${epoch}-${start}`))
+    this.#write(eventText('joined', { room: name, epoch, seq: head, state: told, recovered, viewers }, `${epoch}-${start}`))
   }
 
   #deliver (step: Step): void {
-    const { metrics } = this.#options
-    const { skipped } = step
-    if (skipped !== null) {
-      const count = skipped.last - skipped.first + 1
-      metrics.add('uproar_skipped_total', count, skipped.reason)
-      this.#write(eventText('skipped', { first: skipped.first, last: skipped.last, count, reason: skipped.reason }, `${this.#cursor.epoch}-${skipped.last}`))
-    }
+    const { metrics, identity } = this.#options
+    if (step.skipped !== null) this.#write(this.#skipped(step.skipped))
     if (step.entries.length === 0) return
     metrics.add('uproar_deliveries_total', step.entries.length)
-    this.#write(Buffer.concat(step.entries.map((entry) => entryEvent(this.#cursor.epoch, entry))))
+    this.#write(Buffer.concat(partsFor(step.entries, identity?.id ?? null).map((part) => part instanceof Uint8Array ? entryEvent(this.#cursor.epoch, part) : this.#skipped(part))))
+  }
+
+  #skipped ({ first, last, reason }: Skip): Uint8Array {
+    const count = last - first + 1
+    this.#options.metrics.add('uproar_skipped_total', count, reason)
+    return Buffer.from(eventText('skipped', { first, last, count, reason }, `${this.#cursor.epoch}-${last}`))
   }
 
   /** The room let the viewer go: for good, or it is to be opened anew. */

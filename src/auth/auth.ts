@@ -17,6 +17,8 @@ export interface Identity {
   readonly tokenId: string | null
   /** Unix milliseconds when the token was issued, in whole seconds; null when it does not say. Server keys have none. */
   readonly issuedAt?: number | null
+  /** Unix milliseconds when the account was made, where the token says so. */
+  readonly accountSince?: number
 }
 
 /** Whose token no longer counts though it has not expired. */

@@ -35,11 +35,13 @@ interface Claims {
 
 /** A verified token's payload as an identity. */
 export function identityOfToken (payload: Readonly<Record<string, unknown>>): Identity | ClaimFault {
-  const { sub, name, roles, rooms, exp, jti, iat } = payload
+  const { sub, name, roles, rooms, exp, jti, iat, account_since: since } = payload
   if (typeof exp !== 'number' || !Number.isFinite(exp)) return new ClaimFault('"exp" must be a number of seconds')
   if (exp > EXPIRY_SECONDS_MAX) return new ClaimFault('"exp" must be in seconds, not milliseconds')
   if (jti !== undefined && (typeof jti !== 'string' || jti.length > TOKEN_ID_CHARACTERS_MAX)) return new ClaimFault(`"jti" must be a string of at most ${TOKEN_ID_CHARACTERS_MAX} characters`)
-  return readIdentity({ id: sub, name, roles, rooms }, { idName: 'sub', isOurs: false, expiresAt: exp * 1000, tokenId: jti ?? null, issuedAt: typeof iat === 'number' && Number.isFinite(iat) ? iat * 1000 : null })
+  if (since !== undefined && (typeof since !== 'number' || !(since >= 0 && since <= EXPIRY_SECONDS_MAX))) return new ClaimFault('"account_since" must be a number of seconds')
+  const identity = readIdentity({ id: sub, name, roles, rooms }, { idName: 'sub', isOurs: false, expiresAt: exp * 1000, tokenId: jti ?? null, issuedAt: typeof iat === 'number' && Number.isFinite(iat) ? iat * 1000 : null })
+  return since === undefined || identity instanceof ClaimFault ? identity : Object.freeze({ ...identity, accountSince: since * 1000 })
 }
 
 /** The user that a request names, `{ id, name?, roles?, rooms? }`. It is meant for us, so an unknown role is a slip. */

@@ -74,7 +74,7 @@ export const SETTINGS = {
   sliceViewers: { group: 'rooms', env: 'SLICE_VIEWERS', type: 'int', default: 500, min: 1, max: 100_000, doc: 'viewers per topic; one topic is published per turn of the loop' },
   slowKb: { group: 'rooms', env: 'SLOW_KB', type: 'int', default: 256, min: 16, max: 65_536, doc: 'unsent kilobytes from which a viewer counts as slow and is served from the ring' },
   slowTimeoutS: { group: 'rooms', env: 'SLOW_TIMEOUT_S', type: 'int', default: 15, min: 1, max: 600, doc: 'time without progress after which a slow viewer is closed (4408)' },
-  blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line' },
+  blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line: `term`, `term*` or `"term"`' },
 
   redisUrl: { group: 'engines', env: 'REDIS_URL', type: 'optional', check: 'redis', secret: true, doc: 'Redis 7 or later for room log and directory, so that many instances are one chat; without it both are embedded. `redis://[user:password@]host:port[/db]`, `redis+sentinel://host:port,…/name` or `redis+cluster://host:port,…`; `rediss` for TLS, then `?ca=FILE` and `servername=NAME` if needed' },
   redisPrefix: { group: 'engines', env: 'REDIS_PREFIX', type: 'string', default: 'uproar:', doc: 'what the names of all keys in Redis begin with' },

@@ -15,7 +15,7 @@ import { Metrics } from '../base/metrics.ts'
 import { addressRange, TrustedProxies } from '../base/peers.ts'
 import { openStore } from '../base/store.ts'
 import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
-import { Ingest } from '../ingest/ingest.ts'
+import { Ingest, Moderator } from '../ingest/ingest.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
 import { compileTerms } from '../moderation/screen.ts'
 import { Rooms } from '../rooms/rooms.ts'
@@ -61,8 +61,9 @@ async function setUp (t: Test, env: Record<string, string> = {}, others: Partial
   const authenticator = createAuthenticator(config, { clock, log: pino({ level: 'silent' }) })
   await authenticator.start()
   const ingest = new Ingest({ log, clock, metrics, config, terms: compileTerms([]), fault })
+  const moderator = new Moderator({ log, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
   const listener = createListener(config)
-  const gateway = new Gateway({ config, clock, metrics, rooms, ingest, authenticator, listener, fault, ...others })
+  const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, fault, ...others })
   t.teardown(async () => {
     rooms.stop()
     await authenticator.stop()
@@ -70,8 +71,8 @@ async function setUp (t: Test, env: Record<string, string> = {}, others: Partial
     await store.close()
     rmSync(dir, { recursive: true })
   })
-  const token = async (id: string, seconds = 600): Promise<string> => {
-    const minted = await authenticator.devTokens?.mint({ id, name: id, roles: [] }, seconds)
+  const token = async (id: string, seconds = 600, roles: string[] = []): Promise<string> => {
+    const minted = await authenticator.devTokens?.mint({ id, name: id, roles }, seconds)
     if (typeof minted !== 'string') throw new Error('no token')
     return minted
   }
@@ -155,12 +156,39 @@ t.test('what is not of the protocol closes with 4500 and is counted', async (t) 
 t.test('unknown ops, wrong fields and what is not served are refused, and the connection goes on', async (t) => {
   const { enter, metrics } = await setUp(t)
   const { socket, say } = await enter('ann')
-  say([99, 1, 2], [IN.SEND, 7, 'a'], [IN.MODERATE, 8, 'a', 'ban', {}], [IN.SIGNAL, 'a', 'typing', true], [IN.LEAVE, 9, 'b'], [IN.SEND, 10, 'b', 'n', 0, 'hi', null], [IN.PING, 1, null])
+  say([99, 1, 2], [IN.SEND, 7, 'a'], [IN.SIGNAL, 'a', 'typing', true], [IN.LEAVE, 9, 'b'], [IN.SEND, 10, 'b', 'n', 0, 'hi', null], [IN.PING, 1, null])
   t.match(socket.take(), [
-    [OUT.ERR, 1, 2, 'unsupported'], [OUT.ERR, 7, 1, 'bad_request'], [OUT.ERR, 8, 2, 'unsupported'], [OUT.ERR, 9, 13, 'not_joined'],
+    [OUT.ERR, 1, 2, 'unsupported'], [OUT.ERR, 7, 1, 'bad_request'], [OUT.ERR, 9, 13, 'not_joined'],
     [OUT.ERR, 10, 13, 'not_joined'], [OUT.PONG, 1]
   ])
   t.equal(metrics.value('uproar_frames_in_total', 'unknown'), 1)
+})
+
+t.test('MODERATE: answered with the place of its last entry or a refusal, SEND with HELD where it waits', async (t) => {
+  const { enter, until, rooms, clock, token } = await setUp(t)
+  const [ann, host] = [await enter('ann'), await enter('host')]
+  const answer = async (peer: typeof ann, frame: Frame): Promise<Frame> => {
+    peer.socket.take()
+    peer.say(frame)
+    const isAnswer = (one: Frame): boolean => ([OUT.OK, OUT.ERR, OUT.HELD] as number[]).includes(one[0]) && one[1] === frame[1]
+    await until(() => peer.socket.frames.some(isAnswer))
+    return peer.socket.frames.find(isAnswer) as Frame
+  }
+  t.match(await answer(ann, [IN.MODERATE, 8, 'a', 'ban', { user: 'host' }]), [OUT.ERR, 8, 11, 'forbidden', /moderator/])
+  t.match(await answer(ann, [IN.MODERATE, 9, 'a', 'explode', {}]), [OUT.ERR, 9, 2, 'unsupported', /explode/])
+  t.match(await answer(ann, [IN.MODERATE, 10, 'nowhere', 'ban', { user: 'host' }]), [OUT.ERR, 10, 12, 'not_found'])
+  t.match(await answer(await enter(null), [IN.MODERATE, 11, 'a', 'ban', { user: 'host' }]), [OUT.ERR, 11, 10, 'unauthorized'])
+  host.say([IN.AUTH, 2, await token('host', 900, ['broadcaster'])])
+  await until(() => host.socket.frames.some((frame) => frame[0] === OUT.OK && frame[1] === 2))
+  t.match(await answer(host, [IN.MODERATE, 12, 'a', 'set', { settings: { preModeration: true } }]), [OUT.OK, 12, [1, clock.now()]])
+  const held = await answer(ann, [IN.SEND, 13, 'a', 'n1', 0, 'may I?', null])
+  t.match(held, [OUT.HELD, 13, /^h-/, 'may I?'])
+  t.match(await answer(host, [IN.MODERATE, 14, 'a', 'approve', { ref: held[2] }]), [OUT.OK, 14, [4, Number]])
+  t.match(await answer(host, [IN.MODERATE, 15, 'a', 'timeout', { user: 'ann', seconds: 60, reason: 'spam' }]), [OUT.OK, 15, [5, Number]])
+  t.match(ann.socket.frames.filter((frame) => frame[0] === OUT.SANCTION), [[OUT.SANCTION, 'timeout', clock.now() + 60_000, 'spam']], 'the user concerned is told')
+  t.same(host.socket.frames.filter((frame) => frame[0] === OUT.SANCTION), [])
+  t.match(await answer(ann, [IN.SEND, 16, 'a', 'n2', 0, 'but', null]), [OUT.ERR, 16, 21, 'timed_out', /spam/, 60_000])
+  t.equal((rooms.active('a'))?.guard.size, 1)
 })
 
 t.test('JOIN: options are checked, rooms are bounded, a second JOIN starts anew', async (t) => {

@@ -12,7 +12,7 @@ import type { Metrics } from '../base/metrics.ts'
 import { paced } from '../base/pace.ts'
 import { addressRange, TrustedProxies } from '../base/peers.ts'
 import { stampOf, type Cluster } from '../cluster/cluster.ts'
-import type { Ingest } from '../ingest/ingest.ts'
+import type { Ingest, Moderator } from '../ingest/ingest.ts'
 import { SWEEP_BYTES, type Fanout, type Rooms } from '../rooms/rooms.ts'
 import { Session, type SessionContext } from './session.ts'
 import type { Admission, Handshake, Socket, SocketEvents } from './socket.ts'
@@ -35,6 +35,7 @@ export interface GatewayOptions {
   readonly metrics: Metrics
   readonly rooms: Rooms
   readonly ingest: Ingest
+  readonly moderator: Pick<Moderator, 'act'>
   readonly authenticator: Authenticator
   readonly listener: Listener
   /** Who counts connections on other instances; by default there are none. */
@@ -108,7 +109,7 @@ export class Gateway implements SocketEvents {
   #toFlush: Session[] = []
 
   constructor (options: GatewayOptions) {
-    const { config, clock, metrics, rooms, ingest, authenticator, fault } = options
+    const { config, clock, metrics, rooms, ingest, moderator, authenticator, fault } = options
     this.#config = config
     this.#clock = clock
     this.#metrics = metrics
@@ -128,7 +129,7 @@ export class Gateway implements SocketEvents {
       metaBytes: LIMITS.metaBytes,
       pingSeconds: 10
     }
-    this.#context = { rooms, ingest, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session) }
+    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session) }
   }
 
   get port (): number { return this.#listener.port }

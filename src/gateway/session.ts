@@ -19,13 +19,14 @@ import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import type { Ingest } from '../ingest/ingest.ts'
+import { Held, type Ingest, type Moderator } from '../ingest/ingest.ts'
 import { SWEEP_BYTES, type JoinOptions, type Member, type Rooms, type Viewer } from '../rooms/rooms.ts'
 import type { Socket } from './socket.ts'
 
 export interface SessionContext {
   readonly rooms: Rooms
   readonly ingest: Ingest
+  readonly moderator: Pick<Moderator, 'act'>
   readonly authenticator: Authenticator
   readonly clock: Clock
   readonly metrics: Metrics
@@ -321,7 +322,8 @@ export class Session implements Viewer {
     if (member === undefined) return this.#refuse(frame, notJoined(name))
     const author = { identity: this.identity, address: this.address, via: 'socket' } as const
     this.#context.ingest.accept(member.room, author, { nonce, kind, body, ext: ext ?? null }).then((result) => {
-      if (result instanceof Refusal) this.#refuse(frame, result)
+      if (result instanceof Held) this.#answer([OUT.HELD, rid, result.ref, result.text])
+      else if (result instanceof Refusal) this.#refuse(frame, result)
       else this.#acknowledge(encode([OUT.OK, rid, [result.seq, result.ts]]), member)
     }, (error: unknown) => this.#context.fault(error, 'SEND'))
   }
@@ -334,7 +336,7 @@ export class Session implements Viewer {
     const [, rid, name, before, limit] = frame as [number, number, string, number | null, number]
     const room = this.#memberOf(name)?.room ?? await this.#context.rooms.find(name, this.identity)
     if (room instanceof Refusal) return this.#refuse(frame, room)
-    const page = await room.history({ before, limit: Math.min(Math.max(limit, 1), LIMITS.historyEntries) })
+    const page = await room.history({ before, limit: Math.min(Math.max(limit, 1), LIMITS.historyEntries) }, this.identity)
     this.#answerBytes(encodePage(rid, name, page.entries, page.more))
   }
 
@@ -348,7 +350,11 @@ export class Session implements Viewer {
   }
 
   moderate (frame: Frame): void {
-    this.#refuse(frame, new Refusal('unsupported', 'this server does not serve moderation yet'))
+    const [, rid, name, action, args] = frame as [number, number, string, string, Record<string, unknown>]
+    this.#context.moderator.act(name, this.identity, action, args).then((result) => {
+      if (result instanceof Refusal) this.#refuse(frame, result)
+      else this.#answer([OUT.OK, rid, [result.seq, result.ts]])
+    }, (error: unknown) => this.#context.fault(error, 'MODERATE'))
   }
 
   async reauthenticate (frame: Frame): Promise<void> {

@@ -1,6 +1,8 @@
 // A message on its way in: what the author sent, then what the steps made of it.
 
 import type { Identity } from '../auth/auth.ts'
+import { Refusal } from '../base/errors.ts'
+import type { Verdict } from '../moderation/moderation.ts'
 import type { Room } from '../rooms/rooms.ts'
 
 /** What came from a client, as it came: nothing about it is known to be right. */
@@ -14,6 +16,7 @@ export interface Submission {
 /** Who sends, from where, and by which way in. */
 export interface Submitter {
   readonly identity: Identity
+  /** '' where it says nothing about the author: a server acts for it. */
   readonly address: string
   readonly via: 'socket' | 'rest'
 }
@@ -40,4 +43,18 @@ export interface MessageDraft {
   /** When it was read: Unix milliseconds and clock.elapsed(). */
   readonly now: number
   readonly elapsed: number
+  /** What the steps have found so far: allowed, unless one of them holds it or hides it from others. */
+  verdict: Verdict
+}
+
+/** The message waits for a moderator: no refusal that a repeat could mend, and no place in the log yet. */
+export class Held extends Refusal {
+  readonly ref: string
+  readonly text: string
+
+  constructor (ref: string, text: string, reason: string) {
+    super('held', reason)
+    this.ref = ref
+    this.text = text
+  }
 }

@@ -1,12 +1,14 @@
 // The way in: from what an author sent to an entry in the log, as a list of steps. The only await is the log's.
 //
-//   submission ─▶ shape ─▶ permission ─▶ lock ─▶ rate ─▶ (gates) ─▶ screen ─▶ slow mode ─▶ log.publish ─▶ OK
-//                   └────────── a refusal at any step, with its code and wait ──────────▶ ERR
+//   submission ─▶ shape ─▶ permission ─▶ lock ─▶ rate ─▶ sanctions ─▶ modes ─▶ screen ─▶ slow mode ─┬▶ log.publish ─▶ OK
+//                   └──────────── a refusal at any step, with its code and wait ────────────▶ ERR   └▶ hold ─▶ HELD
 //
 // A retry must be answered with its first result even when a step would refuse it now (slow mode, a lock set since), so
-// those refusals look the nonce up before they go out. Bounds: the maps of rate and slow mode; the log's queue.
+// those refusals look the nonce up before they go out. Bounds: the maps of rate, screen and slow mode; the log's queue;
+// messages on hold in a room's state (moderation/guard.ts).
 
-import { packTail } from '../../proto/entry.ts'
+import { hash } from 'node:crypto'
+import { packShadowTail, packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import { isNonce } from '../../proto/values.ts'
 import { userIn } from '../auth/auth.ts'
@@ -15,13 +17,17 @@ import type { Config } from '../base/config.ts'
 import { AppError, Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Log, Published } from '../log/log.ts'
+import { Audit, heldPatch, holdRefusal, textOf } from '../moderation/moderation.ts'
 import type { Terms } from '../moderation/screen.ts'
 import type { Room } from '../rooms/rooms.ts'
-import type { MessageDraft, Submission, Submitter } from './draft.ts'
+import { BoundedMap } from '../base/bounded.ts'
+import { addressRange } from '../base/peers.ts'
+import { Held, type MessageDraft, type Submission, type Submitter } from './draft.ts'
 import { shape } from './shape.ts'
-import { lock, permission, rate, screening, slowMode, type Step } from './steps.ts'
+import { lock, modes, permission, rate, sanctions, screening, slowMode, type Step } from './steps.ts'
 
-export type { Submission, Submitter } from './draft.ts'
+export { Held, type Submission, type Submitter } from './draft.ts'
+export { Moderator } from './moderator.ts'
 export type { Step } from './steps.ts'
 
 export interface IngestOptions {
@@ -31,13 +37,15 @@ export interface IngestOptions {
   readonly config: Config
   /** Terms blocked in every room. */
   readonly terms: Terms
-  /** Further steps, such as sanctions; they stand before the screen. */
+  /** Further steps; they stand before the screen. */
   readonly gates?: readonly Step[]
   readonly fault: (error: unknown, what: string) => void
 }
 
 /** Refusals that a message which was accepted before may meet when it is sent again. */
-const MAY_BE_RETRY: ReadonlySet<string> = new Set(['slow_mode', 'room_locked', 'blocked', 'banned', 'timed_out', 'duplicate'])
+const MAY_BE_RETRY: ReadonlySet<string> = new Set(['slow_mode', 'room_locked', 'blocked', 'banned', 'timed_out', 'duplicate', 'members_only', 'emote_only', 'forbidden'])
+/** Authors whose address is remembered, for address bans. */
+const ADDRESSES_MAX = 100_000
 
 export class Ingest {
   readonly #log: Log
@@ -46,6 +54,8 @@ export class Ingest {
   readonly #config: Config
   readonly #steps: readonly Step[]
   readonly #fault: (error: unknown, what: string) => void
+  readonly #audit: Audit
+  readonly #addresses = new BoundedMap<string, string>(ADDRESSES_MAX)
   #underWay = 0
 
   constructor (options: IngestOptions) {
@@ -55,12 +65,15 @@ export class Ingest {
     this.#metrics = options.metrics
     this.#config = config
     this.#fault = options.fault
+    this.#audit = new Audit(options.log)
     this.#steps = [
       permission,
       lock,
       rate(config.messagesPerSecondMax, config.messagesBurstMax),
       ...(options.gates ?? []),
-      screening(options.terms),
+      sanctions,
+      modes,
+      screening(options.terms, options.metrics),
       slowMode()
     ]
   }
@@ -68,8 +81,14 @@ export class Ingest {
   /** Drafts that wait for the log. */
   get underWay (): number { return this.#underWay }
 
+  /** The range of the address that a user last wrote from, on this instance; null when that is not known. */
+  addressOf (user: string): string | null {
+    const address = this.#addresses.get(user)
+    return address === undefined ? null : addressRange(address)
+  }
+
   /**
-   * Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not. No async
+   * Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not: Held where it waits. No async
    * functions here: each costs every message a promise and two turns of the microtask queue.
    */
   accept (room: Room, author: Submitter, submission: Submission): Promise<Published | Refusal> {
@@ -81,13 +100,15 @@ export class Ingest {
       if (refusal === null) continue
       return MAY_BE_RETRY.has(refusal.name) ? this.#refuseUnlessKnown(room, author, draft.nonce, refusal) : Promise.resolve(this.#refuse(refusal))
     }
-    return this.#publish(draft)
+    this.#noteAddress(author)
+    return draft.verdict.judgement === 'hold' ? this.#hold(draft) : this.#publish(draft)
   }
 
   #publish (draft: MessageDraft): Promise<Published | Refusal> {
     const { room, author, kind, body, ext, nonce } = draft
     this.#underWay++
-    const tail = packTail([userIn(author.identity, room.name), kind, body, ext])
+    const user = userIn(author.identity, room.name)
+    const tail = draft.verdict.judgement === 'shadow' ? packShadowTail([user, kind, body, ext]) : packTail([user, kind, body, ext])
     return this.#log.publish(room.name, { op: OUT.MESSAGE, tail, author: author.identity.id, nonce, epoch: room.epoch }).then(
       (published) => this.#published(draft, published),
       (error: unknown) => this.#failed(draft, error)
@@ -112,6 +133,38 @@ export class Ingest {
 
   async #refuseUnlessKnown (room: Room, author: Submitter, nonce: unknown, refusal: Refusal): Promise<Published | Refusal> {
     return await this.#firstResult(room, author, nonce) ?? this.#refuse(refusal)
+  }
+
+  #noteAddress ({ identity: { id }, address }: Submitter): void {
+    if (address !== '' && this.#addresses.get(id) !== address) this.#addresses.set(id, address)
+  }
+
+  /** Puts a message on hold. It is named after its author and nonce, so a repeat finds itself there, or its first result. */
+  async #hold (draft: MessageDraft): Promise<Published | Refusal> {
+    const { room, author, kind, body, ext, nonce, verdict: { reason, rule }, now } = draft
+    const ref = `h-${hash('sha256', JSON.stringify([author.identity.id, nonce]), 'base64url').slice(0, 16)}`
+    const held = new Held(ref, textOf({ body }), reason)
+    this.#underWay++
+    try {
+      const first = await this.#firstResult(room, author, nonce)
+      if (first !== null) return first
+      if (room.guard.held.has(ref)) return held
+      const full = holdRefusal(room.guard)
+      if (full !== null) throw new AppError('overloaded', full.message, { retryAfterMs: full.retryAfterMs as number })
+      const { id } = author.identity
+      await this.#audit.append({ room: room.name, action: 'hold', by: null, source: 'rule', whom: id, text: held.text, reason, args: { ref, rule }, failure: null })
+      const guarded = heldPatch({ ref, user: userIn(author.identity, room.name), kind, body, ext, nonce, address: addressRange(author.address), reason, at: now })
+      await this.#log.publish(room.name, { op: OUT.STATE, tail: packTail([{}]), author: id, nonce: null, epoch: room.epoch, patch: { guarded } })
+      await room.settled()
+      this.#settle(draft, true)
+      return this.#refuse(held)
+    } catch (error) {
+      this.#settle(draft, false)
+      if (!(error instanceof AppError)) this.#fault(error, 'holding a message')
+      return this.#refuse(refusalOf(error))
+    } finally {
+      this.#underWay--
+    }
   }
 
   #settle (draft: MessageDraft, isPublished: boolean): void {

@@ -5,6 +5,7 @@ import { KIND, ROLE } from '../../proto/ops.ts'
 import { isMap, isNonce, isUint, LIMITS, nestsWithin } from '../../proto/values.ts'
 import { rolesIn, type Identity } from '../auth/auth.ts'
 import { Refusal } from '../base/errors.ts'
+import { ALLOWED } from '../moderation/moderation.ts'
 import type { Room } from '../rooms/rooms.ts'
 import type { Ext, MessageDraft, Submission, Submitter } from './draft.ts'
 import { cleanText, codePoints } from './text.ts'
@@ -39,7 +40,7 @@ export function shape (room: Room, author: Submitter, submission: Submission, no
   if (body instanceof Refusal) return body
   const ext = submission.ext == null ? null : extOf(submission.ext, room)
   if (ext instanceof Refusal) return ext
-  return { room, author, roles, nonce, kind, body, ext, now, elapsed }
+  return { room, author, roles, nonce, kind, body, ext, now, elapsed, verdict: ALLOWED }
 }
 
 function bodyOf (body: unknown, kind: number, limits: ShapeLimits): string | Uint8Array | Refusal {

@@ -1,11 +1,14 @@
 // What a draft goes through between its shape and the log: a list that can be read from top to bottom. Every step is
 // synchronous, looks at local state only, and answers null or the refusal that the author gets.
 
-import { KIND } from '../../proto/ops.ts'
-import { can, STAFF } from '../auth/auth.ts'
+import { KIND, ROLE } from '../../proto/ops.ts'
+import { can, STAFF, type Identity } from '../auth/auth.ts'
 import { BoundedMap, TokenBucket } from '../base/bounded.ts'
 import { Refusal } from '../base/errors.ts'
-import { screen, type Terms } from '../moderation/screen.ts'
+import type { Metrics } from '../base/metrics.ts'
+import { addressRange } from '../base/peers.ts'
+import { gist, isEmotesOnly, judge, rankOf, REPEAT_MS, Repeats, type Sanction, type Verdict } from '../moderation/moderation.ts'
+import type { Terms } from '../moderation/screen.ts'
 import type { MessageDraft } from './draft.ts'
 import { isCurrent } from './shape.ts'
 
@@ -48,16 +51,83 @@ export function rate (perSecond: number, burst: number): Step {
   }
 }
 
-/** Blocked terms, of the server and of the room. Opaque bodies are never inspected. */
-export function screening (terms: Terms): Step {
+/** Sanctions of the room: they bind whoever has a lower rank than the one who gave them, known by user or by address. */
+export const sanctions: Step = {
+  name: 'sanctions',
+  check (draft) {
+    const { room: { guard }, author, roles, now } = draft
+    if (guard.size === 0) return null
+    const { id } = author.identity
+    const rank = rankOf(roles)
+    const binding = (sanction: Sanction | null): Sanction | null => sanction !== null && sanction.rank > rank ? sanction : null
+    const ban = binding(guard.inForce('ban', id, now)) ?? (author.address === '' ? null : binding(guard.inForce('address', addressRange(author.address), now)))
+    if (ban !== null) return new Refusal('banned', because('you are banned here', ban))
+    const timeout = binding(guard.inForce('timeout', id, now))
+    if (timeout !== null) return new Refusal('timed_out', because('you are timed out here', timeout), (timeout.until as number) - now)
+    const warning = binding(guard.inForce('warn', id, now))
+    if (warning !== null) return new Refusal('forbidden', because('you were warned, and have to acknowledge it first', warning))
+    if (binding(guard.inForce('shadow', id, now)) !== null) draft.verdict = SHADOWED
+    return null
+  }
+}
+
+const SHADOWED: Verdict = { judgement: 'shadow', rule: 'none', reason: '' }
+const PRE_MODERATED: Verdict = { judgement: 'hold', rule: 'none', reason: 'every message waits for a moderator here' }
+
+function because (what: string, { reason }: Sanction): string {
+  return reason === '' ? what : `${what}: ${reason}`
+}
+
+const DAY_MS = 86_400_000
+const SUBSCRIBERS = ROLE.subscriber | ROLE.vip
+
+/** Modes that bind everybody but staff: who may write, and what. */
+export const modes: Step = {
+  name: 'modes',
+  check (draft) {
+    const { room: { modes, name }, author: { identity }, roles, body, kind, now } = draft
+    if ((roles & STAFF) !== 0) return null
+    if (modes.membersOnly && !isMember(identity, name, roles)) return new Refusal('members_only', 'only members may write here')
+    if (modes.subscribersOnly && (roles & SUBSCRIBERS) === 0) return new Refusal('members_only', 'only subscribers may write here')
+    if (modes.minimumAccountAgeDays > 0 && now - (identity.accountSince ?? now) < modes.minimumAccountAgeDays * DAY_MS) {
+      return new Refusal('forbidden', `only accounts of at least ${modes.minimumAccountAgeDays} days may write here`)
+    }
+    if (modes.emoteOnly && !(typeof body === 'string' && kind !== KIND.encrypted && isEmotesOnly(body))) return new Refusal('emote_only', 'only emotes may be written here')
+    if (modes.preModeration && draft.verdict.judgement === 'allow') draft.verdict = PRE_MODERATED
+    return null
+  }
+}
+
+/** Members: those whose token names the room, subscribers and vips. */
+function isMember (identity: Identity, room: string, roles: number): boolean {
+  return identity.rooms.has(room) || (roles & SUBSCRIBERS) !== 0
+}
+
+/** What the text itself says: blocked terms of the server and of the room, and what the room's level minds. Opaque bodies are never inspected. */
+export function screening (terms: Terms, metrics: Pick<Metrics, 'add'>): Step {
+  const repeats = new Repeats()
+  const minds = ({ room: { modes } }: MessageDraft): boolean => modes.uniqueChat || modes.autoLevel > 0
   return {
     name: 'screen',
-    check ({ body, kind, room, roles }) {
+    check (draft) {
+      const { body, kind, room, roles, nonce, elapsed, author } = draft
       if (kind === KIND.encrypted || typeof body !== 'string' || (roles & STAFF) !== 0) return null
-      return screen(body, terms, room.terms) === null ? null : new Refusal('blocked', 'the message has a term that is not allowed here')
+      const repeat = minds(draft) ? repeats.look(room.name, author.identity.id, gist(body), nonce, elapsed) : FRESH
+      const verdict = judge({ text: body, mentions: draft.ext?.at?.length ?? 0, level: room.modes.autoLevel, terms: [terms, room.terms], allowedLinks: room.modes.allowedLinks, repeat })
+      if (verdict.judgement !== 'allow') metrics.add('uproar_verdicts_total', 1, verdict.judgement)
+      if (verdict.judgement === 'block') return new Refusal(verdict.rule === 'repeat' ? 'duplicate' : 'blocked', verdict.reason, verdict.rule === 'repeat' ? REPEAT_MS - repeat.agoMs : null)
+      if (room.modes.uniqueChat && repeat.agoMs < REPEAT_MS) return new Refusal('duplicate', 'this was said here just now, and every message must be new', REPEAT_MS - repeat.agoMs)
+      // A shadow stays one, whatever the text is.
+      if (verdict.judgement !== 'allow' && draft.verdict.judgement !== 'shadow') draft.verdict = verdict
+      return null
+    },
+    settled (draft, isPublished) {
+      if (isPublished && minds(draft) && typeof draft.body === 'string') repeats.note(draft.room.name, draft.author.identity.id, gist(draft.body), draft.nonce, draft.elapsed)
     }
   }
 }
+
+const FRESH = { own: 0, others: 0, agoMs: Infinity }
 
 /** Slow mode: one message a user and so many seconds in a room; those who run the room are exempt. */
 export function slowMode (): Step {
@@ -68,7 +138,7 @@ export function slowMode (): Step {
   return {
     name: 'slow mode',
     check (draft) {
-      const seconds = draft.room.settings.slowModeSeconds
+      const seconds = draft.room.modes.slowModeSeconds
       if ((draft.roles & STAFF) !== 0) return null
       const key = keyOf(draft)
       const before = last.get(key)

@@ -19,7 +19,7 @@ export interface Draft {
   readonly nonce: string | null
   /** Only for the log of this epoch: a room that was deleted meanwhile must not come back by a message meant for it. */
   readonly epoch?: string
-  /** For STATE entries: what to merge into the room's state in the same act. */
+  /** For STATE and REMOVE entries: what to merge into the room's state in the same act. */
   readonly patch?: StatePatch
 }
 
@@ -29,7 +29,7 @@ export interface StatePatch {
   readonly guarded?: Readonly<Record<string, unknown>>
 }
 
-/** The fold of a room's STATE entries up to `seq`. */
+/** The fold of the patches of a room's entries up to `seq`. */
 export interface RoomState {
   readonly seq: number
   readonly settings: Readonly<Record<string, unknown>>
@@ -102,7 +102,7 @@ export interface Log {
   /** The newest entries with seq < `seq` (null: the newest of all), given oldest first. */
   before (room: string, seq: number | null, limit: ReadLimit): Promise<LogPage>
 
-  /** The fold of the room's STATE entries; empty maps when there are none. */
+  /** The fold of the patches of the room's entries; empty maps when there are none. */
   state (room: string): Promise<RoomState>
 
   /**

@@ -55,8 +55,12 @@ function codeOf (letter: string): number {
   return letter.codePointAt(0) as number
 }
 
+/** Printable ASCII in which no sign or digit can stand for a letter: most chat, and it has one reading. */
+const PLAINEST = /^(?:[A-Za-z "#%&'()*+,\-./:;<=>?[\\\]^_`{}~]|!(?![A-Za-z0-9@$|]))*$/
+
 /** Every way in which a message may be meant. */
 export function readMessage (text: string): Reading[] {
+  if (PLAINEST.test(text)) return [readPlain(text)]
   const chars = [...normalise(text)]
   const hasSigns = chars.some((char) => SIGNS.has(char) || char === '|' || (char > '\x7f' && (PICTOGRAPH.test(char) || FLAG.test(char))))
   return (hasSigns ? [true, false] : [true]).flatMap((signs) => {
@@ -65,6 +69,43 @@ export function readMessage (text: string): Reading[] {
     const speaksOther = words.some((word) => scriptOf(word) === 'other')
     return readWords(words, chars, (script) => script === 'mixed' || (script === 'likeLatin' && !speaksOther))
   })
+}
+
+/** The one reading of text that PLAINEST matches: as `split` and `measure` would read it, in one pass and a third of the time. */
+function readPlain (text: string): Reading {
+  const letters: { code: number, count: number, token: number }[] = []
+  const tokens: Token[] = []
+  let gapFrom = 0
+  for (let at = 0; at < text.length;) {
+    if (!isAsciiLetter(text.charCodeAt(at))) {
+      at++
+      continue
+    }
+    const gap = text.slice(gapFrom, at)
+    const first = letters.length
+    let last: { code: number, count: number, token: number } | null = null
+    for (; at < text.length && isAsciiLetter(text.charCodeAt(at)); at++) {
+      const code = text.charCodeAt(at) | 0x20
+      if (last !== null && last.code === code) last.count++
+      else letters.push(last = { code, count: 1, token: tokens.length })
+    }
+    tokens.push({ first, last: letters.length - 1, gap, isFree: false, isSingle: letters.length === first + 1, rule: isStretched(letters, first) ? 'stretched' : 'same' })
+    gapFrom = at
+  }
+  return { letters, tokens }
+}
+
+function isAsciiLetter (code: number): boolean {
+  const lower = code | 0x20
+  return lower >= 0x61 && lower <= 0x7a
+}
+
+/** The text as it stands: lower case and without accents or invisible characters, but nothing taken for anything else. */
+export function readExactly (text: string): Reading {
+  const chars = [...normalise(text)]
+  const words = split(chars, false)
+  const reading = measure(words, 'i', () => false)
+  return { letters: reading.letters, tokens: reading.tokens.map((token) => ({ ...token, rule: 'same' })) }
 }
 
 /** Every way in which a term may be written. A word of another script is not taken for Latin here. */
@@ -100,8 +141,8 @@ function split (chars: readonly string[], signs: boolean): Word[] {
   for (const [index, sign] of chars.entries()) {
     const char = signs && FLAG.test(sign) ? enclosedLetter(sign) : sign
     const isFree = char > '\x7f' && FREE.test(char) && (signs || !PICTOGRAPH.test(char))
-    const isLetter = isFree || LETTER.test(char)
-    if (!isLetter && !DIGIT.test(char) && !(signs && isSign(char, word, chars[index + 1]))) {
+    const isLetter = isFree || (char > '\x7f' ? LETTER.test(char) : isAsciiLetter(char.charCodeAt(0)))
+    if (!isLetter && !(char > '\x7f' ? DIGIT.test(char) : char >= '0' && char <= '9') && !(signs && isSign(char, word, chars[index + 1]))) {
       word = null
       gap += char
       continue
@@ -129,8 +170,33 @@ function markFolded (words: Word[]): void {
     word.isFolded = word.hasLetter
       ? !UNIT.test(word.chars.join(''))
       : (signs >= 2 && word.chars.length >= 3) || (word.chars.length === 1 && isOneLetter(words[index - 1]) && isOneLetter(words[index + 1]))
-    if (!word.hasLetter && !word.isFolded && signs > 0) word.chars = word.chars.filter((char) => !SIGNS.has(char) && char !== '|')
+    if (!word.hasLetter && !word.isFolded && signs > 0 && !isSpelledOut(words, index)) word.chars = word.chars.filter((char) => !SIGNS.has(char) && char !== '|')
   }
+  for (const [index, word] of words.entries()) if (!word.isFolded && isOneSign(word) && isSpelledOut(words, index)) word.isFolded = true
+}
+
+/** How far to either side a word spelled out with marks is looked at. */
+const SPELLED_NEAR = 8
+
+/** Whether this word of one character stands among two or more such, marks without spaces between them, one a letter: `g_1_7`. */
+function isSpelledOut (words: readonly Word[], index: number): boolean {
+  let length = 1
+  let hasLetter = isOneLetter(words[index])
+  for (let at = index; at > index - SPELLED_NEAR && isOneMarked(words[at]) && isOne(words[at - 1]); at--, length++) hasLetter ||= isOneLetter(words[at - 1])
+  for (let at = index + 1; at < index + SPELLED_NEAR && isOneMarked(words[at]); at++, length++) hasLetter ||= isOneLetter(words[at])
+  return length >= 3 && hasLetter && isOne(words[index])
+}
+
+function isOne (word: Word | undefined): boolean {
+  return word !== undefined && !word.isFree && word.chars.length === 1
+}
+
+function isOneSign (word: Word): boolean {
+  return isOne(word) && !word.hasLetter
+}
+
+function isOneMarked (word: Word | undefined): boolean {
+  return isOne(word) && /^[_.*~+-]$/.test((word as Word).gap)
 }
 
 function isOneLetter (word: Word | undefined): boolean {
@@ -194,9 +260,18 @@ function fold (char: string, isFolded: boolean, asLatin: boolean, one: string): 
 function ruleOf (word: Word, letters: readonly Letter[]): 'same' | 'stretched' {
   if (word.isFree) return 'stretched'
   if (!word.hasLetter && !word.isFolded) return 'same'
-  const opening = letters[0] as Letter
-  const isStretched = letters.some(({ code, count }) => count > 2 || (count === 2 && RARELY_DOUBLED.has(code))) ||
-    (opening.count === 2 && opening.code < 128 && !OPENING_DOUBLES.has(opening.code)) ||
-    (letters.length > 1 && letters.every(({ count }) => count > 1))
-  return isStretched ? 'stretched' : 'same'
+  return isStretched(letters, 0) ? 'stretched' : 'same'
+}
+
+/** Whether the letters from `first` on, one word's, were drawn out. */
+function isStretched (letters: readonly Letter[], first: number): boolean {
+  let doubled = 0
+  for (let at = first; at < letters.length; at++) {
+    const { code, count } = letters[at] as Letter
+    if (count > 2 || (count === 2 && RARELY_DOUBLED.has(code))) return true
+    if (count === 2) doubled++
+  }
+  if (doubled === 0) return false
+  const opening = letters[first] as Letter
+  return (opening.count === 2 && opening.code < 128 && !OPENING_DOUBLES.has(opening.code)) || (letters.length - first > 1 && doubled === letters.length - first)
 }

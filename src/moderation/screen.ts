@@ -7,11 +7,19 @@
 //   bad ─▶ b─a─d●                    "the b.a.d guy":  b (joined) a (joined) d ●
 //   kill yourself ─▶ k─i─l─␣─y─o…    "k i l l yourself": k i l l, then a gap taken as BREAK
 //
+// Terms are written in three ways, in the file and in the room's setting alike:
+//
+//   term      a whole word or phrase, in any dress              "so t3rm", "t e r m", not "terminal"
+//   term*     the same, and whatever begins with it             "terminal", not "determine"
+//   "term"    a whole word or phrase as it is spelled           "Term", "TÉRM", not "t3rm", not "t e r m"
+//
 // A gap may be joined over when both words beside it are single letters ("b a d") or when it is one or two marks without
-// a space ("b-ad"). Matches are whole words: "Scunthorpe" is innocent, also spelled out.
+// a space ("b-ad"). Matches are whole words: "Scunthorpe" is innocent, also spelled out. Since every match begins where a
+// word begins, the tree needs no failure links (Aho and Corasick 1975: those are for matches that begin anywhere), and
+// each walk goes forward only. Letters that a star hides ("f*ck") are looked up among terms of that length and first letter.
 
 import { readFileSync, statSync } from 'node:fs'
-import { readMessage, readTerm, type Letter, type Reading, type Token } from './letters.ts'
+import { readExactly, readMessage, readTerm, type Letter, type Reading, type Token } from './letters.ts'
 
 export interface Match {
   /** The term as it was given. */
@@ -25,40 +33,72 @@ const TERMS_MAX = 20_000
 const FILE_BYTES_MAX = 4 * 1024 * 1024
 const FAULTS_SHOWN = 10
 const SHORT_MARKS = 2
+/** Letters that one walk looks at: the longest term, every letter of it spelled twice ("b b a a d d"). */
+const WALK_MAX = TERM_CHARACTERS_MAX * 2
 /** Words of one letter that may stand beside a word spelled out: "u r b a d". */
 const LONE = new Set([...'aiur'].map((letter) => letter.codePointAt(0)))
 /** `he'll` is no way to write `hell`. */
 const APOSTROPHE = /['’‘ʼ`´]/
 
-interface Ending { readonly term: string, readonly counts: readonly number[] }
+/** What parts words of letters and stars: `f*ck`, `sh**t`. */
+const BETWEEN_MASKED = /[^\p{L}\p{N}*]+/u
+const MASKED_CHARACTERS_MIN = 4
+const MASKED_WORDS_MAX = 4
+/** Terms of one length and first letter that are compared with a masked word. */
+const MASKED_TERMS_MAX = 500
+
+/** A letter may be spelled so often in a row ("b b b a d"); more is no way to write anything. */
+const SPELLED_REPEATS_MAX = 16
+
+interface Ending { readonly term: string, readonly counts: readonly number[], readonly isPrefix: boolean }
 
 /** A compiled set of terms. Immutable to its users. */
 export class Terms {
+  /** Edges by node and letter; ASCII apart, whose keys are small integers, which a Map finds several times faster. */
+  #plain = new Map<number, number>()
   #edges = new Map<number, number>()
   #endings = new Map<number, Ending[]>()
+  /** One-word terms by length and first letter. */
+  #words = new Map<string, { readonly term: string, readonly letters: string }[]>()
+  #exact: Terms | null = null
   #nodes = 1
   #size = 0
 
   /** How many of the terms given can ever match. */
   get size (): number { return this.#size }
+  /** Terms that only match as they are spelled; null when there are none. */
+  get exact (): Terms | null { return this.#exact }
 
   /** False when nothing in the term could ever match. */
   add (term: string): boolean {
-    const readings = readTerm(term).filter((reading) => isUsable(reading, term))
-    for (const reading of readings) this.#insert(reading, term)
-    if (readings.length > 0) this.#size++
-    return readings.length > 0
+    const quoted = /^"(.+)"$/su.exec(term.trim())?.[1]
+    const isPrefix = quoted === undefined && /[^*]\*$/.test(term.trim())
+    const plain = quoted ?? (isPrefix ? term.trim().slice(0, -1) : term)
+    const readings = (quoted === undefined ? readTerm(plain) : [readExactly(plain)]).filter((reading) => isUsable(reading, plain))
+    const target = quoted === undefined ? this : this.#exact ??= new Terms()
+    for (const reading of readings) target.#insert(reading, term, isPrefix)
+    if (readings.length === 0) return false
+    if (quoted === undefined) this.#index(readings[0] as Reading, term)
+    this.#size++
+    return true
   }
 
   next (node: number | undefined, code: number): number | undefined {
-    return node === undefined ? undefined : this.#edges.get(node * EDGES + code)
+    if (node === undefined) return undefined
+    return code < 128 ? this.#plain.get(node * 128 + code) : this.#edges.get(node * EDGES + code)
   }
 
   endings (node: number): readonly Ending[] | undefined {
     return this.#endings.get(node)
   }
 
-  #insert ({ letters, tokens }: Reading, term: string): void {
+  /** The term that this masked word may be, or null. */
+  unmask (word: string): string | null {
+    const candidates = this.#words.get(`${word.length}${word[0]}`) ?? []
+    return candidates.find(({ letters }) => fits(word, letters))?.term ?? null
+  }
+
+  #insert ({ letters, tokens }: Reading, term: string, isPrefix: boolean): void {
     let node = 0
     for (const [index, { code, token }] of letters.entries()) {
       const word = tokens[token] as Token
@@ -67,17 +107,32 @@ export class Terms {
     }
     const counts = letters.map(({ count }) => count)
     const endings = this.#endings.get(node)
-    if (endings === undefined) this.#endings.set(node, [{ term, counts }])
-    else if (!endings.some((ending) => ending.counts.every((count, index) => count === counts[index]))) endings.push({ term, counts })
+    if (endings === undefined) this.#endings.set(node, [{ term, counts, isPrefix }])
+    else if (!endings.some((ending) => ending.isPrefix === isPrefix && ending.counts.every((count, index) => count === counts[index]))) endings.push({ term, counts, isPrefix })
+  }
+
+  #index ({ letters, tokens }: Reading, term: string): void {
+    if (tokens.length !== 1) return
+    const word = letters.map(({ code, count }) => String.fromCodePoint(code).repeat(count)).join('')
+    if (word.length < MASKED_CHARACTERS_MIN) return
+    const key = `${word.length}${word[0]}`
+    const words = this.#words.get(key) ?? []
+    if (words.length < MASKED_TERMS_MAX) words.push({ term, letters: word })
+    this.#words.set(key, words)
   }
 
   #grow (node: number, code: number): number {
-    const edge = node * EDGES + code
-    const known = this.#edges.get(edge)
+    const known = this.next(node, code)
     if (known !== undefined) return known
-    this.#edges.set(edge, this.#nodes)
+    if (code < 128) this.#plain.set(node * 128 + code, this.#nodes)
+    else this.#edges.set(node * EDGES + code, this.#nodes)
     return this.#nodes++
   }
+}
+
+function fits (masked: string, letters: string): boolean {
+  for (let at = 0; at < masked.length; at++) if (masked[at] !== '*' && masked[at] !== letters[at]) return false
+  return true
 }
 
 /** A term of signs alone matches nothing, and "c++" must not become the letter c. */
@@ -88,7 +143,7 @@ function isUsable ({ letters, tokens }: Reading, term: string): boolean {
 
 const NONE = new Terms()
 
-/** Compiles terms (words and phrases). Those that could never match, such as "!!!", are left out. */
+/** Compiles terms (words and phrases; `term*` and `"term"` as the head of this file says). Those that could never match, such as "!!!", are left out. */
 export function compileTerms (terms: readonly string[]): Terms {
   if (terms.length === 0) return NONE
   const compiled = new Terms()
@@ -106,6 +161,34 @@ export function screen (text: string, ...sets: Terms[]): Match | null {
       const term = find(terms, reading, joins)
       if (term !== null) return { term }
     }
+  }
+  return unmask(text, compiled) ?? findExact(text, compiled)
+}
+
+/** A word with stars in it that a term would fill. At least as many letters as stars, and the first of them, are there to see. */
+function unmask (text: string, sets: readonly Terms[]): Match | null {
+  if (!text.includes('*')) return null
+  const words = text.split(BETWEEN_MASKED).filter((word) => word.includes('*') && !word.startsWith('*')).slice(0, MASKED_WORDS_MAX)
+  for (const word of words) {
+    const hidden = word.split('*').length - 1
+    if (word.length < MASKED_CHARACTERS_MIN || word.length > TERM_CHARACTERS_MAX || hidden * 2 > word.length) continue
+    const lower = word.toLowerCase()
+    for (const terms of sets) {
+      const term = terms.unmask(lower)
+      if (term !== null) return { term }
+    }
+  }
+  return null
+}
+
+function findExact (text: string, sets: readonly Terms[]): Match | null {
+  const exact = sets.flatMap((terms) => terms.exact ?? [])
+  if (exact.length === 0) return null
+  const reading = readExactly(text)
+  const joins: Joins = { before: reading.tokens.map(() => 'none'), begins: reading.tokens.map(() => true), ends: reading.tokens.map(() => true), any: false }
+  for (const terms of exact) {
+    const term = find(terms, reading, joins)
+    if (term !== null) return { term }
   }
   return null
 }
@@ -125,10 +208,13 @@ function joinsOf ({ letters, tokens }: Reading): Joins {
     const previous = tokens[index - 1]
     if (previous === undefined || token.gap === '') return 'none'
     if (previous.isSingle && token.isSingle) return 'spelled'
+    if (token.gap === ' ') return 'none'
     return /\s/u.test(token.gap) || APOSTROPHE.test(token.gap) || [...token.gap].length > SHORT_MARKS ? 'none' : 'short'
   })
+  const any = before.some((join) => join !== 'none')
   const begins = tokens.map(() => true)
   const ends = tokens.map(() => true)
+  if (!any) return { before, begins, ends, any }
   const isLone = (index: number): boolean => LONE.has((letters[(tokens[index] as Token).first] as Letter).code)
   // Inside a run of single letters a word begins or ends only where the gaps change ("f.u.c.k y.o.u") or beside words of
   // one letter: so "C L A S S" is one word, and innocent.
@@ -142,7 +228,7 @@ function joinsOf ({ letters, tokens }: Reading): Joins {
     const isChange = before[index] === 'spelled' && kindOf(tokens[index] as Token) !== kindOf(tokens[index + 1] as Token)
     ends[index] = isChange || ((ends[index + 1] as boolean) && isLone(index + 1))
   }
-  return { before, begins, ends, any: before.some((join) => join !== 'none') }
+  return { before, begins, ends, any }
 }
 
 function kindOf ({ gap }: Token): string {
@@ -167,7 +253,9 @@ function walk (terms: Terms, { letters, tokens }: Reading, joins: Joins, start: 
   const isLoose: boolean[] = []
   let node: number | undefined = 0
   let isSpelled = false
-  for (let at = start; at < letters.length; at++) {
+  let repeated = 0
+  const end = Math.min(letters.length, start + WALK_MAX)
+  for (let at = start; at < end; at++) {
     const { code, count, token: index } = letters[at] as Letter
     const token = tokens[index] as Token
     let isAbsorbed = false
@@ -185,21 +273,25 @@ function walk (terms: Terms, { letters, tokens }: Reading, joins: Joins, start: 
     }
     if (node === undefined) return null
     if (isAbsorbed) {
+      if (++repeated > SPELLED_REPEATS_MAX) return null
       counts[counts.length - 1] = (counts.at(-1) as number) + count
       isLoose[isLoose.length - 1] = true
     } else {
       counts.push(count)
       isLoose.push(token.rule === 'stretched')
     }
-    if (at !== token.last && !token.isFree) continue
-    if (isSpelled && !(joins.begins[(letters[start] as Letter).token] === true && joins.ends[index] === true)) continue
-    const ending = terms.endings(node)?.find((candidate) => candidate.counts.every((wanted, position) => wanted === counts[position] || (isLoose[position] === true && (counts[position] as number) > wanted)))
+    const endings = terms.endings(node)
+    if (endings === undefined) continue
+    const isInside = at !== token.last && !token.isFree
+    if (isSpelled && joins.begins[(letters[start] as Letter).token] !== true) continue
+    const isWhole = !isInside && (!isSpelled || joins.ends[index] === true)
+    const ending = endings.find((candidate) => (isWhole || candidate.isPrefix) && candidate.counts.every((wanted, position) => wanted === counts[position] || (isLoose[position] === true && (counts[position] as number) > wanted)))
     if (ending !== undefined) return ending.term
   }
   return null
 }
 
-/** Reads and compiles a file of terms: one a line, `#` begins a comment line. Throws with every faulty line by its number. */
+/** Reads and compiles a file of terms: one a line, written as the head of this file says; `#` begins a comment line. Throws with every faulty line by its number. */
 export function loadTermsFile (path: string): Terms {
   if (statSync(path).size > FILE_BYTES_MAX) throw new Error(`${path}: is over ${FILE_BYTES_MAX} bytes`)
   const bytes = readFileSync(path)

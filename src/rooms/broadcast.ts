@@ -6,14 +6,16 @@
 //                     └─▶ live: [ROOM SKIPPED e SKIPPED e] ──▶ slice 0 │ turn │ …
 //
 // The slices' cursors move with each message. In a `live` slice, the few viewers whom a message left out concerns (it is
-// theirs, answers them, names them) are sent one of their own making instead, in the same place of the order.
+// theirs, answers them, names them) are sent one of their own making instead, in the same place of the order. Messages
+// that are for their author alone (shadow) reach that author in the same way, in every view. With a publication delay
+// the window ends at the newest entry that is old enough; what is removed until then was never shown.
 // Owns slices, windows and the sample; must not know how members catch up.
 
-import { entrySeq } from '../../proto/entry.ts'
+import { entryAuthor, entrySeq, entryTs, isShadow } from '../../proto/entry.ts'
 import { LIMITS } from '../../proto/values.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Metrics } from '../base/metrics.ts'
-import { joinChosen, joinEntries, Slice, type Message } from './delivery.ts'
+import { isVeiled, joinEntries, joinMarked, Slice, type Mark, type Message } from './delivery.ts'
 import type { Member } from './member.ts'
 import type { Ring } from './ring.ts'
 import { Sampler, sight, type Sighting } from './sampler.ts'
@@ -34,6 +36,8 @@ export interface BroadcastContext {
 export interface BroadcastHooks {
   /** Messages a second that a live view is shown. */
   readonly livePerSecond: () => number
+  /** How long entries are kept back, milliseconds; 0: not at all. */
+  readonly delayMs: () => number
   /** A live member holds too much unsent; it must leave its slice. */
   readonly demote: (member: Member) => void
   /** Every slice was sent everything up to `flushed`. */
@@ -48,7 +52,7 @@ interface Edition {
 
 interface Sample {
   readonly entries: readonly Uint8Array[]
-  readonly chosen: readonly boolean[]
+  readonly marks: readonly Mark[]
   /** By user: the entries left out that concern them, as indexes. */
   readonly concerned: ReadonlyMap<string, readonly number[]>
   readonly left: number
@@ -70,6 +74,9 @@ const RHYTHM_MS_MAX = 10
 const GRACE_MS = 3
 /** What may wait for a room's next write waits no longer than a window below 5,000 viewers. */
 const HOLD_MS_MAX = 60
+
+/** Instances' clocks may differ by this much. */
+const CLOCK_SLACK_MS = 60_000
 
 let topics = 0
 
@@ -120,6 +127,7 @@ export class Broadcast {
     let bytes = 0
     for (const entry of batch) bytes += entry.length
     this.#pending += bytes
+    if (this.#hooks.delayMs() > 0) return this.#schedule()
     if (this.#timer === null || !this.#endsWith(now, bytes)) return this.#schedule()
     this.#timer.cancel()
     this.#timer = null
@@ -136,6 +144,14 @@ export class Broadcast {
     const left = this.#dueAt - now
     if (left <= Math.min(RHYTHM_MS_MAX, this.#interval / 2)) return true
     return this.#interval < left && this.#pending <= MESSAGE_BYTES && this.#pending + bytes > MESSAGE_BYTES
+  }
+
+  /** How long entries are kept back has changed. */
+  retime (): void {
+    this.#timer?.cancel()
+    this.#timer = null
+    this.#releaseAll()
+    if (this.#ring.last > this.#flushed || this.#extra !== null) this.#schedule()
   }
 
   /** Room frames that go out with the next flush, instead of those not sent yet. */
@@ -202,7 +218,8 @@ export class Broadcast {
     if (this.#work !== null || this.#timer !== null || this.#isStopped) return
     const { clock, window } = this.#context
     const now = clock.elapsed()
-    const wait = this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), window) - now
+    const gathered = this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), window) - now
+    const wait = this.#extra === null ? Math.max(gathered, this.#dueIn()) : gathered
     if (wait <= 0) return this.#flush()
     this.#dueAt = now + wait
     this.#timer = clock.after(wait, () => this.#due())
@@ -223,9 +240,32 @@ export class Broadcast {
     this.#flush()
   }
 
+  /** How long until the oldest entry that waits may be shown, milliseconds. */
+  #dueIn (): number {
+    const delay = this.#hooks.delayMs()
+    const next = this.#flushed + 1
+    if (delay === 0 || !this.#ring.has(next)) return 0
+    return Math.max(0, delay - this.#ageOf(next))
+  }
+
+  /** The newest entry that may be shown now. */
+  #horizon (): number {
+    const delay = this.#hooks.delayMs()
+    if (delay === 0) return this.#ring.last
+    let last = this.#flushed
+    while (this.#ring.has(last + 1) && this.#ageOf(last + 1) >= delay) last++
+    return last
+  }
+
+  /** Milliseconds since an entry was written; endless when that was far in the future: then the clock was set back. */
+  #ageOf (seq: number): number {
+    const age = this.#context.clock.now() - entryTs(this.#ring.at(seq))
+    return age < -CLOCK_SLACK_MS ? Infinity : age
+  }
+
   #flush (): void {
     if (this.#isStopped) return
-    const last = this.#ring.last
+    const last = this.#horizon()
     const extra = this.#extra
     this.#extra = null
     this.#pending = 0
@@ -235,15 +275,23 @@ export class Broadcast {
       return this.#ended(last)
     }
     const entries = last > this.#flushed ? this.#ring.run(this.#flushed + 1, last, Infinity) : []
-    if (entries.length === 0 && extra === null) return this.#releaseAll()
-    const sample = this.#holds('live') ? this.#sample(entries) : null
+    if (entries.length === 0 && extra === null) {
+      this.#releaseAll()
+      return this.#ring.last > this.#flushed ? this.#schedule() : undefined
+    }
+    const veil = entries.some(isVeiled) ? this.#veil(entries) : null
+    const sample = this.#holds('live') ? this.#sample(entries, veil) : null
     const tail = extra === null ? [] : [{ bytes: Buffer.concat([this.#frame, extra]), last: 0, entries: 0 }]
     // Views that nobody holds are passed in this very turn, so what they would be sent need not be made.
-    const whole = sample === null || this.#holds('full') ? [...joinEntries(this.#frame, entries), ...tail] : []
-    const live = sample === null ? whole : [...joinChosen(this.#frame, entries, (index) => sample.chosen[index] as boolean), ...tail]
+    const whole = sample === null || this.#holds('full') ? [...this.#join(entries, veil), ...tail] : []
+    const live = sample === null ? whole : [...this.#join(entries, sample), ...tail]
     this.#context.metrics.add('uproar_flushes_total')
-    this.#work = { view: 'full', slice: 0, message: 0, last, editions: { full: { messages: whole, sample: null }, live: { messages: live, sample } } }
+    this.#work = { view: 'full', slice: 0, message: 0, last, editions: { full: { messages: whole, sample: veil }, live: { messages: live, sample: sample ?? veil } } }
     this.#turn()
+  }
+
+  #join (entries: readonly Uint8Array[], sample: Sample | null): Message[] {
+    return sample === null ? joinEntries(this.#frame, entries) : joinMarked(this.#frame, entries, (index) => sample.marks[index] as Mark)
   }
 
   #holds (view: View): boolean {
@@ -293,7 +341,7 @@ export class Broadcast {
       // A slice that was made while this flush ran may stand further on.
       if (message.last !== 0 && message.last <= slice.cursor) continue
       for (const member of slice.sweep(message.bytes.length, this.#context.slowBytes)) this.#hooks.demote(member)
-      const apart = sample === null ? [] : this.#tellApart(slice, sample, slice.cursor + 1, message.last)
+      const apart = sample === null ? [] : this.#tellApart(slice, sample, slice.cursor + 1, message.last, work.view)
       for (const member of apart) member.viewer.unsubscribe(slice.topic)
       slice.publish(message, this.#context.fanout)
       for (const member of apart) member.viewer.subscribe(slice.topic)
@@ -308,30 +356,34 @@ export class Broadcast {
     const { metrics } = this.#context
     metrics.add('uproar_publishes_total')
     metrics.add('uproar_deliveries_total', slice.members.length * message.entries)
-    if (sample !== null && message.last === this.#work?.last) metrics.add('uproar_skipped_total', slice.members.length * sample.left, 'sampled')
+    if (sample !== null && sample.left > 0 && message.last === this.#work?.last) metrics.add('uproar_skipped_total', slice.members.length * sample.left, 'sampled')
   }
 
   // ---- the sample -------------------------------------------------------------------------------------------------------
 
-  /** What a live view is shown of these entries; null when all of them. */
-  #sample (entries: readonly Uint8Array[]): Sample | null {
+  /** What everybody is shown of entries some of which are not for everybody. */
+  #veil (entries: readonly Uint8Array[]): Sample {
+    const concerned = new Map<string, number[]>()
+    for (const [index, entry] of entries.entries()) if (isShadow(entry)) note(concerned, entryAuthor(entry), index)
+    return { entries, marks: entries.map((entry) => isVeiled(entry) ? 'removed' : 'shown'), concerned, left: 0 }
+  }
+
+  /** What a live view is shown of these entries; null when all that the veil leaves. */
+  #sample (entries: readonly Uint8Array[], veil: Sample | null): Sample | null {
     const now = this.#context.clock.elapsed()
     const room = this.#sampler.budget(entries.length, this.#hooks.livePerSecond(), now)
     if (room >= entries.length) return null
     const sightings = entries.map(sight)
     const chosen = this.#sampler.choose(sightings, room, now)
-    const concerned = new Map<string, number[]>()
+    const concerned = new Map<string, number[]>([...veil?.concerned ?? []].map(([user, indexes]) => [user, [...indexes]]))
     let left = 0
     for (const [index, sighting] of sightings.entries()) {
       if (chosen[index] === true) continue
       left++
-      for (const user of this.#concerns(sighting)) {
-        const own = concerned.get(user)
-        if (own === undefined) concerned.set(user, [index])
-        else own.push(index)
-      }
+      for (const user of this.#concerns(sighting)) note(concerned, user, index)
     }
-    return { entries, chosen, concerned, left }
+    const marks = entries.map((_, index): Mark => veil?.marks[index] === 'removed' ? 'removed' : chosen[index] === true ? 'shown' : 'sampled')
+    return { entries, marks, concerned, left }
   }
 
   /** Users here whom a message concerns: its author, those it mentions, the author it replies to. */
@@ -343,21 +395,26 @@ export class Broadcast {
   }
 
   /** Sends those of the slice whom something left out concerns their own messages, and returns them. */
-  #tellApart (slice: Slice, sample: Sample, from: number, to: number): Member[] {
+  #tellApart (slice: Slice, sample: Sample, from: number, to: number, view: View): Member[] {
     const first = entrySeq(sample.entries[0] as Uint8Array)
     const apart: Member[] = []
     for (const [user, indexes] of sample.concerned) {
       const own = new Set(indexes.filter((index) => first + index >= from && first + index <= to))
       if (own.size === 0) continue
-      for (const member of this.#people.get(user) ?? []) {
-        if (member.slice !== slice) continue
-        const base = from - first
-        const part = sample.entries.slice(base, to - first + 1)
-        for (const message of joinChosen(this.#frame, part, (index) => sample.chosen[base + index] === true || own.has(base + index))) member.viewer.send(message.bytes)
+      const base = from - first
+      const part = sample.entries.slice(base, to - first + 1)
+      for (const member of this.#membersOf(user, slice, view)) {
+        for (const message of joinMarked(this.#frame, part, (index) => own.has(base + index) ? 'shown' : sample.marks[base + index] as Mark)) member.viewer.send(message.bytes)
         apart.push(member)
       }
     }
     return apart
+  }
+
+  /** A user's members in a slice. Whole slices are searched only for authors of shadow messages: live ones know theirs. */
+  #membersOf (user: string, slice: Slice, view: View): Member[] {
+    if (view === 'live') return [...this.#people.get(user) ?? []].filter((member) => member.slice === slice)
+    return slice.members.filter((member) => member.viewer.identity?.id === user)
   }
 
   #releaseAll (): void {
@@ -376,4 +433,10 @@ const VIEWS = ['full', 'live'] as const
 
 function isHeld (slice: Slice): boolean {
   return slice.members.length > 0
+}
+
+function note (lists: Map<string, number[]>, key: string, value: number): void {
+  const list = lists.get(key)
+  if (list === undefined) lists.set(key, [value])
+  else list.push(value)
 }

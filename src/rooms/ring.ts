@@ -62,6 +62,17 @@ export class Ring {
     return this.#entries[this.#start + seq - this.first] as Uint8Array
   }
 
+  /** Puts what `redact` makes of them in the place of the held entries from `from` to `to`. */
+  redact (from: number, to: number, redact: (entry: Uint8Array) => Uint8Array): void {
+    for (let seq = Math.max(from, this.first); seq <= Math.min(to, this.#last); seq++) {
+      const at = this.#start + seq - this.first
+      const before = this.#entries[at] as Uint8Array
+      const after = redact(before)
+      this.#bytes += after.length - before.length
+      this.#entries[at] = after
+    }
+  }
+
   /** Entries from `from` (held) to `to` at most, ending before `bytesMax` is passed; one at least. */
   run (from: number, to: number, bytesMax: number): Uint8Array[] {
     const run: Uint8Array[] = []

@@ -6,22 +6,26 @@
 //
 // Made and let go by Rooms. Must not know what a message says or how a socket works. Bounds: the ring; one Member a viewer.
 
-import { encode, pack } from '../../proto/codec.ts'
-import { entryOp, entryTs } from '../../proto/entry.ts'
+import { encode, pack, unpack } from '../../proto/codec.ts'
+import { entryAuthor, entryOp, entryTs, isRemoved } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
-import { LIMITS, type Position } from '../../proto/values.ts'
-import { can, type Identity } from '../auth/auth.ts'
+import { LIMITS, type Position, type User } from '../../proto/values.ts'
+import { can, rolesIn, type Identity } from '../auth/auth.ts'
 import { Refusal } from '../base/errors.ts'
 import type { RoomRecord } from '../directory/directory.ts'
 import type { Log, LogPage, RoomState, Watcher } from '../log/log.ts'
+import { guardOf, rankOf, RANK, type Guard } from '../moderation/moderation.ts'
 import { compileTerms, type Terms } from '../moderation/screen.ts'
 import { Cursor } from './cursor.ts'
 import { Broadcast, type BroadcastContext, type View } from './broadcast.ts'
-import { roomFrame, skippedFrame, type Slice } from './delivery.ts'
+import { partsFor, roomFrame, skippedFrame, type Slice } from './delivery.ts'
 import { Member } from './member.ts'
-import { Reader, type Step } from './reader.ts'
+import { noticesOf } from './notices.ts'
+import { Pages, type History, type HistoryQuery } from './pages.ts'
+import { Reader, type Skip, type Step } from './reader.ts'
+import { Removals } from './removals.ts'
 import { Ring } from './ring.ts'
-import { blockedTerms, readSettings, type RoomSettings } from './settings.ts'
+import { blockedTerms, modesOf, readSettings, toldSettings, type RoomSettings, type ToldSettings } from './settings.ts'
 import type { Viewer } from './viewer.ts'
 
 export interface RoomContext extends BroadcastContext {
@@ -47,22 +51,10 @@ export interface JoinOptions {
   readonly view: View
 }
 
-/** A page of history. */
-export interface History {
-  readonly epoch: string
-  /** Seq of the newest entry. */
-  readonly head: number
-  /** Oldest first. */
-  readonly entries: readonly Uint8Array[]
-  /** More in the direction of the query: older ones for `before`, newer ones for `after`. */
-  readonly more: boolean
-}
-
 /** How many missed entries a resume replays; further back it says so and gives the newest history instead. */
 export const RESUME_ENTRIES = 10_000
 /** A viewer that catches up is handed this much before its socket must drain. */
 const CATCH_UP_BYTES = 65_536
-const HISTORY_BYTES = 2_000_000
 /** A live view that falls so far behind goes on near the end, instead of being sent all that the others were not. */
 const LIVE_LAG_ENTRIES = 200
 
@@ -70,13 +62,24 @@ export class Room implements Watcher {
   readonly name: string
   readonly record: RoomRecord
   settings: RoomSettings
+  /** The settings as viewers are told them. */
+  told: ToldSettings
+  /** The settings as they bind authors: what shield mode adds is in them. */
+  modes: RoomSettings
   terms: Terms
+  /** Sanctions, held messages and the like. */
+  guard: Guard
   readonly #context: RoomContext
   readonly epoch: string
   readonly #frame: Uint8Array
   readonly ring: Ring
   readonly #broadcast: Broadcast
+  readonly #removals = new Removals()
+  readonly #pages: Pages
   #packedState: Uint8Array
+  #blockedTerms: readonly string[]
+  /** Staff who are sent everything at once while others wait for the publication delay. */
+  #prompt = new Set<Member>()
   #members = new Set<Member>()
   #cursors = new Set<Cursor>()
   /** Members that already have what the window still gathers; they go live with the next flush. */
@@ -94,15 +97,22 @@ export class Room implements Watcher {
     this.epoch = page.head.epoch
     this.#frame = roomFrame(this.name, this.epoch)
     this.ring = new Ring(page.head.seq - page.entries.length, context.ringEntriesMax, context.ringBytesMax)
-    for (const entry of page.entries) this.ring.push(entry)
+    this.guard = guardOf(state.guarded)
+    this.#removals.learn(this.guard)
+    for (const entry of page.entries) this.ring.push(this.#removals.redact(entry))
+    this.#pages = new Pages(this.name, this.epoch, context.log, this.ring, this.#removals)
     this.#broadcast = new Broadcast(context, {
       livePerSecond: () => this.settings.liveMessagesPerSecond,
+      delayMs: () => this.#delayMs(),
       demote: (member) => this.#demote(member),
       flushed: () => this.#flushed()
     }, this.ring, this.#frame)
     this.settings = readSettings(state)
-    this.terms = compileTerms(blockedTerms(state))
-    this.#packedState = pack(this.settings)
+    this.modes = modesOf(this.settings)
+    this.#blockedTerms = blockedTerms(state)
+    this.terms = compileTerms(this.#blockedTerms)
+    this.told = toldSettings(this.settings)
+    this.#packedState = pack(this.told)
   }
 
   /** Loads the room from the log: its state, and the newest entries into the ring. Rejects with the log's AppError. */
@@ -144,9 +154,11 @@ export class Room implements Watcher {
     const head = Math.max(this.flushed, next - 1)
     const member = new Member(viewer, this, options.view, next)
     this.#members.add(member)
-    member.reader = new Reader(this.name, this.#context.log, next, this.flushed)
+    member.reader = new Reader(this.name, this.#context.log, this.#removals, next, this.flushed)
     this.#context.metrics.add('uproar_joins_total', 1, options.position === null ? 'fresh' : recovered ? 'recovered' : 'not_recovered')
     this.#catchUp(member, this.#joined(rid, head, recovered))
+    const user = viewer.identity?.id
+    if (user !== undefined) for (const { frame } of noticesOf(null, this.guard, this.#context.clock.now(), user)) viewer.send(Buffer.concat([this.#frame, frame]))
     this.#context.noteViewers(this)
     return member
   }
@@ -156,6 +168,7 @@ export class Room implements Watcher {
     if (member.isGone) return
     member.isGone = true
     this.#members.delete(member)
+    this.#prompt.delete(member)
     this.#broadcast.leave(member, isOpen)
     this.#context.noteViewers(this)
   }
@@ -196,7 +209,7 @@ export class Room implements Watcher {
   /** A reader that pulls, for event streams; it counts as a viewer until it is closed. */
   cursor (position: Position | null, history: number, identity: Identity | null): Cursor {
     const { next, recovered } = this.#startOf({ position, history })
-    const reader = new Reader(this.name, this.#context.log, next, this.flushed)
+    const reader = new Reader(this.name, this.#context.log, this.#removals, next, this.flushed)
     const cursor = new Cursor(this, reader, recovered, identity, () => {
       this.#cursors.delete(cursor)
       this.#context.noteViewers(this)
@@ -206,27 +219,30 @@ export class Room implements Watcher {
     return cursor
   }
 
-  /** A page of history, from memory where the ring holds it. Throws the log's AppError. */
-  async history (query: { before?: number | null, after?: number, limit: number }): Promise<History> {
-    const { limit } = query
-    if (query.after !== undefined) {
-      const from = query.after + 1
-      if (this.ring.has(from)) {
-        const entries = this.ring.run(from, from + limit - 1, HISTORY_BYTES)
-        return { epoch: this.epoch, head: this.seq, entries, more: from + entries.length <= this.seq }
-      }
-      const page = await this.#context.log.after(this.name, query.after, { entries: limit, bytes: HISTORY_BYTES })
-      const last = Math.max(query.after, page.head.first - 1) + page.entries.length
-      return { epoch: page.head.epoch, head: page.head.seq, entries: page.entries, more: last < page.head.seq }
+  /** A page of history as this reader may see it. Throws the log's AppError. */
+  history (query: HistoryQuery, identity: Identity | null = null): Promise<History> {
+    return this.#pages.read(query, identity?.id ?? null, this.#isPrompt(identity) || this.#delayMs() === 0 ? this.seq : this.flushed)
+  }
+
+  /** The message of this seq, unless it is gone. Throws the log's AppError. */
+  async message (seq: number): Promise<Uint8Array | null> {
+    const entry = this.ring.has(seq) ? this.ring.at(seq) : await this.#pages.at(seq)
+    return entry === null || entryOp(entry) !== OUT.MESSAGE || isRemoved(entry) ? null : entry
+  }
+
+  /** Roles of a user as far as they are known here: of a viewer here, or of the newest message in memory; 0: not known. */
+  rolesOf (user: string): number {
+    for (const { viewer } of this.#members) if (viewer.identity?.id === user) return rolesIn(viewer.identity, this.name)
+    for (let seq = this.ring.last; seq >= this.ring.first; seq--) {
+      const entry = this.ring.at(seq)
+      if (entryAuthor(entry) === user) return ((unpack(entry) as unknown[])[3] as User)[2]
     }
-    const before = Math.min(query.before ?? Infinity, this.seq + 1)
-    const from = before - limit
-    if (from >= this.ring.first && this.ring.has(before - 1)) {
-      return { epoch: this.epoch, head: this.seq, entries: this.ring.run(from, before - 1, HISTORY_BYTES), more: from > 1 }
-    }
-    const page = await this.#context.log.before(this.name, before, { entries: limit, bytes: HISTORY_BYTES })
-    const oldest = Math.min(before, page.head.seq + 1) - page.entries.length
-    return { epoch: page.head.epoch, head: page.head.seq, entries: page.entries, more: oldest > page.head.first }
+    return 0
+  }
+
+  /** Sends room frames to a user's connections in this room. */
+  tell (user: string, frames: Uint8Array): void {
+    for (const { viewer } of this.#members) if (viewer.identity?.id === user) viewer.send(Buffer.concat([this.#frame, frames]))
   }
 
   /** The log's watcher: entries became durable. */
@@ -234,13 +250,24 @@ export class Room implements Watcher {
     if (this.#isClosed) return
     try {
       for (const entry of batch) {
-        if (this.ring.push(entry) && entryOp(entry) === OUT.STATE) this.#refresh()
+        if (!this.ring.push(entry)) continue
+        const op = entryOp(entry)
+        if (op === OUT.STATE) this.#refresh()
+        else if (op === OUT.REMOVE) this.#remove(entry)
       }
     } catch (error) {
       this.#context.fault(error, `the log of ${this.name} has a gap`)
       return this.lost()
     }
     this.#broadcast.added(batch)
+    for (const member of this.#prompt) this.drained(member)
+  }
+
+  /** What a REMOVE entry names is gone from memory at once; whatever is read later is asked about. */
+  #remove (entry: Uint8Array): void {
+    const { from, to, target } = this.#removals.apply(entry)
+    this.guard = this.guard.noted(target)
+    this.ring.redact(from, to, (held) => this.#removals.redact(held))
   }
 
   /** The log's watcher: continuity ended. The room ends; whoever opens it again gets the log as it is then. */
@@ -272,7 +299,8 @@ export class Room implements Watcher {
 
   /** Says what became of a member that has been catching up: false when it no longer needs watching. */
   checkBehind (member: Member): boolean {
-    if (member.isGone || member.reader === null) return false
+    // Who reads ahead of the others and has all there is, is not behind.
+    if (member.isGone || member.reader === null || this.#prompt.has(member)) return false
     if (member.isReading || this.#context.clock.elapsed() - member.progressAt < this.#context.slowTimeoutMs) return true
     this.#context.metrics.add('uproar_slow_viewers_total', 1, 'closed')
     member.viewer.tooSlow()
@@ -308,14 +336,16 @@ export class Room implements Watcher {
     while (!member.isGone && !this.#isClosed && member.reader !== null) {
       if (first.length === 0 && member.viewer.buffered() >= CATCH_UP_BYTES) return this.#watchBehind(member)
       const slice = this.#broadcast.sliceFor(member.view)
-      const step = member.reader.take(this.ring, slice.cursor, LIMITS.broadcastBytes)
+      const isPrompt = this.#delayMs() > 0 && this.#isPrompt(member.viewer.identity)
+      const step = member.reader.take(this.ring, isPrompt ? this.ring.last : slice.cursor, LIMITS.broadcastBytes)
       if (step instanceof Promise) {
         if (first.length > 0) member.viewer.send(first[0] as Uint8Array)
         return this.#readOn(member, step)
       }
       if (step === null) {
         if (first.length > 0) member.viewer.send(first[0] as Uint8Array)
-        if (member.reader.next > slice.cursor + 1) this.#ahead.push(member)
+        if (isPrompt) this.#prompt.add(member)
+        else if (member.reader.next > slice.cursor + 1) this.#ahead.push(member)
         else this.#goLive(member, slice)
         return
       }
@@ -345,37 +375,36 @@ export class Room implements Watcher {
 
   #hand (member: Member, step: Step, before: readonly Uint8Array[]): void {
     const frames = [...before, this.#frame]
-    const { skipped } = step
-    if (skipped !== null) {
-      const count = skipped.last - skipped.first + 1
-      this.#context.metrics.add('uproar_skipped_total', count, skipped.reason)
-      frames.push(skippedFrame(skipped.first, skipped.last, skipped.reason))
-    }
-    frames.push(...step.entries)
+    if (step.skipped !== null) frames.push(this.#skipped(step.skipped))
+    for (const part of partsFor(step.entries, member.viewer.identity?.id ?? null)) frames.push(part instanceof Uint8Array ? part : this.#skipped(part))
     this.#context.metrics.add('uproar_deliveries_total', step.entries.length)
     member.viewer.send(Buffer.concat(frames))
+  }
+
+  #skipped ({ first, last, reason }: Skip): Uint8Array {
+    this.#context.metrics.add('uproar_skipped_total', last - first + 1, reason)
+    return skippedFrame(first, last, reason)
   }
 
   #goLive (member: Member, slice: Slice): void {
     if (member.isSlow) this.#context.metrics.add('uproar_slow_viewers_total', 1, 'caught_up')
     member.reader = null
     member.isSlow = false
+    this.#prompt.delete(member)
     member.liveAt = this.#context.clock.elapsed()
     this.#broadcast.enter(member, slice)
   }
 
   #watchBehind (member: Member): void {
+    this.#prompt.delete(member)
     if (member.progressAt === 0) member.progressAt = this.#context.clock.elapsed()
     this.#context.noteBehind(member)
   }
 
   /** A live member holds too much unsent: it leaves the topic and reads on by itself. */
   #demote (member: Member): void {
-    const slice = member.slice as Slice
-    this.#broadcast.leave(member)
+    this.#readOnFrom(member, member.slice as Slice)
     member.isSlow = true
-    member.progressAt = this.#context.clock.elapsed()
-    member.reader = new Reader(this.name, this.#context.log, slice.cursor + 1, 0, member.view === 'live' ? LIVE_LAG_ENTRIES : Infinity)
     this.#context.metrics.add('uproar_slow_viewers_total', 1, 'behind')
     this.#context.noteBehind(member)
   }
@@ -396,15 +425,54 @@ export class Room implements Watcher {
   async #readState (): Promise<void> {
     while (this.#stateStale && !this.#isClosed) {
       this.#stateStale = false
-      const state = await this.#context.log.state(this.name)
-      this.settings = readSettings(state)
-      this.terms = compileTerms(blockedTerms(state))
-      this.#packedState = pack(this.settings)
+      this.#adopt(await this.#context.log.state(this.name))
     }
     const access = { name: this.name, isPrivate: this.settings.private }
     const why = new Refusal('forbidden', `the room ${this.name} is private now`)
     for (const member of this.#members) if (!can(member.viewer.identity, 'read', access)) this.#evict(member, why)
     for (const cursor of this.#cursors) if (!can(cursor.identity, 'read', access)) cursor.end(why)
+  }
+
+  /** The room's state is this now. */
+  #adopt (state: RoomState): void {
+    const before = { guard: this.guard, delayMs: this.#delayMs() }
+    this.settings = readSettings(state)
+    this.modes = modesOf(this.settings)
+    this.guard = guardOf(state.guarded)
+    const blocked = blockedTerms(state)
+    // Every sanction is a STATE entry: a thousand terms are not compiled anew for each.
+    if (blocked.join('\n') !== this.#blockedTerms.join('\n')) this.terms = compileTerms(blocked)
+    this.#blockedTerms = blocked
+    this.told = toldSettings(this.settings)
+    this.#packedState = pack(this.told)
+    if (this.#delayMs() !== before.delayMs) this.#delayed()
+    for (const { user, frame } of noticesOf(before.guard, this.guard, this.#context.clock.now(), null)) this.tell(user, frame)
+  }
+
+  #delayMs (): number {
+    return this.settings.publicationDelaySeconds * 1000
+  }
+
+  /** Whether this viewer is sent entries at once while others wait. */
+  #isPrompt (identity: Identity | null): boolean {
+    return identity !== null && rankOf(rolesIn(identity, this.name)) >= RANK.moderator
+  }
+
+  /** The publication delay changed: staff leave their slices and read ahead, or wait for the others and go live again. */
+  #delayed (): void {
+    const staff = [...this.#members].filter(({ viewer }) => this.#isPrompt(viewer.identity))
+    for (const member of this.#delayMs() > 0 ? staff : []) if (member.slice !== null) this.#readOnFrom(member, member.slice)
+    this.#broadcast.retime()
+    const waiting = [...this.#prompt]
+    this.#prompt.clear()
+    for (const member of new Set([...staff, ...waiting])) if (member.reader !== null && !member.isReading) this.#catchUp(member, null)
+  }
+
+  /** A live member leaves its slice and reads on by itself from where that stands. */
+  #readOnFrom (member: Member, slice: Slice): void {
+    this.#broadcast.leave(member)
+    member.progressAt = this.#context.clock.elapsed()
+    member.reader = new Reader(this.name, this.#context.log, this.#removals, slice.cursor + 1, 0, member.view === 'live' ? LIVE_LAG_ENTRIES : Infinity)
   }
 
   #evict (member: Member, why: Refusal): void {

@@ -16,18 +16,21 @@ import type { Metrics } from '../base/metrics.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { ROOM_KINDS, type Directory, type RoomKind, type RoomRecord } from '../directory/directory.ts'
 import type { Log } from '../log/log.ts'
+import { Audit } from '../moderation/moderation.ts'
 import type { Member } from './member.ts'
 import { Room, type RoomContext } from './room.ts'
-import { parseSettings, readSettings, type RoomSettings } from './settings.ts'
+import { parseSettings, readSettings, toldSettings, type ToldSettings } from './settings.ts'
 import type { Fanout } from './viewer.ts'
 
-export { Room, RESUME_ENTRIES, type History, type JoinOptions } from './room.ts'
+export { Room, RESUME_ENTRIES, type JoinOptions } from './room.ts'
+export type { History } from './pages.ts'
 export { Member } from './member.ts'
 export type { Cursor, CursorStep } from './cursor.ts'
 export type { Skip } from './reader.ts'
 export type { Fanout, Viewer } from './viewer.ts'
-export { SETTING_NAMES, type RoomSettings } from './settings.ts'
-export { SWEEP_BYTES } from './delivery.ts'
+export { notice } from './notices.ts'
+export { parseModes, SETTING_NAMES, type RoomSettings } from './settings.ts'
+export { partsFor, SWEEP_BYTES } from './delivery.ts'
 
 /** Names with this prefix belong to the server and are refused to clients. */
 export const RESERVED_PREFIX = 'uproar:'
@@ -41,7 +44,7 @@ export interface RoomView {
   readonly epoch: string
   readonly seq: number
   readonly viewers: number
-  readonly settings: RoomSettings
+  readonly settings: ToldSettings
 }
 
 export interface RoomsOptions {
@@ -76,6 +79,7 @@ export class Rooms {
   readonly #fault: (error: unknown, what: string) => void
   readonly #context: RoomContext
   readonly #census: Census
+  readonly #audit: Audit
   #active = new Map<string, Room>()
   #opening = new Map<string, Promise<Room | Refusal>>()
   /** The last making, setting, deleting or forgetting under way of each room: one after the other. */
@@ -97,6 +101,7 @@ export class Rooms {
     this.#config = config
     this.#fault = fault
     this.#census = options.cluster ?? ALONE
+    this.#audit = new Audit(log)
     this.#context = {
       log, clock, metrics, fault, fanout: options.fanout,
       window: { maxMs: config.windowMsMax, bigMaxMs: config.windowBigMsMax },
@@ -186,6 +191,7 @@ export class Rooms {
         ? { record: known, created: false }
         : await this.#directory.create({ room: name, kind: request.kind ?? 'stream', createdAt: this.#clock.now(), createdBy: by.id })
       const isEmpty = Object.keys(patch.settings ?? {}).length + Object.keys(patch.guarded ?? {}).length === 0
+      if (!isEmpty) await this.#noteAct('configure', name, by, { settings: request.settings })
       if (!isEmpty) await this.#log.publish(name, { op: OUT.STATE, tail: packTail([patch.settings]), author: by.id, nonce: null, patch })
       await this.#active.get(name)?.settled()
       return { view: await this.#view(record), created }
@@ -200,6 +206,7 @@ export class Rooms {
     // The record goes last: where the log fails, or the process ends, between the two, the deletion can be repeated.
     return this.#guard(() => this.#inTurn(name, async () => {
       if (await this.#directory.get(name) === null) return missing(name)
+      await this.#noteAct('delete', name, by, {})
       await this.#log.remove(name)
       await this.#directory.remove(name)
       return true
@@ -214,6 +221,11 @@ export class Rooms {
       const views = await Promise.all(page.rooms.map((record, at) => this.#view(record, counts[at])))
       return { rooms: views.filter((view) => can(by, 'read', { name: view.room, isPrivate: view.settings.private })), more: page.more }
     })
+  }
+
+  /** The audit row of a change that is no action of moderation; it stands before the change. */
+  #noteAct (action: string, room: string, by: Identity, args: Record<string, unknown>): Promise<void> {
+    return this.#audit.append({ room, action, by: by.id, source: 'human', whom: null, text: null, reason: null, args, failure: null })
   }
 
   async #load (name: string, by: Identity | null): Promise<Room | Refusal> {
@@ -257,10 +269,10 @@ export class Rooms {
     const room = this.#active.get(record.room)
     const { kind, createdAt, createdBy } = record
     if (room !== undefined) {
-      return { room: record.room, kind, createdAt, createdBy, epoch: room.epoch, seq: room.seq, viewers: room.viewers + (elsewhere ?? await this.#elsewhere(room)), settings: room.settings }
+      return { room: record.room, kind, createdAt, createdBy, epoch: room.epoch, seq: room.seq, viewers: room.viewers + (elsewhere ?? await this.#elsewhere(room)), settings: room.told }
     }
     const head = await this.#log.head(record.room)
-    const settings = readSettings(await this.#log.state(record.room))
+    const settings = toldSettings(readSettings(await this.#log.state(record.room)))
     const viewers = elsewhere ?? (await this.#census.askViewers([record.room]))[0]
     return { room: record.room, kind, createdAt, createdBy, epoch: head.epoch, seq: head.seq, viewers: viewers ?? 0, settings }
   }

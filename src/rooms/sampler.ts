@@ -5,7 +5,7 @@
 // Bound: the authors remembered.
 
 import { unpack } from '../../proto/codec.ts'
-import { entryOp } from '../../proto/entry.ts'
+import { entryOp, isRemoved, isShadow } from '../../proto/entry.ts'
 import { KIND, OUT, ROLE } from '../../proto/ops.ts'
 import type { User } from '../../proto/values.ts'
 import { BoundedMap } from '../base/bounded.ts'
@@ -31,7 +31,7 @@ const NOT_A_MESSAGE: Sighting = { isAlways: true, author: '', at: [], re: 0 }
 
 /** Reads an entry as far as sampling needs. */
 export function sight (entry: Uint8Array): Sighting {
-  if (entryOp(entry) !== OUT.MESSAGE) return NOT_A_MESSAGE
+  if (entryOp(entry) !== OUT.MESSAGE || isRemoved(entry) || isShadow(entry)) return NOT_A_MESSAGE
   const frame = unpack(entry) as unknown[]
   const [author, , roles] = frame[3] as User
   const ext = frame[6] as { at?: string[], re?: number } | null

@@ -4,6 +4,7 @@
 import { Refusal } from '../base/errors.ts'
 import { isMap } from '../../proto/values.ts'
 import type { RoomState, StatePatch } from '../log/log.ts'
+import { LEVEL_MAX } from '../moderation/moderation.ts'
 
 /** A room's settings with their defaults filled in. */
 export interface RoomSettings {
@@ -13,9 +14,48 @@ export interface RoomSettings {
   readonly private: boolean
   /** Messages a second that a `live` view is shown of a hot room. */
   readonly liveMessagesPerSecond: number
+  /** Only members may write: those whose token names the room, subscribers, vips, staff. */
+  readonly membersOnly: boolean
+  /** Only subscribers, vips and staff may write. */
+  readonly subscribersOnly: boolean
+  /** Only accounts that the token says are so old may write; 0: any. */
+  readonly minimumAccountAgeDays: number
+  readonly emoteOnly: boolean
+  /** What was said within the last 30 s may not be said again, by anybody. */
+  readonly uniqueChat: boolean
+  /** Every message waits for a moderator. */
+  readonly preModeration: boolean
+  /** Several modes in one switch: modes() below. */
+  readonly shield: boolean
+  /** Viewers get entries so much later than moderators do. */
+  readonly publicationDelaySeconds: number
+  /** The automatic level, 0 to 4 (moderation/levels.ts). */
+  readonly autoLevel: number
+  /** Hosts that links may lead to at levels that hold or block links. */
+  readonly allowedLinks: readonly string[]
+  /** Seq of the message that stands on top; 0: none. */
+  readonly pinned: number
 }
 
-const DEFAULTS: RoomSettings = { title: '', slowModeSeconds: 0, locked: false, private: false, liveMessagesPerSecond: 20 }
+export type ToldSettings = typeof ALWAYS_TOLD & Readonly<Partial<RoomSettings>>
+
+/** Settings that every viewer is told, whether set or not; the others come with JOINED only where they are set. */
+const ALWAYS_TOLD: Pick<RoomSettings, 'title' | 'slowModeSeconds' | 'locked' | 'private' | 'liveMessagesPerSecond'> =
+  { title: '', slowModeSeconds: 0, locked: false, private: false, liveMessagesPerSecond: 20 }
+
+const DEFAULTS: RoomSettings = {
+  ...ALWAYS_TOLD,
+  membersOnly: false, subscribersOnly: false, minimumAccountAgeDays: 0, emoteOnly: false, uniqueChat: false, preModeration: false, shield: false,
+  publicationDelaySeconds: 0, autoLevel: 0, allowedLinks: [], pinned: 0
+}
+
+/** What shield mode makes of the other settings: each at least this strict. */
+export const SHIELD = { slowModeSeconds: 10, membersOnly: true, uniqueChat: true, autoLevel: 3 } as const
+
+/** Settings that moderators may change; the others are for broadcasters and admins. */
+const MODES: ReadonlySet<string> = new Set([
+  'slowModeSeconds', 'locked', 'membersOnly', 'subscribersOnly', 'minimumAccountAgeDays', 'emoteOnly', 'uniqueChat', 'preModeration', 'shield', 'publicationDelaySeconds', 'autoLevel', 'allowedLinks'
+])
 
 type Check = (value: unknown) => string | null
 
@@ -26,7 +66,16 @@ const terms: Check = (value) => Array.isArray(value) && value.length <= 1000 && 
   ? null
   : 'must be a list of at most 1,000 terms of 1 to 64 characters'
 
-const PUBLIC: Readonly<Record<string, Check>> = { title: text(120), slowModeSeconds: whole(0, 3600), locked: flag, private: flag, liveMessagesPerSecond: whole(1, 1000) }
+const oneOf = (...values: readonly number[]): Check => (value) => values.includes(value as number) ? null : `must be one of ${values.join(', ')}`
+const hosts: Check = (value) => Array.isArray(value) && value.length <= 100 && value.every((host) => typeof host === 'string' && /^(?=.{1,253}$)[\p{Ll}\p{N}-]+(\.[\p{Ll}\p{N}-]+)*$/u.test(host))
+  ? null
+  : 'must be a list of at most 100 host names in lower case, such as example.org'
+
+const PUBLIC: Readonly<Record<string, Check>> = {
+  title: text(120), slowModeSeconds: whole(0, 3600), locked: flag, private: flag, liveMessagesPerSecond: whole(1, 1000),
+  membersOnly: flag, subscribersOnly: flag, minimumAccountAgeDays: whole(0, 3650), emoteOnly: flag, uniqueChat: flag, preModeration: flag, shield: flag,
+  publicationDelaySeconds: oneOf(0, 2, 4, 6), autoLevel: whole(0, LEVEL_MAX), allowedLinks: hosts, pinned: whole(0, Number.MAX_SAFE_INTEGER)
+}
 const GUARDED: Readonly<Record<string, Check>> = { blockedTerms: terms }
 
 /** Names of the settings that a room takes, for documents and schemas. */
@@ -51,6 +100,34 @@ export function parseSettings (value: unknown): StatePatch | Refusal {
 /** The public settings of a room's state, defaults filled in. */
 export function readSettings (state: RoomState): RoomSettings {
   return { ...DEFAULTS, ...state.settings }
+}
+
+/** Checks settings that a moderator wants to change by an action; blocked terms and what a room is are not among them. */
+export function parseModes (value: unknown): Readonly<Record<string, unknown>> | Refusal {
+  const patch = parseSettings(value)
+  if (patch instanceof Refusal) return patch
+  const other = Object.keys({ ...patch.settings, ...patch.guarded }).find((name) => !MODES.has(name))
+  if (other !== undefined) return new Refusal('forbidden', `settings.${other} is set by PUT /v1/rooms/:room, by a broadcaster or admin; this action sets ${[...MODES].join(', ')}`)
+  return patch.settings ?? {}
+}
+
+/** The settings as viewers are told them: the first five, and of the others those that differ from their default. */
+export function toldSettings (settings: RoomSettings): ToldSettings {
+  return Object.fromEntries(Object.entries(settings).filter(([name, value]) => Object.hasOwn(ALWAYS_TOLD, name) || !isDefault(name, value))) as ToldSettings
+}
+
+function isDefault (name: string, value: unknown): boolean {
+  return Array.isArray(value) ? value.length === 0 : value === DEFAULTS[name as keyof RoomSettings]
+}
+
+/** The settings as they bind authors: with shield mode each is at least as strict as SHIELD. */
+export function modesOf (settings: RoomSettings): RoomSettings {
+  if (!settings.shield) return settings
+  return {
+    ...settings, membersOnly: true, uniqueChat: true,
+    slowModeSeconds: Math.max(settings.slowModeSeconds, SHIELD.slowModeSeconds),
+    autoLevel: Math.max(settings.autoLevel, SHIELD.autoLevel)
+  }
 }
 
 /** The blocked terms of a room's state. */

@@ -65,7 +65,7 @@ t.test('handshake, HELLO and its deadline', async (t) => {
     const viewer = await Viewer.connect(t, program.ws, null, { headers: origin })
     viewer.send([100, 7, 'what is this'])
     t.match(await viewer.next(OUT.ERR), [OUT.ERR, 7, 2, 'unsupported'], 'an op that is not known is answered, and the connection goes on')
-    t.match(await viewer.ask(IN.MODERATE, 'stage', 'ban', { user: 'x' }), [OUT.ERR, Number, 2, 'unsupported'])
+    t.match(await viewer.ask(IN.MODERATE, 'stage', 'ban', { user: 'x' }), [OUT.ERR, Number, 10, 'unauthorized'])
     viewer.send([IN.PING, 'ping', null, 'and', 'more', 'to come'])
     t.match(await viewer.next(OUT.PONG), [OUT.PONG, 'ping'], 'trailing elements are ignored')
     viewer.socket.send(Buffer.concat(Array.from({ length: 33 }, () => encode([IN.PING, 1, null]))))

@@ -213,7 +213,8 @@ t.test('frames that are well made, odd or bad', async (t) => {
     t.equal(ann.frames.filter((frame) => frame[0] === OP.ERR && frame[1] === null && frame[2] === 2).length, 2, `op ${op} without a rid`)
     ann.frames.length = 0
   }
-  isError(t, await ann.ask(OP.MODERATE, 'odd', 'remove', { seq: 1 }), 2, 'MODERATE')
+  for (const [action, code] of [['clear', 11], ['explode', 2]] as const) isError(t, await ann.ask(OP.MODERATE, 'odd', action, {}), code, `MODERATE ${action} without the role`)
+  ann.frames.length = 0
   ann.send([OP.SIGNAL, 'odd', 'typing', true], [OP.SIGNAL, 'elsewhere', 'unknown'])
   ann.send([OP.PING, 1, 'no map'], [OP.PING, 2, 7])
   await ann.ping()

@@ -92,7 +92,7 @@ export class ChatRoom extends Emitter<RoomEvents> {
     this.#host.signal(this.name, what, value)
   }
 
-  /** A moderation action; rejects with UproarError. Not available on the fallback. */
+  /** A moderator's action (`timeout`, `remove` …) and its arguments; resolves with `[seq, ts]` of its last entry, rejects with UproarError. */
   moderate (action: string, args: Record<string, unknown> = {}): Promise<unknown> {
     return this.#host.moderate(this.name, action, args)
   }

@@ -143,7 +143,13 @@ t.test('falls back after two failures and does the same there', async (t) => {
   t.same(room.position, ['e-1', 20])
   t.same((await room.history({ before: 4, limit: 2 })).entries.map(({ seq }) => seq), [2, 3])
   room.signal('typing')
-  await t.rejects(room.moderate('remove'), { name: 'unsupported' })
+  rest.twist = ({ url }, response) => {
+    if (!url.endsWith('/actions')) return false
+    answer(response, 200, { seq: 21, ts: 5, epoch: 'e-1' })
+    return true
+  }
+  t.same(await room.moderate('remove', { seq: 2 }), [21, 5])
+  t.match(rest.asked.at(-1), { method: 'POST', url: `/v1/rooms/${ROOM}/actions`, body: { action: 'remove', args: { seq: 2 } } })
   await room.leave()
   await until(() => rest.stream.closed)
 })

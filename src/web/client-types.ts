@@ -143,7 +143,7 @@ export interface Sent {
  * How the client is connected.
  * - `connecting`: dialling, for the `attempt`-th time in a row (from 1)
  * - `open`: over a WebSocket; `user` is null for an anonymous viewer
- * - `fallback`: over server-sent events and POST, because WebSockets do not get through; everything but `signal` and `moderate` works
+ * - `fallback`: over server-sent events and POST, because WebSockets do not get through; everything but `signal` works; sanctions are not told
  * - `waiting`: for the next attempt at `retryAt` (Unix ms)
  * - `closed`: for good, by `close()` (code 1000) or by a final close code (4500 to 4599)
  */

@@ -58,8 +58,9 @@ export class StreamLink implements Link {
 
   signal (): void {}
 
-  moderate (): Promise<never> {
-    return Promise.reject(new UproarError(2, 'unsupported', 'needs a WebSocket'))
+  async moderate (room: string, action: string, args: Record<string, unknown>): Promise<unknown> {
+    const { seq, ts } = await this.#ask<Sent>(`${room}/actions`, this.#timing.openMs, { method: 'POST', body: JSON.stringify({ action, args }) })
+    return [seq, ts]
   }
 
   probe (): void {}

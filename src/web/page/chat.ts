@@ -2,7 +2,7 @@
 // what the reader does back to it. Owns the view (sampled or full) and paging; the parts it joins own the rest.
 
 import { KIND, ROLE } from '../../../proto/ops.ts'
-import type { Author, ChatRoom, Entry, Joined, MessageEntry, RemoveEntry, Skipped, StateEntry, UproarClient, UproarError } from '../client.ts'
+import type { Author, ChatRoom, Entry, Joined, MessageEntry, RemoveEntry, Sanction, Skipped, StateEntry, UproarClient, UproarError } from '../client.ts'
 import { Announcer } from './announcer.ts'
 import { Chatters } from './chatters.ts'
 import { Composer } from './composer.ts'
@@ -44,6 +44,7 @@ export class Chat {
   #view: 'live' | 'full' = 'live'
   #isSwitching = false
   #isPaging = false
+  #isBanned = false
   #hasJoined = false
   #backlogTo = 0
   #refusalTimer: ReturnType<typeof setTimeout> | null = null
@@ -88,6 +89,7 @@ export class Chat {
     this.#composer.waitNoMore()
     this.#tell('')
     this.#hasJoined = false
+    this.#isBanned = false
     this.#join(client.join(this.#parts.room, { history: HISTORY, view: this.#view }))
   }
 
@@ -135,7 +137,7 @@ export class Chat {
     room.on('viewers', mine<number>((viewers) => this.#viewers(viewers)))
     room.on('skipped', mine<Skipped>((skipped) => this.#skipped(skipped)))
     room.on('refused', mine<UproarError>((error) => this.#parts.refused(error)))
-    room.on('sanction', mine<{ reason: string }>(({ reason }) => this.#tell(reason)))
+    room.on('sanction', mine<Sanction>((sanction) => this.#sanctioned(sanction)))
     room.on('held', mine(() => this.#tell(refusal('held', '', null))))
   }
 
@@ -204,6 +206,7 @@ export class Chat {
     if (typeof slowModeSeconds === 'number') this.#timeline.add(lineOf(slowModeSeconds > 0 ? lines.slowOn(slowModeSeconds) : lines.slowOff), false)
     if (typeof locked === 'boolean') this.#timeline.add(lineOf(locked ? lines.locked : lines.unlocked), false)
     if (typeof title === 'string' && title !== '') this.#timeline.add(lineOf(lines.title(title)), false)
+    for (const [name, [on, off]] of Object.entries(lines.modes)) if (name in entry.changes) this.#timeline.add(lineOf(entry.changes[name] === true ? on : off), false)
     if (slowModeSeconds === 0) this.#composer.waitNoMore()
   }
 
@@ -211,7 +214,7 @@ export class Chat {
     const { title, locked } = this.#room?.state ?? {}
     const heading = typeof title === 'string' && title !== '' ? title : this.#parts.room
     write(part('title', HTMLElement), heading)
-    this.#composer.locked = locked === true && !this.#isStaff()
+    this.#composer.closed = this.#isBanned ? TEXTS.writeBanned : locked === true && !this.#isStaff() ? TEXTS.writeLocked : null
   }
 
   #isStaff (): boolean {
@@ -254,6 +257,32 @@ export class Chat {
     if (error.retryAfterMs !== null && isWait(error.name)) this.#composer.wait(error.retryAfterMs, error.name)
     this.#tell(text)
     this.#timeline.resume()
+  }
+
+  /** What a moderator did to the reader, in a plain sentence; a warning stays until it is acknowledged. */
+  #sanctioned ({ kind, until, reason }: Sanction): void {
+    const leftMs = until === null ? 0 : until - Date.now()
+    if (kind === 'ban' || kind === 'lifted') this.#isBanned = kind === 'ban'
+    if (kind === 'timeout') this.#composer.wait(leftMs, 'timed_out')
+    if (kind === 'lifted') this.#composer.waitNoMore()
+    if (kind === 'denied') this.#outbox.denied()
+    this.#settings()
+    const sentence = Object.hasOwn(TEXTS.sanction, kind) ? TEXTS.sanction[kind as keyof typeof TEXTS.sanction](reason, leftMs) : reason
+    this.#tell(sentence)
+    if (kind === 'warn') this.#askToAcknowledge()
+  }
+
+  #askToAcknowledge (): void {
+    const button = document.createElement('button')
+    button.className = 'quiet'
+    button.type = 'button'
+    button.textContent = TEXTS.acknowledge
+    button.addEventListener('click', () => {
+      this.#room?.moderate('acknowledge').then(() => this.#tell(''), (error: UproarError) => this.#tell(refusal(error.name, error.message, error.retryAfterMs)))
+    })
+    part('refusal', HTMLElement).append(' ', button)
+    if (this.#refusalTimer !== null) clearTimeout(this.#refusalTimer)
+    this.#refusalTimer = null
   }
 
   /** A sentence above the message box, for a while; an empty one takes it away. */

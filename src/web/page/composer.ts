@@ -38,7 +38,7 @@ export class Composer {
   readonly #picker: MentionPicker
   readonly #slow = new Countdown((leftMs) => this.#showWait(leftMs))
   #charactersMax = 500
-  #isLocked = false
+  #isClosed = false
   #answered: Message | null = null
   #last = ''
   #waitsFor: Wait = 'slow_mode'
@@ -51,7 +51,7 @@ export class Composer {
     this.#box.addEventListener('keydown', (event) => this.#key(event))
     part('reply-cancel', HTMLButtonElement).addEventListener('click', () => { this.answer(null); this.focus() })
     this.#box.value = recall(this.#draftKey, 'tab') ?? ''
-    this.locked = false
+    this.closed = null
   }
 
   /** Characters a message may have, as the server tells. */
@@ -60,9 +60,10 @@ export class Composer {
     this.#typed()
   }
 
-  set locked (isLocked: boolean) {
-    this.#isLocked = isLocked
-    this.#box.placeholder = isLocked ? TEXTS.writeLocked : TEXTS.write(this.#parts.room)
+  /** Why nothing can be written here now, in a few words; null: it can. */
+  set closed (why: string | null) {
+    this.#isClosed = why !== null
+    this.#box.placeholder = why ?? TEXTS.write(this.#parts.room)
     this.#typed()
   }
 
@@ -146,9 +147,9 @@ export class Composer {
     // Where the box has several lines there is room for it above the button; the height is read only while it is shown.
     part('field', HTMLElement).classList.toggle('is-tall', left <= COUNTER_FROM && this.#box.clientHeight > TALL_PX)
     this.#box.ariaInvalid = left < 0 ? 'true' : null
-    this.#box.disabled = this.#isLocked
+    this.#box.disabled = this.#isClosed
     // Not `disabled`: the button keeps its place in the order of focus, and says why when pressed.
-    this.#button.ariaDisabled = this.#isLocked || this.#slow.leftMs > 0 || left < 0 || this.#text() === '' ? 'true' : null
+    this.#button.ariaDisabled = this.#isClosed || this.#slow.leftMs > 0 || left < 0 || this.#text() === '' ? 'true' : null
     this.#picker.update()
     remember(this.#draftKey, this.#box.value.slice(0, DRAFT_CHARACTERS_MAX) || null, 'tab')
   }

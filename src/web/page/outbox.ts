@@ -25,6 +25,8 @@ interface Pending {
   readonly at: number
   nonce: string
   seq: number | null
+  /** A moderator looks at it first. */
+  isHeld: boolean
   hasFailed: boolean
   /** The server may have it: no answer came. */
   isUnsure: boolean
@@ -84,6 +86,7 @@ export class Outbox {
 
   async #deliver (pending: Pending): Promise<void> {
     pending.hasFailed = false
+    pending.isHeld = false
     pending.isUnsure = true
     pending.row.className = 'row is-mine is-pending'
     pending.note.replaceChildren(TEXTS.sending)
@@ -100,13 +103,28 @@ export class Outbox {
     }
   }
 
+  /** A moderator did not let one through: the one that has waited longest. */
+  denied (): void {
+    const waiting = [...this.#pending].find(({ isHeld }) => isHeld)
+    if (waiting !== undefined) this.#drop(waiting)
+  }
+
   #failed (pending: Pending, fault: UproarError): void {
+    if (fault.name === 'held') return this.#hold(pending, fault)
     pending.isUnsure = UNKNOWN_OUTCOME.includes(fault.name)
     if (!pending.isUnsure) pending.nonce = nonce()
     this.#offer(pending)
     this.#keep()
     this.#parts.refused(fault, refusal(fault.name, fault.message, fault.retryAfterMs))
     this.#parts.changed()
+  }
+
+  /** It stays as it is, with its nonce, until the log brings it. */
+  #hold (pending: Pending, fault: UproarError): void {
+    pending.isHeld = true
+    pending.note.replaceChildren(TEXTS.waiting)
+    this.#keep()
+    this.#parts.refused(fault, refusal(fault.name, fault.message, fault.retryAfterMs))
   }
 
   #offer (pending: Pending): void {
@@ -118,7 +136,7 @@ export class Outbox {
   }
 
   #add ({ draft, at, nonce, isUnsure }: Kept, author: Author): Pending {
-    const pending: Pending = { ...pendingRow(draft, author), draft, at, nonce, isUnsure, seq: null, hasFailed: false }
+    const pending: Pending = { ...pendingRow(draft, author), draft, at, nonce, isUnsure, seq: null, hasFailed: false, isHeld: false }
     this.#pending.add(pending)
     this.#parts.rows.append(pending.row)
     this.#parts.changed()

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { OUT } from '../../../proto/ops.ts'
 import type { User } from '../../../proto/values.ts'
 import { withoutChromium } from '../../../deploy/services/services.ts'
 import { buildWeb } from '../build.ts'
@@ -192,6 +193,42 @@ play('waiting, refusals in plain words, slow mode', async (t, server, open) => {
   server.change({ locked: true })
   await other.waitForFunction(() => (document.getElementById('message') as HTMLTextAreaElement).disabled)
   t.equal(await other.locator('#message').getAttribute('placeholder'), 'The room is locked')
+})
+
+play('sanctions are plain sentences, and a message on hold waits', async (t, server, open) => {
+  const page = await open()
+  await signIn(page, 'Sam')
+  const pending = page.locator('#pending .row')
+  server.refusals.push({ name: 'held' }, { name: 'held' })
+  await say(page, 'may I?')
+  await pending.getByText('waiting for a moderator').waitFor()
+  t.equal(await pending.getByRole('button').count(), 0, 'there is nothing to do about it')
+  await say(page, 'and this?')
+  await pending.nth(1).getByText('waiting for a moderator').waitFor()
+  server.tell([OUT.SANCTION, 'denied', null, 'off topic'])
+  await page.getByText('A moderator did not let your message through: off topic.').waitFor()
+  t.equal(await pending.count(), 1)
+  server.publish(['u-sam', 'Sam', 0], 'unrelated')
+  server.tell([OUT.SANCTION, 'timeout', Date.now() + 90_000, 'spam'])
+  await page.getByText(/A moderator gave you a time-out of (89|90) s: spam\./).waitFor()
+  t.equal(await page.locator('#send').getAttribute('aria-disabled'), 'true')
+  server.tell([OUT.SANCTION, 'ban', null, ''])
+  await page.getByText('You were banned from this room.').waitFor()
+  t.equal(await page.locator('#message').getAttribute('placeholder'), 'You are banned from this room')
+  t.ok(await page.locator('#message').isDisabled())
+  server.tell([OUT.SANCTION, 'lifted', null, 'ban'])
+  await page.getByText('You may write here again.').waitFor()
+  t.notOk(await page.locator('#message').isDisabled())
+  server.change({ emoteOnly: true })
+  await row(page, 'Only emotes may be written now.').waitFor()
+  server.change({ emoteOnly: null, shield: true })
+  await row(page, 'Words are welcome again.').waitFor()
+  await row(page, 'raised their shield').waitFor()
+  server.tell([OUT.SANCTION, 'warn', null, 'mind your tone'])
+  await page.getByText('A moderator warns you: mind your tone').waitFor()
+  await page.getByRole('button', { name: 'I understand' }).click()
+  await page.locator('#refusal').waitFor({ state: 'hidden' })
+  t.same(server.actions, [['acknowledge', {}]])
 })
 
 play('a wait says what it is for', async (t, server, open) => {

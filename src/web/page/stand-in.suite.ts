@@ -42,6 +42,8 @@ export class StandIn {
   textCharacters = 500
   /** The answers to the next SENDs; when empty they are accepted. */
   readonly refusals: Refused[] = []
+  /** Actions that were asked for: name and arguments. */
+  readonly actions: unknown[] = []
   /** While true, SENDs wait in `waiting` for the test to let them through. */
   holdsSends = false
   readonly waiting: Array<() => void> = []
@@ -175,6 +177,9 @@ export class StandIn {
         return
       }
       case IN.SIGNAL: return
+      case IN.MODERATE:
+        this.actions.push([frame[3], frame[4]])
+        return reply([OUT.OK, rid, [this.entries.length, Date.now()]])
       default: reply([OUT.ERR, rid, 2, 'unsupported', 'not in this play', null])
     }
   }

@@ -25,6 +25,8 @@ export function wait (ms: number): string {
   return `${Math.ceil(seconds / 3600)} h`
 }
 
+const because = (reason: string): string => reason === '' ? '' : `: ${reason}`
+
 /** Why somebody has to wait before they write again. */
 export type Wait = 'slow_mode' | 'rate_limited' | 'timed_out'
 const WAITS: Record<Wait, string> = { slow_mode: 'Slow mode', rate_limited: 'You are writing too fast', timed_out: 'You have a time-out' }
@@ -54,6 +56,15 @@ export const TEXTS = {
   edited: 'edited',
   removed: 'message removed',
   cleared: 'A moderator cleared the chat.',
+  waiting: 'waiting for a moderator',
+  acknowledge: 'I understand',
+  sanction: {
+    warn: (reason: string) => `A moderator warns you: ${reason}`,
+    timeout: (reason: string, ms: number) => `A moderator gave you a time-out of ${wait(ms)}${because(reason)}.`,
+    ban: (reason: string) => `You were banned from this room${because(reason)}.`,
+    lifted: () => 'You may write here again.',
+    denied: (reason: string) => `A moderator did not let your message through${because(reason)}.`
+  },
   encrypted: 'encrypted message',
   attachment: 'attachment',
   newStream: 'The chat of this room began anew.',
@@ -63,6 +74,14 @@ export const TEXTS = {
     slowOff: 'Slow mode is off.',
     locked: 'The room is locked: nobody can write.',
     unlocked: 'The room is open again.',
+    modes: {
+      emoteOnly: ['Only emotes may be written now.', 'Words are welcome again.'],
+      membersOnly: ['Only members may write now.', 'Everybody may write again.'],
+      subscribersOnly: ['Only subscribers may write now.', 'Everybody may write again.'],
+      uniqueChat: ['Nobody may repeat what was just said.', 'Repeats are allowed again.'],
+      preModeration: ['A moderator looks at every message first.', 'Messages appear at once again.'],
+      shield: ['The moderators have raised their shield: the rules are stricter for now.', 'The shield is down again.']
+    } as Record<string, readonly [on: string, off: string]>,
     title: (title: string) => `The title is now “${title}”.`
   },
 
@@ -77,6 +96,7 @@ export const TEXTS = {
 
   write: (room: string) => `Message #${room}`,
   writeLocked: 'The room is locked',
+  writeBanned: 'You are banned from this room',
   send: 'Send',
   charactersLeft: (value: number) => value >= 0 ? `${plural(value, 'character', 'characters')} left` : `${plural(-value, 'character', 'characters')} too many`,
   slowWait: (ms: number) => wait(ms),

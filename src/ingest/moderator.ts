@@ -1,0 +1,210 @@
+// The way in for actions, whoever asks and by whichever way: read, look up what must be known, decide, write the audit
+// row, publish. One after the other in each room of this instance, so that each is decided on what the one before did.
+//
+//   MODERATE, POST …/actions ─▶ parse ─▶ facts ─▶ decide ─▶ audit row ─▶ log.publish (each effect) ─▶ in force here ─▶ OK
+//                                 └────────── a refusal, the same for both ways ──────────▶ ERR
+//
+// Bounds: ACTING_MAX actions that wait for their turn in a room.
+
+import { isIP } from 'node:net'
+import { unpack } from '../../proto/codec.ts'
+import { isShadow, packTail } from '../../proto/entry.ts'
+import { KIND, OUT } from '../../proto/ops.ts'
+import type { User } from '../../proto/values.ts'
+import { rolesIn, userIn, type Identity } from '../auth/auth.ts'
+import type { Clock } from '../base/clock.ts'
+import { AppError, Refusal, refusalOf } from '../base/errors.ts'
+import type { Metrics } from '../base/metrics.ts'
+import { addressRange, plainAddress } from '../base/peers.ts'
+import type { Draft, Log, Published } from '../log/log.ts'
+import { Audit, decide, mayAct, parseAction, rankOf, RANK, textOf, type AuditQuery, type AuditRow, type Decision, type Effect, type Facts, type HeldMessage, type Request, type Sanction, type Source, type UnbanRequest } from '../moderation/moderation.ts'
+import { notice, parseModes, type Room, type Rooms } from '../rooms/rooms.ts'
+import { isCurrent } from './shape.ts'
+import { cleanText } from './text.ts'
+
+export interface ModeratorOptions {
+  readonly log: Log
+  readonly rooms: Pick<Rooms, 'find'>
+  readonly clock: Clock
+  readonly metrics: Metrics
+  /** Range of the address that a user last wrote from; null when it is not known here. */
+  readonly addressOf: (user: string) => string | null
+  readonly fault: (error: unknown, what: string) => void
+}
+
+/** What a room's moderators see of it beside the log. */
+export interface Standing {
+  readonly sanctions: readonly Sanction[]
+  readonly requests: readonly UnbanRequest[]
+}
+
+const ACTING_MAX = 200
+
+export class Moderator {
+  readonly #options: ModeratorOptions
+  readonly #audit: Audit
+  /** The last action under way of each room, and how many wait. */
+  readonly #turns = new Map<string, { last: Promise<unknown>, count: number }>()
+
+  constructor (options: ModeratorOptions) {
+    this.#options = options
+    this.#audit = new Audit(options.log)
+  }
+
+  /** Carries out an action; resolves once it is durable and in force on this instance. Never rejects. */
+  async act (name: string, by: Identity | null, action: unknown, args: unknown, source: Source = 'human'): Promise<Published | Refusal> {
+    const result = await this.#guarded(by, name, (room, identity) => {
+      const request = parseAction(action, args)
+      if (request instanceof Refusal) return request
+      // Whoever may not do this at all does not stand in the way of those who may.
+      return mayAct(request.action, rankOf(rolesIn(identity, room.name)), null) ?? this.#inTurn(room.name, () => this.#carryOut(room, identity, request, source))
+    })
+    if (result instanceof Refusal) this.#options.metrics.add('uproar_refusals_total', 1, result.name)
+    return result
+  }
+
+  /** Messages that wait in a room, oldest first; for its moderators. */
+  async held (name: string, by: Identity | null): Promise<readonly HeldMessage[] | Refusal> {
+    return this.#guarded(by, name, (room, identity) => forModerators(room, identity) ?? [...room.guard.held.values()].sort((a, b) => a.at - b.at))
+  }
+
+  /** Sanctions in force and requests to lift them, oldest first; for the room's moderators. */
+  async standing (name: string, by: Identity | null): Promise<Standing | Refusal> {
+    return this.#guarded(by, name, (room, identity) => {
+      const now = this.#options.clock.now()
+      const { sanctions, requests } = room.guard
+      return forModerators(room, identity) ?? {
+        sanctions: Object.values(sanctions).flatMap((of) => [...of.values()]).filter(({ until }) => until === null || until > now).sort((a, b) => a.at - b.at),
+        requests: [...requests.values()].sort((a, b) => a.at - b.at)
+      }
+    })
+  }
+
+  /** Audit rows of a room, for its moderators. */
+  async audit (name: string, by: Identity | null, query: Omit<AuditQuery, 'room'>): Promise<{ rows: AuditRow[], next: number | null } | Refusal> {
+    return this.#guarded(by, name, (room, identity) => forModerators(room, identity) ?? this.#audit.query({ ...query, room: name }))
+  }
+
+  /** Audit rows of all rooms; whoever asks has been found to be an admin. */
+  async auditAll (query: AuditQuery): Promise<{ rows: AuditRow[], next: number | null } | Refusal> {
+    try {
+      return await this.#audit.query(query)
+    } catch (error) {
+      return this.#failed(error)
+    }
+  }
+
+  /** Does something in a room on behalf of somebody who may enter it. */
+  async #guarded<T> (by: Identity | null, name: string, work: (room: Room, identity: Identity) => T | Refusal | Promise<T | Refusal>): Promise<T | Refusal> {
+    if (by === null) return new Refusal('unauthorized', 'this needs a token')
+    if (!isCurrent(by, this.#options.clock.now())) return new Refusal('unauthorized', 'the token has expired')
+    try {
+      const room = await this.#options.rooms.find(name, by)
+      return room instanceof Refusal ? room : await work(room, by)
+    } catch (error) {
+      return this.#failed(error)
+    }
+  }
+
+  #failed (error: unknown): Refusal {
+    if (!(error instanceof AppError)) this.#options.fault(error, 'moderation')
+    return refusalOf(error)
+  }
+
+  async #inTurn<T> (name: string, work: () => Promise<T | Refusal>): Promise<T | Refusal> {
+    const turn = this.#turns.get(name) ?? { last: Promise.resolve(), count: 0 }
+    if (turn.count >= ACTING_MAX) return new Refusal('overloaded', 'too many actions wait for their turn in this room', 1000)
+    turn.count++
+    this.#turns.set(name, turn)
+    const mine = turn.last.then(work, work)
+    turn.last = mine
+    try {
+      return await mine
+    } finally {
+      if (--turn.count === 0) this.#turns.delete(name)
+    }
+  }
+
+  async #carryOut (room: Room, by: Identity, request: Request, source: Source): Promise<Published | Refusal> {
+    const checked = checkedRequest(request)
+    if (checked instanceof Refusal) return checked
+    const [id, username, roles] = userIn(by, room.name)
+    const decision = decide(checked, { id, name: username, roles }, await this.#facts(room, checked))
+    if (decision instanceof Refusal) return decision
+    const row = { room: room.name, action: checked.action, by: id, source, whom: decision.whom, text: decision.text, reason: checked.args.reason ?? null, args: { ...checked.args }, failure: null }
+    await this.#audit.append(row)
+    try {
+      const published = await this.#publish(room, by, decision)
+      this.#options.metrics.add('uproar_actions_total', 1, checked.action)
+      return published
+    } catch (error) {
+      const refusal = this.#failed(error)
+      await this.#audit.append({ ...row, failure: refusal.message }).catch((fault: unknown) => this.#options.fault(fault, 'an audit row'))
+      return refusal
+    }
+  }
+
+  async #facts (room: Room, { action, args }: Request): Promise<Facts> {
+    const { clock, log, addressOf } = this.#options
+    const entry = args.seq === undefined ? null : await room.message(args.seq)
+    const isForAll = entry !== null && !(action === 'pin' && isShadow(entry))
+    return {
+      now: clock.now(), first: (await log.head(room.name)).first, seq: room.seq, guard: room.guard, settings: room.told,
+      roles: args.user === undefined ? 0 : room.rolesOf(args.user),
+      message: isForAll ? messageOf(entry) : null,
+      address: args.address !== undefined
+        ? isIP(args.address) === 0 ? (args.address.endsWith('::/64') ? args.address : null) : addressRange(plainAddress(args.address))
+        : args.user === undefined ? null : addressOf(args.user)
+    }
+  }
+
+  /** Publishes the effects in order; each is in force here before the next is made. */
+  async #publish (room: Room, by: Identity, { effects, notice: told }: Decision): Promise<Published> {
+    let published: Published | null = null
+    for (const effect of effects) {
+      published = await this.#options.log.publish(room.name, draftOf(effect, room, by))
+      await room.settled()
+    }
+    if (told !== null) room.tell(told.user, notice(told.kind, told.reason))
+    return published as Published
+  }
+}
+
+/** Settings and announcements have rules of their own. */
+function checkedRequest (request: Request): Request | Refusal {
+  const { action, args } = request
+  if (action === 'set') {
+    const settings = parseModes(args.settings)
+    return settings instanceof Refusal ? settings : { action, args: { ...args, settings } }
+  }
+  if (action !== 'announce') return request
+  const text = cleanText(args.text as string)
+  return text === '' ? new Refusal('bad_request', 'args.text is empty') : { action, args: { ...args, text } }
+}
+
+function messageOf (entry: Uint8Array): Facts['message'] {
+  const [, , , [user, , roles], , body] = unpack(entry) as [number, number, number, User, number, string | Uint8Array]
+  return { user, roles, text: textOf({ body }) }
+}
+
+function draftOf (effect: Effect, room: Room, by: Identity): Draft {
+  const base = { author: by.id, nonce: null, epoch: room.epoch } as const
+  switch (effect.op) {
+    case 'state': return { ...base, op: OUT.STATE, tail: packTail([effect.changes]), patch: { settings: effect.changes, guarded: effect.guarded } }
+    case 'announce': return { ...base, op: OUT.MESSAGE, tail: packTail([userIn(by, room.name), KIND.announcement, effect.text, null]) }
+    case 'release': {
+      const { user, kind, body, ext, nonce } = effect.message
+      return { ...base, op: OUT.MESSAGE, tail: packTail([user, kind, body, ext]), author: user[0], nonce }
+    }
+    case 'remove': {
+      const { target, forget } = effect
+      const full = 'seq' in target ? target : { ...target, upTo: room.seq }
+      const own = 'seq' in target ? { [`removed:${target.seq}`]: 1 } : 'user' in target ? { [`purged:${target.user}`]: room.seq } : { cleared: room.seq }
+      return { ...base, op: OUT.REMOVE, tail: packTail([full, by.id]), patch: { guarded: { ...forget, ...own } } }
+    }
+  }
+}
+
+function forModerators (room: Room, identity: Identity): Refusal | null {
+  return rankOf(rolesIn(identity, room.name)) >= RANK.moderator ? null : new Refusal('forbidden', 'this needs the role moderator, broadcaster or admin in this room')
+}
