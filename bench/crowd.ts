@@ -21,6 +21,8 @@ export interface CrowdOptions {
   readonly addresses?: number
   /** Viewers that were closed come back with their position. */
   readonly comeBack?: boolean
+  /** Where they come back to, in turn; by default where they were. */
+  readonly comeBackTo?: readonly string[]
 }
 
 export interface CrowdReport {
@@ -191,6 +193,8 @@ class Member implements SocketHandlers {
   #isStalled = false
   #isSilent = false
   #joins = 0
+  /** Connections that were had; picks where to come back to. */
+  #turn = Math.floor(Math.random() * 1024)
 
   constructor (shared: Shared, localAddress: string | undefined) {
     this.#shared = shared
@@ -203,7 +207,9 @@ class Member implements SocketHandlers {
       this.#socket.send(this.#shared.hello)
       return
     }
-    this.#socket = new RawSocket(this.#shared.options.url, this, this.#localAddress === undefined ? {} : { localAddress: this.#localAddress })
+    const { url, comeBackTo = [] } = this.#shared.options
+    const target = this.#joins === 0 || comeBackTo.length === 0 ? url : comeBackTo[this.#turn++ % comeBackTo.length] as string
+    this.#socket = new RawSocket(target, this, this.#localAddress === undefined ? {} : { localAddress: this.#localAddress })
   }
 
   message (bytes: Uint8Array): void {

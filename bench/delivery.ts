@@ -57,24 +57,30 @@ const SETTLE_MS = 2000
 
 export async function measureDelivery (kind: SubjectKind, plan: DeliveryPlan): Promise<Delivery> {
   const subject = await Subject.start(kind, plan.nodeOptions)
-  const loads: Load[] = []
   try {
-    const watching = new Load()
-    const writing = new Load()
-    loads.push(watching, writing)
-    return await measure(subject, watching, writing, plan)
+    return await measureBetween(subject, subject, plan)
   } finally {
-    for (const load of loads) await load.end()
     await subject.stop()
   }
 }
 
-async function measure (subject: Subject, watching: Load, writing: Load, plan: DeliveryPlan): Promise<Delivery> {
+/** The same on servers that run: authors on one, viewers on the same or another. What is read of a server is read of the authors'. */
+export async function measureBetween (subject: Subject, viewersAt: Subject, plan: DeliveryPlan): Promise<Delivery> {
+  const watching = new Load()
+  const writing = new Load()
+  try {
+    return await measure(subject, viewersAt, watching, writing, plan)
+  } finally {
+    for (const load of [watching, writing]) await load.end()
+  }
+}
+
+async function measure (subject: Subject, viewersAt: Subject, watching: Load, writing: Load, plan: DeliveryPlan): Promise<Delivery> {
   const { viewers, perSecond, warmS, countS, rooms = 1, authorsWatch = false, stalled = 0 } = plan
   const { dialect } = subject.kind
   const ownsEyes = dialect === 'uproar' || authorsWatch
   const authors = ownsEyes ? plan.authors ?? AUTHORS : 1
-  await watching.order('viewers.open', { port: subject.wsPort, dialect, viewers: ownsEyes ? viewers - authors : viewers, rooms })
+  await watching.order('viewers.open', { port: viewersAt.wsPort, dialect, viewers: ownsEyes ? viewers - authors : viewers, rooms })
   await writing.order('authors.open', { port: subject.wsPort, dialect, authors, rooms: ownsEyes ? rooms : 1, watch: authorsWatch })
   const idle = subject.memory().rss
   if (stalled > 0) await watching.order('viewers.stall', stalled)

@@ -6,7 +6,7 @@ import { Decoder, encode as encodeElsewhere } from '@msgpack/msgpack'
 import t from 'tap'
 import { closeCode, CLOSES, errorCode, ERRORS, mayReconnect } from './codes.ts'
 import { BadFrame, decode, decodeTrusted, encode, unpack, type Frame } from './codec.ts'
-import { encodeEntry, encodePage, entryObject, entryOp, entrySeq, entryTs, packTail } from './entry.ts'
+import { encodeEntry, encodePage, entryAuthor, entryObject, entryOp, entrySeq, entryTs, isRemoved, isShadow, packShadowTail, packTail, removedEntry, unshadowed } from './entry.ts'
 import { HOSTILITIES, hostileMessage, plausibleFrame, seededRandom } from './hostile.ts'
 import { FRAMES, IN, KIND, OUT, PROTOCOL, ROLE, SKIPPED_REASONS, type EntryOp } from './ops.ts'
 import { pack } from './pack.ts'
@@ -284,3 +284,21 @@ function faultOf (bytes: Uint8Array, frames: readonly Frame[]): string | null {
   }
   return null
 }
+
+t.test('entries that are not for everybody bear a mark that never leaves the server', (t) => {
+  for (const seq of [1, 0xffffffff, 2 ** 33]) {
+    for (const id of ['u', 'x'.repeat(31), 'x'.repeat(32), 'ü'.repeat(128), '漢'.repeat(128)]) {
+      const fields = [[id, 'Ann', 4], 0, 'hello', null] as const
+      const plain = encodeEntry(OUT.MESSAGE, seq, 1_700_000_000_123, packTail(fields))
+      const shadow = encodeEntry(OUT.MESSAGE, seq, 1_700_000_000_123, packShadowTail([[id, 'Ann', 4], 0, 'hello', null]))
+      const removed = removedEntry(plain)
+      t.same([entryAuthor(plain), entryAuthor(shadow), entryAuthor(removed)], [id, id, ''])
+      t.same([isShadow(plain), isShadow(shadow), isShadow(removed), isRemoved(plain), isRemoved(shadow), isRemoved(removed)], [false, true, false, false, false, true])
+      t.equal(hex(unshadowed(shadow)), hex(plain), 'its author gets the very bytes of any other message')
+      t.same([entryOp(removed), entrySeq(removed), entryTs(removed), (unpack(removed) as unknown[]).length], [OUT.MESSAGE, seq, 1_700_000_000_123, 3])
+    }
+  }
+  const state = encodeEntry(OUT.STATE, 5, 7, packTail([{}]))
+  t.same([entryAuthor(state), isRemoved(state), isShadow(state)], ['', false, false])
+  t.end()
+})

@@ -1,10 +1,10 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store (or redis) ─▶ log ─▶ feed ─▶ auth ─▶ canary ─▶ rooms ─▶ gateway ─▶ http ─▶ relay, moderator, notifier
+//   store (or redis) ─▶ log ─▶ feed ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ consumers ─▶ drain
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
-// closes.
+// closes. The drain is last, so it comes first in a stop: viewers go while everything still serves them.
 
 import type { Logger } from 'pino'
 import { createApi } from './api/api.ts'
@@ -16,6 +16,9 @@ import { Metrics } from './base/metrics.ts'
 import { parseRedisUrl } from './base/redis-place.ts'
 import { Redis } from './base/redis.ts'
 import { openStore } from './base/store.ts'
+import type { SelfPortrait } from './cluster/cluster.ts'
+import { createLocalCluster } from './cluster/local-cluster.ts'
+import { createRedisCluster } from './cluster/redis-cluster.ts'
 import type { Directory } from './directory/directory.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
 import { createRedisDirectory } from './directory/redis-directory.ts'
@@ -33,6 +36,7 @@ import type { Outlet } from './log/outlet.ts'
 import { canaryRooms, openRedisLog } from './log/redis-log.ts'
 import { HttpScorer, RulesScorer, type Scorer, Worker } from './moderation/moderation.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
+import { Revocations } from './revocation/revocation.ts'
 import { Rooms } from './rooms/rooms.ts'
 
 export interface App {
@@ -42,9 +46,28 @@ export interface App {
   stop (): Promise<string[]>
 }
 
+/** How this process shares its machine with others of the same server. */
+export interface Sharing {
+  /** Others listen on the same ports. */
+  readonly sharesPorts: boolean
+  /** A port on loopback for this one alone; 0: none. */
+  readonly ownPort: number
+  /** What dev tokens are signed with, where no key is configured; null: a secret of this process. */
+  readonly devSecret: Buffer | null
+}
+
+const ALONE: Sharing = { sharesPorts: false, ownPort: 0, devSecret: null }
+
+export interface AppOptions {
+  readonly log: Logger
+  readonly version: string
+  readonly clock?: Clock
+  readonly sharing?: Sharing
+}
+
 /** Puts the parts together; nothing is opened before start(). Throws ConfigError for faults that only files show. */
-export function createApp (config: Config, options: { log: Logger, clock?: Clock }): App {
-  const { log } = options
+export function createApp (config: Config, options: AppOptions): App {
+  const { log, version, sharing = ALONE } = options
   const clock = options.clock ?? systemClock
   const fault = (error: unknown, what: string): void => log.error({ err: error, what }, 'fault')
   const { blockedTermsFile, jwtPublicKeyFile } = config
@@ -56,21 +79,35 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
 
   async function start (): Promise<{ port: number, wsPort: number }> {
     const metrics = new Metrics()
-    const { log: roomLog, directory, canaryRooms } = await openEngines(config, { lifecycle, clock, metrics })
+    const { log: roomLog, directory, canaryRooms, redis } = await openEngines(config, { lifecycle, clock, metrics })
     const feeds = openFeeds(config, { roomLog, lifecycle, clock, metrics, log })
-    const authenticator = createAuthenticator(config, { clock, log })
+    const revocations = new Revocations({ log: roomLog, clock, hours: config.revocationHours, fault })
+    lifecycle.add(revocations)
+    const authenticator = createAuthenticator(config, { clock, log, revoked: revocations, devSecret: sharing.devSecret })
     lifecycle.add(authenticator)
     const canary = new Canary(roomLog, clock, canaryRooms)
     lifecycle.add(canary)
-    const listener = createListener(config)
-    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, fault })
+    const self: SelfPortrait = () => ({ port: serves('api') ? api.port : 0, wsPort: gateway.port, connections: gateway.size, isDraining: gateway.isDraining })
+    const cluster = redis === null
+      ? createLocalCluster({ clock, version, self })
+      : createRedisCluster({ redis, prefix: config.redisPrefix, usersMax: config.connectionsPerUserMax, clock, metrics, version, self, fault })
+    const listener = createListener(config, { sharesPort: sharing.sharesPorts })
+    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
+    lifecycle.add(cluster)
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
     const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
-    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, fault })
+    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, fault })
     if (serves('gateway')) lifecycle.add(gateway)
+    cluster.listen({ viewersChanged: (room) => rooms.viewersChanged(room), toUser: (user, bytes) => gateway.toUser(user, bytes), crowded: (user, before) => gateway.crowded(user, before) })
+    revocations.changed(() => {
+      metrics.set('uproar_revocations', revocations.size)
+      gateway.reviewTokens()
+    })
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, moderator, assetsDir: ASSETS_DIR,
+      config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, revocations, assetsDir: ASSETS_DIR,
+      sharesPort: sharing.sharesPorts,
+      ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
       wsPort: () => gateway.port,
       ready: async () => {
@@ -80,6 +117,7 @@ export function createApp (config: Config, options: { log: Logger, clock?: Clock
     })
     if (serves('api')) lifecycle.add(api)
     for (const part of workers(config, { feeds, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
+    lifecycle.add({ name: 'drain', stop: async () => { await Promise.all([api.drain(), gateway.sendAway()]) } })
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
   }
@@ -135,7 +173,14 @@ function workers (config: Config, parts: { feeds: Feeds, roomLog: Log, moderator
 }
 
 type OutletLog = Log & { outlet (): Outlet }
-interface Engines { readonly log: OutletLog, readonly directory: Directory, readonly canaryRooms?: readonly string[] }
+
+interface Engines {
+  readonly log: OutletLog
+  readonly directory: Directory
+  readonly canaryRooms?: readonly string[]
+  /** Null: embedded. */
+  readonly redis: Redis | null
+}
 
 /** Room log and directory: in Redis where there is a URL, else in the embedded store. What was opened ends with `lifecycle`. */
 async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock: Clock, metrics: Metrics }): Promise<Engines> {
@@ -153,13 +198,13 @@ async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock
       throw error
     })
     lifecycle.add({ name: 'log', stop: () => log.close() })
-    return { log, directory: createRedisDirectory(redis, prefix), canaryRooms: canaryRooms(shards) }
+    return { log, directory: createRedisDirectory(redis, prefix), canaryRooms: canaryRooms(shards), redis }
   }
   const store = await openStore(config.dataDir)
   lifecycle.add({ name: 'store', stop: () => store.close() })
   const log = createLmdbLog(store, { ...common, durability: config.logDurability, unreadMax: config.feedUnreadMax })
   lifecycle.add({ name: 'log', stop: () => log.close() })
-  return { log, directory: createLmdbDirectory(store) }
+  return { log, directory: createLmdbDirectory(store), redis: null }
 }
 
 /** Where `npm run build` puts the page and the client. */

@@ -9,7 +9,7 @@ const ROOT = join(import.meta.dirname, '..')
 
 /** From left to right: a module imports only from layers to its left, and from itself. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['feed'], ['archive'], ['moderation'], ['rooms'], ['ingest'], ['gateway', 'api'], ['app'], ['main']
+  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['cluster', 'revocation'], ['feed'], ['archive'], ['moderation'], ['rooms'], ['ingest'], ['gateway', 'api'], ['app'], ['supervisor'], ['main']
 ]
 
 /** Modules beside the layers, and what they may import. */
@@ -29,10 +29,10 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   auth: ['auth.ts', 'authenticator.ts'],
   log: ['log.ts', 'outlet.ts'],
   feed: ['feed.ts', 'standby.ts', 'feed.suite.ts'],
-  moderation: ['moderation.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
+  moderation: ['moderation.ts', 'json-server.suite.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
   rooms: ['rooms.ts', 'stage.suite.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
-  deploy: ['services/services.ts', 'services/redis.ts', 'services/kafka.ts', 'services/tcp-proxy.ts'],
+  deploy: ['services/services.ts', 'services/redis.ts', 'services/kafka.ts', 'services/tcp-proxy.ts', 'balancer.ts'],
   replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts'],
   bench: ['crowd.ts']
 }
@@ -40,6 +40,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
 /** Concrete engines and what app.ts starts beside the faces: named by app.ts, by tests and by benches, by nobody else. */
 const ADAPTERS: readonly string[] = [
   'src/log/lmdb-log.ts', 'src/log/redis-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/directory/redis-directory.ts',
+  'src/cluster/local-cluster.ts', 'src/cluster/redis-cluster.ts',
   'src/feed/log-feed.ts', 'src/feed/kafka-feed.ts', 'src/feed/relay.ts', 'src/feed/notifier.ts'
 ]
 

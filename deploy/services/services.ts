@@ -42,6 +42,20 @@ export const SERVICES: readonly Service[] = [
     packages: ['default-jre-headless', 'maven'],
     fetch: fetchKafka,
     remedy: 'install Java 17 or later and Maven, which fetches the jars of deploy/services/kafka/pom.xml, or set KAFKA_JARS_PATH to a folder that has them'
+  },
+  {
+    name: 'nginx',
+    neededBy: 'the tests of balancing by nginx',
+    find: () => balancerPath('nginx'),
+    packages: ['nginx-light'],
+    remedy: 'install nginx (Debian: nginx-light)'
+  },
+  {
+    name: 'HAProxy',
+    neededBy: 'the tests of balancing by HAProxy',
+    find: () => balancerPath('haproxy'),
+    packages: ['haproxy'],
+    remedy: 'install haproxy'
   }
 ]
 
@@ -100,6 +114,20 @@ export function kafkaPath (): string | null {
 export function withoutKafka (): string | false {
   if (javaPath() !== null && kafkaPath() !== null) return false
   const reason = 'NO KAFKA: what runs on it is NOT tested; install Java 17 and Maven and run npm test, or set KAFKA_JARS_PATH'
+  if (isCi()) throw new Error(reason)
+  return reason
+}
+
+/** Where nginx or haproxy is, or null. */
+export function balancerPath (kind: 'nginx' | 'haproxy'): string | null {
+  const folders = [...(process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== ''), '/usr/sbin', '/usr/local/sbin']
+  return folders.map((folder) => join(folder, kind)).find(isExecutable) ?? null
+}
+
+/** As withoutChromium, for the tests of balancing. */
+export function withoutBalancer (kind: 'nginx' | 'haproxy'): string | false {
+  if (balancerPath(kind) !== null) return false
+  const reason = `NO ${kind.toUpperCase()}: balancing by it is NOT tested; install ${kind}`
   if (isCi()) throw new Error(reason)
   return reason
 }

@@ -20,6 +20,7 @@ import { noFanout } from '../gateway/gateway.ts'
 import { Ingest, Moderator } from '../ingest/ingest.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
 import { compileTerms } from '../moderation/screen.ts'
+import { Revocations } from '../revocation/revocation.ts'
 import { Rooms } from '../rooms/rooms.ts'
 import { createApi, type Api, type ApiDeps } from './api.ts'
 
@@ -80,16 +81,20 @@ export async function startBench (t: Test, options: BenchOptions = {}): Promise<
   })
   const rooms = new Rooms({ log: roomLog, directory: createLmdbDirectory(store), fanout: noFanout, clock, metrics, config, fault })
   const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms: compileTerms([]), fault })
+  const revocations = new Revocations({ log: roomLog, clock, hours: 1, fault })
+  await revocations.start()
   const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
-  const authenticator = createAuthenticator(config, { clock, log })
+  const authenticator = createAuthenticator(config, { clock, log, revoked: revocations })
   const api = createApi({
     config, log, clock, metrics, authenticator, rooms, ingest, moderator, connections: () => [], wsPort: () => 9001, assetsDir: join(dataDir, 'no-pages'),
+    cluster: { instances: async () => [] }, revocations, sharesPort: false, ownPort: 0,
     ready: async () => ({ ready: true, checks: { delivery: 'ok' } }),
     ...options.deps
   })
   t.teardown(async () => {
     await api.stop()
     rooms.stop()
+    revocations.stop()
     await authenticator.stop()
     await roomLog.close()
     await store.close()

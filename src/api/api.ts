@@ -7,6 +7,7 @@
 // Must not know sockets or how the log is kept. Bounds: BODY_BYTES_MAX, request and handler time-outs, ADDRESSES_MAX.
 
 import rateLimit from '@fastify/rate-limit'
+import { createServer as createHttpServer, type Server } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Refusal } from '../base/errors.ts'
 import type { Part } from '../base/lifecycle.ts'
@@ -20,10 +21,12 @@ import type { ApiDeps } from './deps.ts'
 import { docRoutes, registerDocs } from './docs.ts'
 import { eventRoutes, Streams } from './events.ts'
 import { healthRoutes } from './health.ts'
+import { instanceRoutes } from './instances.ts'
 import { messageRoutes } from './messages.ts'
 import { moderationRoutes } from './moderation.ts'
 import { Origins } from './origins.ts'
 import { loadAssets, pageRoutes } from './pages.ts'
+import { revocationRoutes } from './revocations.ts'
 import { roomRoutes } from './rooms.ts'
 import { SHARED } from './schemas.ts'
 import { createServer } from './server.ts'
@@ -41,6 +44,8 @@ export interface Api extends Part {
   /** The port that is listened on; 0 before start. */
   readonly port: number
   start (): Promise<void>
+  /** Fails readiness and sends event streams away at a pace; requests are served as before. May be called twice. */
+  drain (): Promise<void>
   stop (): Promise<void>
 }
 
@@ -54,7 +59,9 @@ class HttpPart implements Api {
   readonly #deps: ApiDeps
   readonly #streams: Streams
   #app: FastifyInstance | null = null
+  #own: Server | null = null
   #isDraining = false
+  #isStopping = false
   #stopping: Promise<void> | null = null
   #port = 0
 
@@ -66,14 +73,22 @@ class HttpPart implements Api {
   get port (): number { return this.#port }
 
   async start (): Promise<void> {
-    const { config, log } = this.#deps
+    const { config, log, sharesPort, ownPort } = this.#deps
     const app = createServer(config, log)
     this.#app = app
     await this.#build(app)
-    await app.listen({ host: config.host, port: config.port }).catch((error: unknown) => { throw listenFault(error, { host: config.host, port: config.port, setting: 'PORT' }) })
+    await app.listen({ host: config.host, port: config.port, ...(sharesPort ? { reusePort: true } : {}) }).catch((error: unknown) => { throw listenFault(error, { host: config.host, port: config.port, setting: 'PORT' }) })
     const address = app.server.address()
     this.#port = typeof address === 'object' && address !== null ? address.port : 0
+    if (ownPort !== 0) this.#own = await listenAlone(app, ownPort)
     this.#streams.start()
+  }
+
+  async drain (): Promise<void> {
+    this.#isDraining = true
+    // Those who share the port take what comes now, the probes of readiness too: they must not hear of one that leaves.
+    if (this.#deps.sharesPort) this.#app?.server.close()
+    await this.#streams.drain()
   }
 
   /** Says goodbye to streams, finishes what is under way, closes the listener. May be called twice. */
@@ -86,6 +101,9 @@ class HttpPart implements Api {
     this.#isDraining = true
     const app = this.#app
     await this.#streams.end()
+    this.#isStopping = true
+    this.#own?.close()
+    this.#own?.closeAllConnections()
     if (app === null) return
     const timer = setTimeout(() => app.server.closeAllConnections(), DRAIN_MS)
     try {
@@ -127,6 +145,8 @@ class HttpPart implements Api {
     moderationRoutes(app, this.#deps)
     eventRoutes(app, this.#deps, this.#streams)
     connectionRoutes(app, this.#deps)
+    instanceRoutes(app, this.#deps)
+    revocationRoutes(app, this.#deps)
     tokenRoutes(app, this.#deps)
     healthRoutes(app, this.#deps, () => this.#isDraining)
     docRoutes(app)
@@ -137,8 +157,20 @@ class HttpPart implements Api {
   #turnAway (request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
     if (!this.#isDraining) return
     reply.header('connection', 'close')
+    if (!this.#isStopping) return
     if (request.routeOptions.config.isUncounted !== true) return refuse(reply, new Refusal('unavailable', 'the server is stopping', 1000))
   }
+}
+
+/** A second listener for the same requests, on loopback, by which this one of several workers is met. */
+async function listenAlone (app: FastifyInstance, port: number): Promise<Server> {
+  const place = { host: '127.0.0.1', port, setting: 'WORKER_PORT_BASE' } as const
+  const server = createHttpServer((request, response) => app.routing(request, response))
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(listenFault(error, place)))
+    server.listen({ host: place.host, port, exclusive: true }, resolve)
+  })
+  return server
 }
 
 /** Counts requests by address. Valid server keys and routes marked `isUncounted` are exempt; a stream counts once. */

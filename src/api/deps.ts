@@ -2,13 +2,15 @@
 // carry from hook to handler.
 
 import type { Logger } from 'pino'
-import type { Identity } from '../auth/auth.ts'
+import type { Identity, Revoked } from '../auth/auth.ts'
 import type { Authenticator } from '../auth/authenticator.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import type { Refusal } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
+import type { Cluster } from '../cluster/cluster.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
+import type { Revocations } from '../revocation/revocation.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 
 export interface ConnectionInfo {
@@ -36,6 +38,12 @@ export interface ApiDeps {
   readonly moderator: Pick<Moderator, 'act' | 'held' | 'standing' | 'audit' | 'auditAll'>
   /** WebSocket connections of this process. */
   readonly connections: (query: { limit: number, user?: string, room?: string }) => readonly ConnectionInfo[]
+  readonly cluster: Pick<Cluster, 'instances'>
+  readonly revocations: Revoked & Pick<Revocations, 'revoke' | 'restore' | 'list'>
+  /** Other processes listen on the same port, and the kernel deals connections among them. */
+  readonly sharesPort: boolean
+  /** A port on loopback that is this process's alone, for the same requests; 0: none. */
+  readonly ownPort: number
   readonly ready: () => Promise<Readiness>
   /** The port that the gateway listens on; asked at each request. */
   readonly wsPort: () => number

@@ -18,9 +18,10 @@ const TAGS = [
   { name: 'moderation', description: 'Actions, what waits for a moderator, sanctions, and the audit log' },
   { name: 'events', description: 'Follow a room live, as server-sent events' },
   { name: 'rooms', description: 'Make, set, list and delete rooms' },
+  { name: 'tokens', description: 'Tokens that are to count no longer' },
   { name: 'client', description: 'What web pages and clients fetch to connect' },
   { name: 'development', description: 'Tokens for trying things out, while no key is configured' },
-  { name: 'operation', description: 'Health, metrics and connections, for those who run the server' }
+  { name: 'operation', description: 'Health, metrics, connections and instances, for those who run the server' }
 ]
 
 /** The docs page needs style attributes and pictures in data URLs; scripts stay our own. */

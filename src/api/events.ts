@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { LIMITS } from '../../proto/values.ts'
 import { Refusal } from '../base/errors.ts'
 import type { Timer } from '../base/clock.ts'
+import { paced } from '../base/pace.ts'
 import type { Room } from '../rooms/rooms.ts'
 import { addressKey } from './addresses.ts'
 import { refuse } from './answers.ts'
@@ -17,11 +18,13 @@ import { EventStream } from './stream.ts'
 const TICK_MS = 1000
 const VIEWERS_TICKS = 2
 const BEAT_TICKS = 10
-/** Reconnects after a stop are spread over this long. */
-const SPREAD_MS = 3000
+/** Reconnects after a stop are spread over this long, beside the pace at which streams are ended. */
+const SPREAD_MS = 500
+/** As for sockets: a drain is no slower. */
+const DRAIN_PER_SECOND_MIN = 200
 const END_TIMEOUT_MS = 1000
 
-type StreamDeps = Pick<ApiDeps, 'config' | 'log' | 'clock' | 'metrics' | 'rooms'>
+type StreamDeps = Pick<ApiDeps, 'config' | 'log' | 'clock' | 'metrics' | 'rooms' | 'revocations'>
 
 export class Streams {
   readonly #deps: StreamDeps
@@ -32,6 +35,7 @@ export class Streams {
   #ticks = 0
   #timer: Timer | null = null
   #isEnding = false
+  #drained: Promise<void> | null = null
   #onEmpty: () => void = () => {}
 
   constructor (deps: StreamDeps) {
@@ -77,9 +81,20 @@ export class Streams {
     if (this.#open.size === 0) this.#onEmpty()
   }
 
-  /** Says goodbye to all, with reconnects spread; cuts those whose sockets do not take it. */
-  async end (): Promise<void> {
+  /** Takes no more streams and says goodbye to those that are open over DRAIN_S, at a steady pace. May be called twice. */
+  drain (): Promise<void> {
+    this.#drained ??= this.#drain()
+    return this.#drained
+  }
+
+  async #drain (): Promise<void> {
     this.#isEnding = true
+    await paced([...this.#open], { ms: this.#deps.config.drainS * 1000, perSecondMin: DRAIN_PER_SECOND_MIN }, (stream) => stream.bye('draining', Math.random() * SPREAD_MS))
+  }
+
+  /** Says goodbye to all; cuts those whose sockets do not take it. */
+  async end (): Promise<void> {
+    await this.drain()
     this.#timer?.cancel()
     for (const stream of this.#open) stream.bye('draining', Math.random() * SPREAD_MS)
     if (this.#open.size === 0) return
@@ -178,7 +193,7 @@ function openStream (request: FastifyRequest<EventsRequest>, reply: FastifyReply
     'x-accel-buffering': 'no'
   })
   return new EventStream({
-    response, socket, room, cursor, identity, history, clock, metrics, gone,
+    response, socket, room, cursor, identity, history, clock, metrics, gone, revoked: deps.revocations,
     slowTimeoutMs: config.slowTimeoutS * 1000,
     reopen: () => deps.rooms.open(room.name, identity),
     fault: (error) => log.warn({ err: error, route: 'events' }, 'an event stream failed')

@@ -7,7 +7,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { closeCode, type CloseName } from '../../proto/codes.ts'
-import type { Identity } from '../auth/auth.ts'
+import type { Identity, Revoked } from '../auth/auth.ts'
 import type { Clock } from '../base/clock.ts'
 import { Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
@@ -22,6 +22,7 @@ export interface StreamOptions {
   readonly room: Room
   readonly cursor: Cursor
   readonly identity: Identity | null
+  readonly revoked: Revoked
   /** Newest entries to begin with, also when the room's log starts anew. */
   readonly history: number
   readonly clock: Clock
@@ -100,19 +101,20 @@ export class EventStream {
   /** Called every second: ends what may not go on, and tells the viewer count when it changed. */
   tick (now: number, options: { tellsViewers: boolean, beats: boolean }): void {
     if (this.#isEnded) return
-    const { identity } = this.#options
+    const { identity, revoked } = this.#options
     if (identity !== null && identity.expiresAt <= now) return this.bye('expired', 0)
+    if (identity !== null && revoked.has(identity)) return this.bye('unauthorized', 0, 'the token was revoked')
     if (this.#response.writableNeedDrain) return
     if (options.beats) this.#write(': \n\n')
-    if (options.tellsViewers && this.#room.viewers !== this.#viewers) {
-      this.#viewers = this.#room.viewers
+    if (options.tellsViewers && this.#room.total !== this.#viewers) {
+      this.#viewers = this.#room.total
       this.#write(eventText('viewers', { count: this.#viewers }))
     }
   }
 
   #join (): void {
     const { epoch, recovered, start, head } = this.#cursor
-    const { name, told, viewers } = this.#room
+    const { name, told, total: viewers } = this.#room
     this.#viewers = viewers
     this.#write(eventText('joined', { room: name, epoch, seq: head, state: told, recovered, viewers }, `${epoch}-${start}`))
   }

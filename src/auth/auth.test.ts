@@ -207,12 +207,14 @@ t.test('claims become an identity', async (t) => {
     name: '  Ann \u202eof\u0007  Green\u200b Gables ', roles: ['subscriber', 'verified', 'emperor', '__proto__'], rooms: { lobby: ['moderator'], 'a:b.c-d_1': [], __proto__x: ['vip'] }, jti: 'one'
   })))
   t.same({ ...full, rooms: [...full.rooms] }, {
-    id: 'ann', name: 'Ann of Green Gables', roles: ROLE.subscriber | ROLE.verified, rooms: [['lobby', ROLE.moderator], ['a:b.c-d_1', 0], ['__proto__x', ROLE.vip]], expiresAt: (NOW_S + 60) * 1000, tokenId: 'one'
+    id: 'ann', name: 'Ann of Green Gables', roles: ROLE.subscriber | ROLE.verified, rooms: [['lobby', ROLE.moderator], ['a:b.c-d_1', 0], ['__proto__x', ROLE.vip]], expiresAt: (NOW_S + 60) * 1000, tokenId: 'one', issuedAt: null
   })
   t.equal(rolesIn(full, 'lobby'), ROLE.subscriber | ROLE.verified | ROLE.moderator)
   t.same(userIn(full, 'elsewhere'), ['ann', 'Ann of Green Gables', ROLE.subscriber | ROLE.verified])
   const plain = identity(t, await authenticator.verify(await sign({ name: null, roles: null, rooms: null })))
-  t.same({ ...plain, rooms: plain.rooms.size }, { id: 'ann', name: 'ann', roles: 0, rooms: 0, expiresAt: (NOW_S + 60) * 1000, tokenId: null })
+  t.same({ ...plain, rooms: plain.rooms.size }, { id: 'ann', name: 'ann', roles: 0, rooms: 0, expiresAt: (NOW_S + 60) * 1000, tokenId: null, issuedAt: null })
+  t.equal(identity(t, await authenticator.verify(await sign({ account_since: 1_600_000_000 }))).accountSince, 1_600_000_000_000)
+  for (const since of ['2020', -1, 1e15, null]) refused(t, await authenticator.verify(await sign({ account_since: since })), /account_since/)
   const every = identity(t, await authenticator.verify(await sign({ roles: Object.keys(ROLE) })))
   t.equal(every.roles, 127)
 })

@@ -15,8 +15,16 @@ export interface Identity {
   /** Unix milliseconds when the token ends; Infinity for a server key. */
   readonly expiresAt: number
   readonly tokenId: string | null
+  /** Unix milliseconds when the token was issued, in whole seconds; null when it does not say. Server keys have none. */
+  readonly issuedAt?: number | null
   /** Unix milliseconds when the account was made, where the token says so. */
   readonly accountSince?: number
+}
+
+/** Whose token no longer counts though it has not expired. */
+export interface Revoked {
+  /** Two look-ups in memory: fit to be asked for every token and, now and then, for every connection. */
+  has (identity: Identity): boolean
 }
 
 /** Roles that count in a room: the ones held everywhere and the ones held there. */

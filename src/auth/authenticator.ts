@@ -9,7 +9,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Refusal } from '../base/errors.ts'
 import { isLoopback } from '../base/peers.ts'
-import type { Identity } from './auth.ts'
+import type { Identity, Revoked } from './auth.ts'
 import { ClaimFault, identityOfUser } from './claims.ts'
 import { DevTokens } from './dev-tokens.ts'
 import { RemoteKeys } from './jwks.ts'
@@ -23,6 +23,18 @@ export { DevTokens, NOT_A_JWT, publicKeyFile, TOKEN_EXPIRED }
 const VERDICTS_MAX = 50_000
 
 export type AuthConfig = Pick<Config, 'host' | 'jwtSecret' | 'jwtPublicKeyFile' | 'jwksUrl' | 'jwtIssuer' | 'jwtAudience' | 'apiKeys'>
+
+/** What a revoked token is answered with. */
+export const TOKEN_REVOKED = new Refusal('unauthorized', 'the token was revoked')
+
+export interface AuthenticatorOptions {
+  readonly clock: Clock
+  readonly log: Logger
+  /** Which tokens do not count any more, asked each time one is shown; by default none. */
+  readonly revoked?: Revoked
+  /** What dev tokens are signed with; by default a secret of this process. */
+  readonly devSecret?: Buffer | null
+}
 
 const NO_KEY = (host: string): string => [
   'NO KEY IS CONFIGURED: tokens are signed with a secret that dies with this process.',
@@ -40,6 +52,7 @@ export class Authenticator {
   #clock: Clock
   #log: Logger
   #serverKeys: ServerKeys
+  #revoked: Revoked
   /** Null until start when the key comes from a file. */
   #keys: KeySource | null = null
   #remote: RemoteKeys | null = null
@@ -47,15 +60,16 @@ export class Authenticator {
   /** Grows when keys change: a verdict begun before is not remembered after. */
   #generation = 0
 
-  constructor (config: AuthConfig, options: { readonly clock: Clock, readonly log: Logger }) {
+  constructor (config: AuthConfig, options: AuthenticatorOptions) {
     this.#config = config
     this.#clock = options.clock
     this.#log = options.log
+    this.#revoked = options.revoked ?? { has: () => false }
     this.#serverKeys = new ServerKeys(config.apiKeys)
     if (config.jwtSecret !== null) this.#keys = secretKeys(Buffer.from(config.jwtSecret))
     else if (config.jwksUrl !== null) this.#keys = this.#remote = new RemoteKeys(config.jwksUrl, { ...options, changed: () => this.#forget() })
     else if (config.jwtPublicKeyFile === null) {
-      this.devTokens = new DevTokens({ clock: options.clock, issuer: config.jwtIssuer, audience: config.jwtAudience })
+      this.devTokens = new DevTokens({ clock: options.clock, issuer: config.jwtIssuer, audience: config.jwtAudience, secret: options.devSecret })
       this.#keys = this.devTokens.keys
     }
   }
@@ -74,6 +88,11 @@ export class Authenticator {
 
   /** Who a token (JWT) is for. Refuses with unauthorized and the reason (TOKEN_EXPIRED and NOT_A_JWT are always those values), or with unavailable. */
   async verify (token: string): Promise<Identity | Refusal> {
+    const verdict = await this.#verdictOn(token)
+    return verdict instanceof Refusal || !this.#revoked.has(verdict) ? verdict : TOKEN_REVOKED
+  }
+
+  async #verdictOn (token: string): Promise<Identity | Refusal> {
     const unfit = refuseForm(token)
     if (unfit !== null) return unfit
     if (this.#keys === null) return new Refusal('unavailable', 'the server is starting', 1000)
@@ -107,7 +126,7 @@ export class Authenticator {
   }
 }
 
-export function createAuthenticator (config: Config, options: { readonly clock: Clock, readonly log: Logger }): Authenticator {
+export function createAuthenticator (config: Config, options: AuthenticatorOptions): Authenticator {
   return new Authenticator(config, options)
 }
 

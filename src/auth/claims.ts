@@ -35,19 +35,19 @@ interface Claims {
 
 /** A verified token's payload as an identity. */
 export function identityOfToken (payload: Readonly<Record<string, unknown>>): Identity | ClaimFault {
-  const { sub, name, roles, rooms, exp, jti, account_since: since } = payload
+  const { sub, name, roles, rooms, exp, jti, iat, account_since: since } = payload
   if (typeof exp !== 'number' || !Number.isFinite(exp)) return new ClaimFault('"exp" must be a number of seconds')
   if (exp > EXPIRY_SECONDS_MAX) return new ClaimFault('"exp" must be in seconds, not milliseconds')
   if (jti !== undefined && (typeof jti !== 'string' || jti.length > TOKEN_ID_CHARACTERS_MAX)) return new ClaimFault(`"jti" must be a string of at most ${TOKEN_ID_CHARACTERS_MAX} characters`)
   if (since !== undefined && (typeof since !== 'number' || !(since >= 0 && since <= EXPIRY_SECONDS_MAX))) return new ClaimFault('"account_since" must be a number of seconds')
-  const identity = readIdentity({ id: sub, name, roles, rooms }, { idName: 'sub', isOurs: false, expiresAt: exp * 1000, tokenId: jti ?? null })
+  const identity = readIdentity({ id: sub, name, roles, rooms }, { idName: 'sub', isOurs: false, expiresAt: exp * 1000, tokenId: jti ?? null, issuedAt: typeof iat === 'number' && Number.isFinite(iat) ? iat * 1000 : null })
   return since === undefined || identity instanceof ClaimFault ? identity : Object.freeze({ ...identity, accountSince: since * 1000 })
 }
 
 /** The user that a request names, `{ id, name?, roles?, rooms? }`. It is meant for us, so an unknown role is a slip. */
 export function identityOfUser (user: Readonly<Record<string, unknown>>): Identity | ClaimFault {
   const { id, name, roles, rooms } = user
-  return readIdentity({ id, name, roles, rooms }, { idName: 'id', isOurs: true, expiresAt: Infinity, tokenId: null })
+  return readIdentity({ id, name, roles, rooms }, { idName: 'id', isOurs: true, expiresAt: Infinity, tokenId: null, issuedAt: null })
 }
 
 interface Source {
@@ -57,9 +57,10 @@ interface Source {
   readonly isOurs: boolean
   readonly expiresAt: number
   readonly tokenId: string | null
+  readonly issuedAt: number | null
 }
 
-function readIdentity (claims: Claims, { idName, isOurs, expiresAt, tokenId }: Source): Identity | ClaimFault {
+function readIdentity (claims: Claims, { idName, isOurs, expiresAt, tokenId, issuedAt }: Source): Identity | ClaimFault {
   const { id } = claims
   if (typeof id !== 'string' || id.length === 0 || id.length > LIMITS.userIdCharacters || UNFIT_IN_ID.test(id)) return new ClaimFault(`"${idName}" must be a string of 1 to ${LIMITS.userIdCharacters} characters without control characters`)
   const name = claims.name ?? id
@@ -68,7 +69,7 @@ function readIdentity (claims: Claims, { idName, isOurs, expiresAt, tokenId }: S
   if (roles instanceof ClaimFault) return roles
   const rooms = readRooms(claims.rooms, isOurs)
   if (rooms instanceof ClaimFault) return rooms
-  return Object.freeze({ id, name: cleanName(name) || cleanName(id) || 'user', roles, rooms, expiresAt, tokenId })
+  return Object.freeze({ id, name: cleanName(name) || cleanName(id) || 'user', roles, rooms, expiresAt, tokenId, issuedAt })
 }
 
 /** A name fit to show beside others: one line, nothing that hides or turns text, at most 64 UTF-16 units; '' when nothing visible is left. */

@@ -17,16 +17,19 @@ export interface DevTokensOptions {
   readonly clock: Clock
   readonly issuer: string | null
   readonly audience: string | null
+  /** Shared by several processes that are one server; by default each makes its own. */
+  readonly secret?: Buffer | null
 }
 
 export class DevTokens {
   /** What verifies them. */
   readonly keys: KeySource
-  #secret = randomBytes(SECRET_BYTES)
+  readonly #secret: Buffer
   #options: DevTokensOptions
 
   constructor (options: DevTokensOptions) {
     this.#options = options
+    this.#secret = options.secret ?? randomBytes(SECRET_BYTES)
     this.keys = secretKeys(this.#secret)
   }
 

@@ -40,18 +40,20 @@ export const SETTINGS = {
 
   role: { group: 'process', env: 'ROLE', type: 'list', default: ['all'], doc: 'roles of this process: `all`, or a list of `gateway,api,relay,moderator,notifier`' },
   logLevel: { group: 'process', env: 'LOG_LEVEL', type: 'choice', default: 'info', choices: ['trace', 'debug', 'info', 'warn', 'error', 'silent'], doc: 'least level that is logged' },
-  stopTimeoutS: { group: 'process', env: 'STOP_TIMEOUT_S', type: 'int', default: 20, min: 1, max: 3600, doc: 'time for a clean stop, seconds; a second signal ends at once' },
+  drainS: { group: 'process', env: 'DRAIN_S', type: 'int', default: 10, min: 0, max: 3600, doc: 'time over which a stop sends viewers away, at a steady pace, seconds; few viewers go faster (200 a second)' },
+  stopTimeoutS: { group: 'process', env: 'STOP_TIMEOUT_S', type: 'int', default: 20, min: 1, max: 3600, doc: 'time for a clean stop, the drain included, seconds; at least `DRAIN_S` and 5; a second signal ends at once' },
 
   jwtSecret: { group: 'auth', env: 'JWT_SECRET', type: 'optional', secret: true, doc: 'secret of HS256, HS384 and HS512 tokens, 32 bytes at least' },
   jwtPublicKeyFile: { group: 'auth', env: 'JWT_PUBLIC_KEY_FILE', type: 'optional', check: 'file', doc: 'public key (PEM) of RS256, ES256 or EdDSA tokens' },
   jwksUrl: { group: 'auth', env: 'JWKS_URL', type: 'optional', check: 'url', doc: 'JWKS address; fetched, cached, refreshed, and used stale while it is away' },
   jwtIssuer: { group: 'auth', env: 'JWT_ISSUER', type: 'optional', doc: 'required `iss` of tokens' },
   jwtAudience: { group: 'auth', env: 'JWT_AUDIENCE', type: 'optional', doc: 'required `aud` of tokens' },
+  revocationHours: { group: 'auth', env: 'REVOCATION_HOURS', type: 'int', default: 168, min: 1, max: 87_600, doc: 'how long a revocation is kept unless it says so itself; no token should live longer' },
   apiKeys: { group: 'auth', env: 'API_KEYS', type: 'list', default: [], secret: true, doc: 'server keys, 24 characters at least; each may act for any user' },
 
   connectionsMax: { group: 'limits', env: 'CONNECTIONS_MAX', type: 'int', default: 0, min: 0, max: 10_000_000, doc: 'connections to this process; 0: no limit' },
-  connectionsPerAddressMax: { group: 'limits', env: 'CONNECTIONS_PER_ADDRESS_MAX', type: 'int', default: 1000, min: 0, max: 10_000_000, doc: 'connections from one address; 0: no limit' },
-  connectionsPerUserMax: { group: 'limits', env: 'CONNECTIONS_PER_USER_MAX', type: 'int', default: 10, min: 0, max: 10_000_000, doc: 'connections of one user; the oldest gives way; 0: no limit' },
+  connectionsPerAddressMax: { group: 'limits', env: 'CONNECTIONS_PER_ADDRESS_MAX', type: 'int', default: 1000, min: 0, max: 10_000_000, doc: 'connections from one address, to all instances; 0: no limit' },
+  connectionsPerUserMax: { group: 'limits', env: 'CONNECTIONS_PER_USER_MAX', type: 'int', default: 10, min: 0, max: 10_000_000, doc: 'connections of one user, to all instances; the oldest gives way; 0: no limit' },
   roomsPerConnectionMax: { group: 'limits', env: 'ROOMS_PER_CONNECTION_MAX', type: 'int', default: 16, min: 1, max: 256, doc: 'rooms that one connection may be in' },
   messagesPerSecondMax: { group: 'limits', env: 'MESSAGES_PER_SECOND_MAX', type: 'int', default: 2, min: 0, max: 1_000_000, doc: 'messages of one user a second, over time; 0: no limit' },
   messagesBurstMax: { group: 'limits', env: 'MESSAGES_BURST_MAX', type: 'int', default: 8, min: 0, max: 1_000_000, doc: 'messages of one user at once; 0: no limit' },
@@ -72,7 +74,7 @@ export const SETTINGS = {
   sliceViewers: { group: 'rooms', env: 'SLICE_VIEWERS', type: 'int', default: 500, min: 1, max: 100_000, doc: 'viewers per topic; one topic is published per turn of the loop' },
   slowKb: { group: 'rooms', env: 'SLOW_KB', type: 'int', default: 256, min: 16, max: 65_536, doc: 'unsent kilobytes from which a viewer counts as slow and is served from the ring' },
   slowTimeoutS: { group: 'rooms', env: 'SLOW_TIMEOUT_S', type: 'int', default: 15, min: 1, max: 600, doc: 'time without progress after which a slow viewer is closed (4408)' },
-  blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line' },
+  blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line: `term`, `term*` or `"term"`' },
 
   scorers: { group: 'moderation', env: 'SCORERS', type: 'list', default: [], doc: 'what judges messages after they were accepted (role `moderator`): `rules` (floods, raids, repeat offenders), `http` (`SCORER_URL`); empty: nothing' },
   scorerUrl: { group: 'moderation', env: 'SCORER_URL', type: 'optional', check: 'url', doc: 'scorer that is asked over HTTP, in batches' },
@@ -97,7 +99,8 @@ export const SETTINGS = {
   kafkaPassword: { group: 'engines', env: 'KAFKA_PASSWORD', type: 'optional', secret: true, doc: 'password of SASL' },
   feedUnreadMax: { group: 'engines', env: 'FEED_UNREAD_MAX', type: 'int', default: 1_000_000, min: 1000, max: 1_000_000_000, doc: 'entries of a room that wait for consumers of the embedded log, beyond what retention would keep; what is over goes, and is counted' },
   clickhouseUrl: { group: 'engines', env: 'CLICKHOUSE_URL', type: 'optional', check: 'url', secret: true, doc: 'ClickHouse for the archive; not served by this version' },
-  workers: { group: 'engines', env: 'WORKERS', type: 'int', default: 1, min: 1, max: 1, doc: 'processes that share the ports; this version runs one' }
+  workers: { group: 'engines', env: 'WORKERS', type: 'int', default: 1, min: 1, max: 64, doc: 'processes that share the ports under one supervisor, also by `--workers N`; more than 1 takes `REDIS_URL`' },
+  workerPortBase: { group: 'engines', env: 'WORKER_PORT_BASE', type: 'int', default: 0, min: 0, max: 65_471, doc: 'worker n (from 1) also listens for HTTP on loopback at this port plus n, so that each can be scraped; 0: not' }
 } as const satisfies Record<string, Setting>
 
 type ValueOf<S> =
@@ -121,6 +124,8 @@ export class ConfigError extends StartFault {
   }
 }
 
+/** What a stop takes beside the drain: requests under way, engines. */
+const STOP_BESIDE_DRAIN_S = 5
 const ROLES = ['all', 'gateway', 'api', 'relay', 'moderator', 'notifier']
 
 /** Reads and checks the environment. Throws ConfigError with every fault at once. */
@@ -228,6 +233,8 @@ function together (config: Partial<Config>): string[] {
     faults.push(`TRUSTED_PROXIES: ${(error as Error).message}`)
   }
   if (config.port !== undefined && config.port !== 0 && config.port === config.wsPort) faults.push('PORT, WS_PORT: must differ')
+  if (config.stopTimeoutS !== undefined && config.drainS !== undefined && config.stopTimeoutS < config.drainS + STOP_BESIDE_DRAIN_S) faults.push(`STOP_TIMEOUT_S, DRAIN_S: the stop must hold the drain and ${STOP_BESIDE_DRAIN_S} seconds more, so at least ${config.drainS + STOP_BESIDE_DRAIN_S}`)
+  if ((config.workers ?? 1) > 1 && config.redisUrl === null) faults.push('WORKERS: several processes are one server only with a log that they share: set REDIS_URL, or WORKERS to 1')
   if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
   if (config.redisPrefix !== undefined && !/^[\x21-\x7a]{1,64}$/.test(config.redisPrefix)) faults.push(`REDIS_PREFIX: must be 1 to 64 printable characters without braces or blanks (it is ${JSON.stringify(config.redisPrefix)})`)
   for (const broker of config.kafkaBrokers ?? []) if (!/^[^\s:/,]+:\d{1,5}$|^\[[\da-f:]+\]:\d{1,5}$/i.test(broker)) faults.push(`KAFKA_BROKERS: must be host:port,… (it has ${JSON.stringify(broker)})`)

@@ -7,13 +7,13 @@ export interface Place {
   readonly host: string
   readonly port: number
   /** The setting that the port comes from. */
-  readonly setting: 'PORT' | 'WS_PORT'
+  readonly setting: 'PORT' | 'WS_PORT' | 'WORKER_PORT_BASE'
 }
 
 /** The fault for an error of listen(); errors of another kind come back as they are. */
 export function listenFault (error: unknown, { host, port, setting }: Place): Error {
   switch ((error as { code?: unknown }).code) {
-    case 'EADDRINUSE': return new StartFault(`${setting}: port ${port} on ${host} is taken by another program; end that, or set ${setting} to another port (0 picks a free one)`)
+    case 'EADDRINUSE': return new StartFault(`${setting}: port ${port} on ${host} is taken by another program; end that, or set ${setting} to another port${setting === 'WORKER_PORT_BASE' ? '' : ' (0 picks a free one)'}`)
     case 'EACCES': return new StartFault(`${setting}: this user may not listen on port ${port}; set ${setting} to a port above 1023`)
     case 'EADDRNOTAVAIL': return new StartFault(`HOST: ${host} is no address of this machine; set HOST to one that is, such as 127.0.0.1, or 0.0.0.0 for all`)
     case 'ENOTFOUND':

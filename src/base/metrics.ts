@@ -58,6 +58,11 @@ export const METRICS = {
   uproar_skipped_total: { type: 'counter', help: 'Entries announced as SKIPPED instead of sent, by reason', label: 'reason' },
   uproar_slow_viewers_total: { type: 'counter', help: 'Viewers that fell behind, by what became of them', label: 'outcome' },
   uproar_slow_viewers: { type: 'gauge', help: 'Viewers behind now, served from the ring' },
+  uproar_instances: { type: 'gauge', help: 'Instances of the cluster alive at the last beat, this one included' },
+  uproar_census_seconds: { type: 'gauge', help: 'Age of the last count over all instances that came back, in seconds' },
+  uproar_census_names: { type: 'gauge', help: 'Rooms, addresses and users that this instance counts' },
+  uproar_bus_frames_total: { type: 'counter', help: 'Frames and values on the bus between instances, by what became of them', label: 'way' },
+  uproar_revocations: { type: 'gauge', help: 'Revocations of tokens that are kept' },
   uproar_canary_seconds: { type: 'gauge', help: 'Age of the last canary entry that came back, in seconds' }
 } as const satisfies Record<string, Row>
 

@@ -7,6 +7,7 @@ import { pino } from 'pino'
 import t from 'tap'
 import { BadFrame, decodeTrusted, encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
+import type { Identity } from '../auth/auth.ts'
 import { createAuthenticator } from '../auth/authenticator.ts'
 import { ManualClock } from '../base/clock.ts'
 import { loadConfig } from '../base/config.ts'
@@ -18,7 +19,7 @@ import { Ingest, Moderator } from '../ingest/ingest.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
 import { compileTerms } from '../moderation/screen.ts'
 import { Rooms } from '../rooms/rooms.ts'
-import { createListener, Gateway } from './gateway.ts'
+import { createListener, Gateway, type GatewayOptions } from './gateway.ts'
 import type { Session } from './session.ts'
 import type { Socket } from './socket.ts'
 
@@ -47,7 +48,7 @@ class FakeSocket implements Socket {
   take (): Frame[] { return this.frames.splice(0) }
 }
 
-async function setUp (t: Test, env: Record<string, string> = {}) {
+async function setUp (t: Test, env: Record<string, string> = {}, others: Partial<Pick<GatewayOptions, 'cluster' | 'revoked'>> = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'uproar-gateway-'))
   const clock = new ManualClock(Date.now())
   const metrics = new Metrics()
@@ -62,7 +63,7 @@ async function setUp (t: Test, env: Record<string, string> = {}) {
   const ingest = new Ingest({ log, clock, metrics, config, terms: compileTerms([]), fault })
   const moderator = new Moderator({ log, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
   const listener = createListener(config)
-  const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, fault })
+  const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, fault, ...others })
   t.teardown(async () => {
     rooms.stop()
     await authenticator.stop()
@@ -385,6 +386,75 @@ t.test('addresses: one form for one address, and only trusted hops are believed'
   const ranges: [string, string][] = [['1.2.3.4', '1.2.3.4'], ['::1', '0:0:0:0::/64'], ['2001:db8::5', '2001:db8:0:0::/64'], ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'], ['2001:db8:1:2::', '2001:db8:1:2::/64'], ['1::2:3:4:5:6', '1:0:0:2::/64']]
   for (const [address, expected] of ranges) t.equal(addressRange(address), expected, address)
   for (const entry of ['nonsense', '10.0.0.0/33', '10.0.0.0/x', '']) t.throws(() => new TrustedProxies([entry]), /neither/)
+})
+
+t.test('with others: connections are counted on all instances', async (t) => {
+  const noted: unknown[][] = []
+  let elsewhere = 0
+  const cluster = { note: (...words: unknown[]) => { noted.push(words) }, elsewhere: () => elsewhere, noteUser: (...words: unknown[]) => { noted.push(words) } }
+  const { gateway, enter, connect } = await setUp(t, { CONNECTIONS_PER_ADDRESS_MAX: '5', CONNECTIONS_PER_USER_MAX: '2' }, { cluster })
+  const admits = (): boolean => gateway.admit({ origin: '', protocols: '', forwardedFor: '', peer: '10.0.0.1' }).admitted
+  const stranger = connect()
+  t.same(noted.splice(0), [['addresses', '10.0.0.1', 1]])
+  elsewhere = 4
+  t.notOk(admits(), 'one here and four elsewhere are five')
+  elsewhere = 3
+  t.ok(admits())
+  gateway.close(stranger.session)
+  t.same(noted.splice(0), [['addresses', '10.0.0.1', 0]])
+
+  const [first, second] = [await enter('ann'), await enter('ann')]
+  const stamps = noted.filter(([user]) => user === 'ann').at(-1)?.[1] as number[]
+  t.equal(stamps.length, 2)
+  t.ok((stamps[0] as number) < (stamps[1] as number), 'in the order they opened')
+  gateway.toUser('ann', encode([OUT.SANCTION, 'warn', null, 'spam']))
+  gateway.toUser('nobody', encode([OUT.SANCTION, 'warn', null, 'spam']))
+  for (const { socket } of [first, second]) t.match(socket.take(), [[OUT.SANCTION, 'warn', null, 'spam']], 'every device is told')
+  gateway.crowded('ann', stamps[1] as number)
+  t.match(first.socket.ended, { code: 4508 }, 'the one before the stamp gives way')
+  t.equal(second.socket.ended, null)
+  gateway.close(first.session)
+  t.same(noted.filter(([user]) => user === 'ann').at(-1)?.[1], [stamps[1]])
+  gateway.close(second.session)
+  t.same(noted.filter(([user]) => user === 'ann').at(-1)?.[1], [])
+})
+
+t.test('a revoked token closes its connections within a tick', async (t) => {
+  let isRevoked = (_identity: Identity): boolean => false
+  const { gateway, enter, clock } = await setUp(t, { WS_PORT: '0' }, { revoked: { has: (identity) => isRevoked(identity) } })
+  await gateway.start()
+  t.teardown(() => gateway.stop())
+  const [ann, ben, anonymous] = [await enter('ann'), await enter('ben'), await enter(null)]
+  isRevoked = ({ id }) => id === 'ann'
+  clock.advance(250)
+  t.equal(ann.socket.ended, null, 'not looked through without a reason')
+  gateway.reviewTokens()
+  clock.advance(250)
+  t.match(ann.socket.frames.at(-1), [OUT.BYE, 4501, /revoked/])
+  t.match(ann.socket.ended, { code: 4501 })
+  for (const { socket } of [ben, anonymous]) t.equal(socket.ended, null)
+  for (const { session } of [ann, ben, anonymous]) gateway.close(session)
+})
+
+t.test('a drain takes its time, and few viewers little of it', async (t) => {
+  const { gateway, connect } = await setUp(t, { WS_PORT: '0', DRAIN_S: '1' })
+  await gateway.start()
+  const peers = Array.from({ length: 600 }, () => connect())
+  const started = performance.now()
+  const away = (): number => peers.filter(({ socket }) => socket.ended !== null).length
+  const drained = gateway.sendAway()
+  t.ok(gateway.isDraining)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  t.ok(away() > 100 && away() < 500, `half-way ${away()} of 600 are gone`)
+  await drained
+  t.equal(away(), 600)
+  t.ok(performance.now() - started > 700)
+  for (const { socket } of peers) {
+    const [, , , wait] = socket.frames.at(-1) as [number, number, string, number]
+    if (!(wait > 0 && wait <= 500)) t.fail(`told to wait ${wait} ms`)
+  }
+  for (const { session } of peers) gateway.close(session)
+  await gateway.stop()
 })
 
 t.test('stop says goodbye to everybody with spread delays', async (t) => {

@@ -4,13 +4,16 @@
 import { PROTOCOL } from '../../proto/ops.ts'
 import { errorCode, type ErrorName } from '../../proto/codes.ts'
 import { LIMITS } from '../../proto/values.ts'
+import type { Revoked } from '../auth/auth.ts'
 import type { Authenticator } from '../auth/authenticator.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import type { Metrics } from '../base/metrics.ts'
+import { paced } from '../base/pace.ts'
+import { addressRange, TrustedProxies } from '../base/peers.ts'
+import { stampOf, type Cluster } from '../cluster/cluster.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
 import { SWEEP_BYTES, type Fanout, type Rooms } from '../rooms/rooms.ts'
-import { addressRange, TrustedProxies } from '../base/peers.ts'
 import { Session, type SessionContext } from './session.ts'
 import type { Admission, Handshake, Socket, SocketEvents } from './socket.ts'
 import { Listener } from './uws.ts'
@@ -35,23 +38,37 @@ export interface GatewayOptions {
   readonly moderator: Pick<Moderator, 'act'>
   readonly authenticator: Authenticator
   readonly listener: Listener
+  /** Who counts connections on other instances; by default there are none. */
+  readonly cluster?: Census
+  /** Which tokens count no longer; by default all do. */
+  readonly revoked?: Revoked
   readonly fault: (error: unknown, what: string) => void
 }
+
+/** What the gateway needs of the cluster. */
+export type Census = Pick<Cluster, 'note' | 'elsewhere' | 'noteUser'>
+
+const ALONE: Census = { note () {}, elsewhere: () => 0, noteUser () {} }
+const NONE_REVOKED: Revoked = { has: () => false }
 
 const TICK_MS = 250
 const TICKS_PER_EXPIRY_CHECK = 4
 /** After its token expired a connection may still read for so long, and bring a fresh one by AUTH. */
 const EXPIRY_GRACE_MS = 30_000
-const DRAIN_SLICE = 250
+/** A drain is no slower than this, so that the last few need not wait for its end. */
+const DRAIN_PER_SECOND_MIN = 200
+/** Connections are closed at a pace, so that they come back at one; this takes the edge off each step of it. */
+const DRAIN_SPREAD_MS = 500
 const IN_FLIGHT_MS = 2000
 const GOODBYE_MS = 1000
 
 /** The listener that gateway and rooms share: rooms publish through it. */
-export function createListener (config: Config): Listener {
+export function createListener (config: Config, options: { sharesPort?: boolean } = {}): Listener {
   const { host, wsPort, compression, idleTimeoutS, slowKb, roomsPerConnectionMax, tlsCertFile, tlsKeyFile } = config
   return new Listener({
     host,
     port: wsPort,
+    sharesPort: options.sharesPort ?? false,
     compression,
     idleTimeoutS,
     tls: tlsCertFile === null || tlsKeyFile === null ? null : { certFile: tlsCertFile, keyFile: tlsKeyFile },
@@ -74,6 +91,8 @@ export class Gateway implements SocketEvents {
   readonly #context: SessionContext
   readonly #proxies: TrustedProxies
   readonly #origins: ReadonlySet<string>
+  readonly #census: Census
+  readonly #revoked: Revoked
   readonly #fault: (error: unknown, what: string) => void
   #sessions = new Set<Session>()
   /** Sessions that have not said HELLO, oldest first, and when they opened, by clock.elapsed(). */
@@ -84,6 +103,8 @@ export class Gateway implements SocketEvents {
   #tick: Timer | null = null
   #ticks = 0
   #isDraining = false
+  #sentAway: Promise<void> | null = null
+  #mustReview = false
   /** Sessions with OKs to send at the end of this turn. */
   #toFlush: Session[] = []
 
@@ -95,6 +116,8 @@ export class Gateway implements SocketEvents {
     this.#ingest = ingest
     this.#listener = options.listener
     this.#fault = fault
+    this.#census = options.cluster ?? ALONE
+    this.#revoked = options.revoked ?? NONE_REVOKED
     this.#proxies = new TrustedProxies(config.trustedProxies)
     this.#origins = new Set(config.origins.map((origin) => origin.toLowerCase()))
     const limits = {
@@ -111,21 +134,44 @@ export class Gateway implements SocketEvents {
 
   get port (): number { return this.#listener.port }
   get size (): number { return this.#sessions.size }
+  get isDraining (): boolean { return this.#isDraining }
 
   async start (): Promise<void> {
     await this.#listener.listen(this)
     this.#tick = this.#clock.every(TICK_MS, () => this.#onTick())
   }
 
-  /** Takes no more connections, lets what is under way end, sends everybody away at a pace, then cuts the rest. */
+  /**
+   * Takes no more connections and sends everybody away over DRAIN_S, at a steady pace, so that the instances they go to
+   * see newcomers at that pace too. What is in flight goes on meanwhile. May be called twice.
+   */
+  sendAway (): Promise<void> {
+    this.#sentAway ??= this.#sendAway()
+    return this.#sentAway
+  }
+
+  /** Drains, lets what is under way end, then cuts the rest. */
   async stop (): Promise<void> {
-    this.#isDraining = true
+    await this.sendAway()
     this.#tick?.cancel()
-    this.#listener.stopListening()
     await this.#until(() => this.#ingest.underWay === 0, IN_FLIGHT_MS)
-    await this.#sendAway()
     await this.#until(() => this.#sessions.size === 0, GOODBYE_MS)
     this.#listener.close()
+  }
+
+  /** Tokens were revoked: within a tick open connections are looked through. */
+  reviewTokens (): void {
+    this.#mustReview = true
+  }
+
+  /** Frames for every connection that the user has here. */
+  toUser (user: string, bytes: Uint8Array): void {
+    for (const session of [...this.#perUser.get(user) ?? []]) session.send(bytes)
+  }
+
+  /** The user has too many connections on all instances: those that opened before the stamp give way. */
+  crowded (user: string, beforeStamp: number): void {
+    for (const session of [...this.#perUser.get(user) ?? []]) if (stampOf(session) < beforeStamp) this.#replace(session)
   }
 
   /** Connections of this process, newest last; `limit` of them at most. */
@@ -157,7 +203,9 @@ export class Gateway implements SocketEvents {
     this.#sessions.add(session)
     this.#unwelcomed.set(session, this.#clock.elapsed())
     const range = addressRange(address)
-    this.#perAddress.set(range, (this.#perAddress.get(range) ?? 0) + 1)
+    const here = (this.#perAddress.get(range) ?? 0) + 1
+    this.#perAddress.set(range, here)
+    this.#noteAddress(range, here)
     this.#metrics.add('uproar_connections_total')
     this.#metrics.set('uproar_connections', this.#sessions.size)
     return session
@@ -182,6 +230,7 @@ export class Gateway implements SocketEvents {
     const left = (this.#perAddress.get(range) ?? 1) - 1
     if (left === 0) this.#perAddress.delete(range)
     else this.#perAddress.set(range, left)
+    this.#noteAddress(range, left)
     this.#forgetUser(session)
     this.#metrics.set('uproar_connections', this.#sessions.size)
     try {
@@ -202,7 +251,7 @@ export class Gateway implements SocketEvents {
     if (offered.length > 0 && !offered.includes(PROTOCOL)) return this.#refused('protocol', '400 Bad Request', 'bad_request', `this server speaks the subprotocol ${PROTOCOL}`)
     if (connectionsMax > 0 && this.#sessions.size >= connectionsMax) return this.#refused('full', '503 Service Unavailable', 'overloaded', 'the server has all the connections it takes', 10)
     const address = this.#proxies.clientAddress(peer, forwardedFor)
-    if (connectionsPerAddressMax > 0 && (this.#perAddress.get(addressRange(address)) ?? 0) >= connectionsPerAddressMax) {
+    if (connectionsPerAddressMax > 0 && this.#countOf(addressRange(address)) >= connectionsPerAddressMax) {
       return this.#refused('address', '429 Too Many Requests', 'rate_limited', 'too many connections from this address', 10)
     }
     return { admitted: true, address, protocol: offered.length > 0 ? PROTOCOL : '' }
@@ -223,6 +272,23 @@ export class Gateway implements SocketEvents {
     return { admitted: false, status, body: JSON.stringify({ error }), retryAfterS }
   }
 
+  /** Connections from the range on all instances, as far as they are known. */
+  #countOf (range: string): number {
+    return (this.#perAddress.get(range) ?? 0) + this.#census.elsewhere('addresses', range)
+  }
+
+  #noteAddress (range: string, here: number): void {
+    if (this.#config.connectionsPerAddressMax > 0) this.#census.note('addresses', range, here)
+  }
+
+  #noteUser (id: string, own: readonly Session[]): void {
+    if (this.#config.connectionsPerUserMax > 0) this.#census.noteUser(id, own.map(stampOf))
+  }
+
+  #replace (session: Session): void {
+    session.close('replaced', 'a newer connection of the same user took its place')
+  }
+
   #flushSoon (session: Session): void {
     if (this.#toFlush.push(session) > 1) return
     // Once everything of this commit is answered, and before the library writes what was published meanwhile.
@@ -239,7 +305,8 @@ export class Gateway implements SocketEvents {
     this.#perUser.set(id, own)
     const max = this.#config.connectionsPerUserMax
     if (max === 0) return
-    while (own.length > max) own.shift()?.close('replaced', 'a newer connection of the same user took its place')
+    while (own.length > max) this.#replace(own.shift() as Session)
+    this.#noteUser(id, own)
   }
 
   #forgetUser (session: Session): void {
@@ -249,6 +316,7 @@ export class Gateway implements SocketEvents {
     const left = own.filter((other) => other !== session)
     if (left.length === 0) this.#perUser.delete(id)
     else this.#perUser.set(id, left)
+    this.#noteUser(id, left)
   }
 
   #onTick (): void {
@@ -261,20 +329,27 @@ export class Gateway implements SocketEvents {
       this.#unwelcomed.delete(session)
       session.close('hello_timeout', `no HELLO within ${this.#config.helloTimeoutMs} ms`)
     }
+    if (this.#mustReview) this.#review()
     if (this.#ticks % TICKS_PER_EXPIRY_CHECK !== 0) return
     for (const session of this.#sessions) {
       if (session.identity !== null && session.identity.expiresAt + EXPIRY_GRACE_MS < now) session.close('expired', 'the token has expired')
     }
   }
 
-  /** BYE to everybody, a slice a turn, with reconnect delays spread so that they do not all come back at once. */
-  async #sendAway (): Promise<void> {
-    const spreadMs = Math.min(10_000, Math.max(500, this.#sessions.size))
-    let inSlice = 0
-    for (const session of [...this.#sessions]) {
-      session.close('draining', 'the server is going away', Math.ceil(Math.random() * spreadMs))
-      if (++inSlice % DRAIN_SLICE === 0) await new Promise((resolve) => setImmediate(resolve))
+  #review (): void {
+    this.#mustReview = false
+    for (const session of this.#sessions) {
+      if (session.identity !== null && this.#revoked.has(session.identity)) session.close('unauthorized', 'the token was revoked')
     }
+  }
+
+  async #sendAway (): Promise<void> {
+    this.#isDraining = true
+    this.#listener.stopListening()
+    // What was accepted before is answered where it was asked, as far as that takes no time.
+    await this.#until(() => this.#ingest.underWay === 0, IN_FLIGHT_MS / 10)
+    await paced([...this.#sessions], { ms: this.#config.drainS * 1000, perSecondMin: DRAIN_PER_SECOND_MIN },
+      (session) => session.close('draining', 'the server is going away', Math.ceil(Math.random() * DRAIN_SPREAD_MS)))
   }
 
   async #until (isDone: () => boolean, ms: number): Promise<void> {

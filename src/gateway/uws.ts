@@ -3,7 +3,7 @@
 // - touching a closed socket throws: every call checks `isClosed` first;
 // - a publish to a socket past maxBackpressure is dropped without a word: rooms/delivery.ts keeps sockets below it;
 // - an invalid idleTimeout aborts the process: config checks its range;
-// - listen() shares a port that is taken: the exclusive option makes it fail as one expects.
+// - listen() shares a port that is taken: the exclusive option makes it fail as one expects. Workers want to share.
 
 import * as library from 'uWebSockets.js'
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, us_socket, us_socket_context_t, WebSocket } from 'uWebSockets.js'
@@ -15,6 +15,8 @@ import type { Socket, SocketEvents } from './socket.ts'
 export interface ListenerOptions {
   readonly host: string
   readonly port: number
+  /** Other processes listen there too, and the kernel deals connections among them. */
+  readonly sharesPort: boolean
   readonly tls: { readonly certFile: string, readonly keyFile: string } | null
   readonly compression: boolean
   readonly idleTimeoutS: number
@@ -89,7 +91,7 @@ export class Listener implements Fanout {
 
   /** Listens; rejects when the address cannot be had. */
   listen (events: SocketEvents): Promise<void> {
-    const { tls, host, port } = this.#options
+    const { tls, host, port, sharesPort } = this.#options
     const app = tls === null ? App() : SSLApp({ cert_file_name: tls.certFile, key_file_name: tls.keyFile })
     this.#app = app
     this.#route(app, events)
@@ -103,7 +105,7 @@ export class Listener implements Fanout {
       }
       // The typings lack this form: host, port, options, callback.
       const listen = app.listen as unknown as (host: string, port: number, options: number, call: typeof onListen) => void
-      listen.call(app, host, port, LIBUS_LISTEN_EXCLUSIVE_PORT as number, onListen)
+      listen.call(app, host, port, sharesPort ? 0 : LIBUS_LISTEN_EXCLUSIVE_PORT as number, onListen)
     })
   }
 

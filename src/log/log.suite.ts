@@ -182,6 +182,9 @@ async function state (t: Test, open: OpenEngine): Promise<void> {
   ])
   const expected = { seq: 5, settings: { title: 'two', deep: { at: [1, 2 ** 40] } }, guarded: { terms: ['a', 'b'], 'a.b': true } }
   t.same(await log.state('r'), expected, 'the fold of all patches; null deletes')
+  const removal = await log.publish('removing', { op: OUT.REMOVE, tail: packTail([{ seq: 1 }, 'mod']), author: 'mod', nonce: null, patch: { guarded: { 'removed:1': 1 } } })
+  const { seq: at, guarded } = await log.state('removing')
+  t.same([at, guarded['removed:1']], [removal.seq, 1], 'a REMOVE may bring a patch as a STATE does')
   const terms = counting(0, 1000).map((i) => `term ${i} ${'x'.repeat(50)}`)
   await log.publish('big', stateEntry({ guarded: { terms } }))
   t.same((await log.state('big')).guarded, { terms }, 'a state may be larger than an entry')

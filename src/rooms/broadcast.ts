@@ -150,7 +150,8 @@ export class Broadcast {
   retime (): void {
     this.#timer?.cancel()
     this.#timer = null
-    if (this.#ring.last > this.#flushed) this.#schedule()
+    this.#releaseAll()
+    if (this.#ring.last > this.#flushed || this.#extra !== null) this.#schedule()
   }
 
   /** Room frames that go out with the next flush, instead of those not sent yet. */
@@ -410,14 +411,14 @@ export class Broadcast {
     return apart
   }
 
-  #releaseAll (): void {
-    for (const view of VIEWS) for (const slice of this.#slices[view]) slice.release()
-  }
-
   /** A user's members in a slice. Whole slices are searched only for authors of shadow messages: live ones know theirs. */
   #membersOf (user: string, slice: Slice, view: View): Member[] {
     if (view === 'live') return [...this.#people.get(user) ?? []].filter((member) => member.slice === slice)
     return slice.members.filter((member) => member.viewer.identity?.id === user)
+  }
+
+  #releaseAll (): void {
+    for (const view of VIEWS) for (const slice of this.#slices[view]) slice.release()
   }
 
   #ended (last: number): void {

@@ -35,6 +35,8 @@ export interface RoomContext extends BroadcastContext {
   readonly ringBytesMax: number
   /** Why the room's log ended: it was deleted, or is to be joined anew. */
   readonly whyLost: (room: string) => Promise<Refusal>
+  /** Viewers of the room on other instances, as last known. */
+  readonly elsewhere: (room: string) => number
   /** Called when the room's viewers changed, when somebody began to catch up, and when the room ended. */
   readonly noteViewers: (room: Room) => void
   readonly noteBehind: (member: Member) => void
@@ -142,6 +144,8 @@ export class Room implements Watcher {
   get flushed (): number { return this.#broadcast.flushed }
   /** Viewers on this instance, event streams included. */
   get viewers (): number { return this.#members.size + this.#cursors.size }
+  /** Viewers on all instances, those elsewhere as last counted. */
+  get total (): number { return this.viewers + this.#context.elsewhere(this.name) }
   get isClosed (): boolean { return this.#isClosed }
   /** Whether nothing was ever said or set here: such a room may be forgotten. */
   get isBlank (): boolean { return this.ring.last === 0 }
@@ -289,9 +293,10 @@ export class Room implements Watcher {
 
   /** Tells the viewers how many they are, when that changed; goes out with the next flush. */
   announceViewers (): void {
-    if (this.viewers === this.#announced || this.#members.size === 0) return
-    this.#announced = this.viewers
-    this.#broadcast.announce(encode([OUT.VIEWERS, this.viewers]))
+    const { total } = this
+    if (total === this.#announced || this.#members.size === 0) return
+    this.#announced = total
+    this.#broadcast.announce(encode([OUT.VIEWERS, total]))
   }
 
   /** Says what became of a member that has been catching up: false when it no longer needs watching. */
@@ -322,7 +327,7 @@ export class Room implements Watcher {
     // [35, rid, room, epoch, seq, state, recovered], the state packed once for all who join.
     return Buffer.concat([
       new Uint8Array([0x97, OUT.JOINED]), pack(rid), pack(this.name), pack(this.epoch), pack(head), this.#packedState, pack(recovered),
-      this.#frame, encode([OUT.VIEWERS, this.viewers])
+      this.#frame, encode([OUT.VIEWERS, this.total])
     ])
   }
 

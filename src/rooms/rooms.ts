@@ -13,6 +13,7 @@ import type { Clock, Timer } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
+import type { Cluster } from '../cluster/cluster.ts'
 import { ROOM_KINDS, type Directory, type RoomKind, type RoomRecord } from '../directory/directory.ts'
 import type { Log } from '../log/log.ts'
 import { Audit } from '../moderation/moderation.ts'
@@ -53,9 +54,16 @@ export interface RoomsOptions {
   readonly clock: Clock
   readonly metrics: Metrics
   readonly config: Config
+  /** Who counts viewers on other instances; by default there are none. */
+  readonly cluster?: Census
   /** Told of faults that have no caller to go to. */
   readonly fault: (error: unknown, what: string) => void
 }
+
+/** What rooms need of the cluster. */
+export type Census = Pick<Cluster, 'note' | 'elsewhere' | 'askViewers'>
+
+const ALONE: Census = { note () {}, elsewhere: () => 0, askViewers: async (rooms) => rooms.map(() => 0) }
 
 const TICK_MS = 1000
 const TICKS_PER_ANNOUNCEMENT = 2
@@ -70,6 +78,7 @@ export class Rooms {
   readonly #config: Config
   readonly #fault: (error: unknown, what: string) => void
   readonly #context: RoomContext
+  readonly #census: Census
   readonly #audit: Audit
   #active = new Map<string, Room>()
   #opening = new Map<string, Promise<Room | Refusal>>()
@@ -91,6 +100,7 @@ export class Rooms {
     this.#metrics = metrics
     this.#config = config
     this.#fault = fault
+    this.#census = options.cluster ?? ALONE
     this.#audit = new Audit(log)
     this.#context = {
       log, clock, metrics, fault, fanout: options.fanout,
@@ -101,6 +111,7 @@ export class Rooms {
       ringEntriesMax: config.ringEntriesMax,
       ringBytesMax: config.ringKbMax * 1024,
       whyLost: (room) => this.#whyLost(room),
+      elsewhere: (room) => this.#census.elsewhere('viewers', room),
       noteViewers: (room) => this.#noteViewers(room),
       noteBehind: (member) => { this.#behind.add(member) },
       noteEnd: (room) => this.#forget(room)
@@ -121,6 +132,12 @@ export class Rooms {
   /** The active room of that name, or null. */
   active (name: string): Room | null {
     return this.#active.get(name) ?? null
+  }
+
+  /** The room's viewers on other instances changed: those here are told with the next announcement. */
+  viewersChanged (name: string): void {
+    const room = this.#active.get(name)
+    if (room !== undefined) this.#changed.add(room)
   }
 
   /**
@@ -200,7 +217,8 @@ export class Rooms {
   async list (query: { prefix?: string, after?: string, limit: number }, by: Identity | null): Promise<{ rooms: RoomView[], more: boolean } | Refusal> {
     return this.#guard(async () => {
       const page = await this.#directory.list(query)
-      const views = await Promise.all(page.rooms.map((record) => this.#view(record)))
+      const counts = await this.#census.askViewers(page.rooms.map(({ room }) => room))
+      const views = await Promise.all(page.rooms.map((record, at) => this.#view(record, counts[at])))
       return { rooms: views.filter((view) => can(by, 'read', { name: view.room, isPrivate: view.settings.private })), more: page.more }
     })
   }
@@ -246,15 +264,23 @@ export class Rooms {
     return room
   }
 
-  async #view (record: RoomRecord): Promise<RoomView> {
+  /** `elsewhere`: viewers on other instances, where they were asked for already. */
+  async #view (record: RoomRecord, elsewhere?: number): Promise<RoomView> {
     const room = this.#active.get(record.room)
     const { kind, createdAt, createdBy } = record
     if (room !== undefined) {
-      return { room: record.room, kind, createdAt, createdBy, epoch: room.epoch, seq: room.seq, viewers: room.viewers, settings: room.told }
+      return { room: record.room, kind, createdAt, createdBy, epoch: room.epoch, seq: room.seq, viewers: room.viewers + (elsewhere ?? await this.#elsewhere(room)), settings: room.told }
     }
     const head = await this.#log.head(record.room)
     const settings = toldSettings(readSettings(await this.#log.state(record.room)))
-    return { room: record.room, kind, createdAt, createdBy, epoch: head.epoch, seq: head.seq, viewers: 0, settings }
+    const viewers = elsewhere ?? (await this.#census.askViewers([record.room]))[0]
+    return { room: record.room, kind, createdAt, createdBy, epoch: head.epoch, seq: head.seq, viewers: viewers ?? 0, settings }
+  }
+
+  /** Of a room that nobody watches here the cluster keeps no count, so it is asked. */
+  async #elsewhere (room: Room): Promise<number> {
+    if (room.viewers > 0) return room.total - room.viewers
+    return (await this.#census.askViewers([room.name]))[0] ?? 0
   }
 
   async #stateOf (record: RoomRecord | null, name: string): Promise<{ seq: number, settings: Record<string, unknown>, guarded: Record<string, unknown> }> {
@@ -291,6 +317,9 @@ export class Rooms {
 
   #noteViewers (room: Room): void {
     this.#changed.add(room)
+    // One that has ended may have made way for another of its name.
+    const active = this.#active.get(room.name)
+    if (active === undefined || active === room) this.#census.note('viewers', room.name, room.viewers)
     this.#touch(room)
   }
 

@@ -15,7 +15,7 @@ import { Metrics } from '../base/metrics.ts'
 import { openStore } from '../base/store.ts'
 import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
-import { Rooms, type Member, type Room, type Viewer } from './rooms.ts'
+import { Rooms, type Census, type Member, type Room, type Viewer } from './rooms.ts'
 
 type Test = Pick<typeof import('tap').t, 'teardown'>
 
@@ -96,7 +96,7 @@ export class Watcher implements Viewer {
   }
 }
 
-export async function setUp (t: Test, env: Record<string, string> = {}) {
+export async function setUp (t: Test, env: Record<string, string> = {}, cluster?: Census) {
   const dir = mkdtempSync(join(tmpdir(), 'uproar-rooms-'))
   const clock = new ManualClock()
   const metrics = new Metrics()
@@ -106,7 +106,7 @@ export async function setUp (t: Test, env: Record<string, string> = {}) {
   const directory = createLmdbDirectory(store)
   const wire = new Wire()
   const faults: unknown[] = []
-  const rooms = new Rooms({ log, directory, fanout: wire, clock, metrics, config, fault: (error, what) => faults.push([what, error]) })
+  const rooms = new Rooms({ log, directory, fanout: wire, clock, metrics, config, cluster, fault: (error, what) => faults.push([what, error]) })
   rooms.start()
   t.teardown(async () => {
     rooms.stop()

@@ -13,7 +13,7 @@ export const SECRET = 'a secret for stories, of more than thirty-two bytes'
 export const API_KEY = 'a-server-key-for-stories-0001'
 
 const ROOT = join(import.meta.dirname, '..', '..')
-const READY_MS = 20_000
+const READY_MS = 45_000
 const STOP_MS = 20_000
 const LINES_KEPT = 200
 

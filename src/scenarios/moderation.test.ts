@@ -2,6 +2,8 @@
 // author stays hidden, sanctions outlive a restart, and no action is without its audit row after kill -9.
 
 import t from 'tap'
+import { RedisServer } from '../../deploy/services/redis.ts'
+import { withoutRedis } from '../../deploy/services/services.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import { API_KEY, freePort, OPEN_LIMITS, Program, tokenOf } from './harness.ts'
 import { wholeHistory } from './history-pages.ts'
@@ -107,4 +109,39 @@ t.test('after kill -9 no removal is without its audit row', async (t) => {
   t.ok(removed.length >= count / 3)
   t.same(removed.filter((seq) => told.get(seq) !== `m${seq}`), [], 'each with the text as it was')
   measured(t, `killed with ${removed.length} of ${count} removals done and ${told.size} audit rows`)
+})
+
+t.test('two instances on one Redis: what one decides is in force on the other within a second', { skip: withoutRedis() }, async (t) => {
+  const redis = await RedisServer.start(t)
+  const env = { ...OPEN_LIMITS, REDIS_URL: redis.url }
+  const [here, there] = [await Program.start(t, env), await Program.start(t, env)]
+  const moderator = await Viewer.connect(t, here.ws, modToken())
+  await moderator.join(ROOM)
+  const [ann, eve, viewer] = [await Viewer.connect(t, there.ws, tokenOf('ann')), await Viewer.connect(t, there.ws, tokenOf('eve')), await Viewer.connect(t, there.ws)]
+  for (const one of [ann, eve, viewer]) await one.join(ROOM)
+  const [, , [seq]] = await ann.say(ROOM, 'rude') as unknown as [number, number, [number]]
+  await moderator.until('it here', () => moderator.texts().includes('rude') || null)
+  const removedAt = performance.now()
+  t.match(await moderator.ask(IN.MODERATE, ROOM, 'remove', { seq }), [OUT.OK])
+  await viewer.until('the removal there', () => viewer.frames.find((frame) => frame[0] === OUT.REMOVE) ?? null)
+  const removalMs = performance.now() - removedAt
+  const bannedAt = performance.now()
+  t.match(await moderator.ask(IN.MODERATE, ROOM, 'ban', { user: 'ann', reason: 'rude' }), [OUT.OK])
+  t.match(await ann.next(OUT.SANCTION), [OUT.SANCTION, 'ban', null, 'rude'])
+  t.match(await ann.say(ROOM, 'but'), [OUT.ERR, Number, 20, 'banned'])
+  const banMs = performance.now() - bannedAt
+  t.match(await moderator.ask(IN.MODERATE, ROOM, 'shadowBan', { user: 'eve' }), [OUT.OK])
+  t.match(await moderator.ask(IN.MODERATE, ROOM, 'set', { settings: { emoteOnly: true } }), [OUT.OK])
+  await viewer.until('the mode there', () => viewer.frames.find((frame) => frame[0] === OUT.STATE && (frame[3] as { emoteOnly?: boolean }).emoteOnly === true) ?? null)
+  t.match(await eve.say(ROOM, '🔥🔥'), [OUT.OK], 'hidden, though she was hidden elsewhere')
+  t.match(await moderator.say(ROOM, 'staff may still write'), [OUT.OK])
+  await viewer.until('what comes behind it', () => viewer.texts().includes('staff may still write') || null)
+  await eve.until('her own', () => eve.texts().includes('🔥🔥') || null)
+  t.notOk([...viewer.texts(), ...moderator.texts()].includes('🔥🔥'))
+  const late = await Viewer.connect(t, there.ws)
+  await late.join(ROOM, { history: 200 })
+  await late.roundTrip()
+  t.same(late.texts(), ['staff may still write'])
+  t.ok(removalMs < 1000 && banMs < 1000, `${removalMs.toFixed(0)} and ${banMs.toFixed(0)} ms`)
+  measured(t, `over Redis, from one instance to the other: a removal ${removalMs.toFixed(0)} ms, a ban with its notice and the refusal ${banMs.toFixed(0)} ms`)
 })

@@ -1,10 +1,10 @@
 // `npm run prove`: every story at its full size, one after the other, and at the end what each measured. Takes about
-// twenty minutes on two cores. Name stories to run only those: `npm run prove -- slow crowd`.
+// half an hour on two cores. Name stories to run only those: `npm run prove -- slow crowd`.
 
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 
-const STORIES = ['real-log', 'kill9', 'slow', 'crowd', 'hostile', 'feed'] as const
+const STORIES = ['real-log', 'kill9', 'slow', 'crowd', 'hostile', 'instances', 'in-flight', 'workers', 'drain', 'feed'] as const
 const STORY_MS_MAX = 3_600_000
 
 interface Outcome { readonly story: string, readonly passed: boolean, readonly seconds: number, readonly measured: readonly string[] }

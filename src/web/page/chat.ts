@@ -206,6 +206,7 @@ export class Chat {
     if (typeof slowModeSeconds === 'number') this.#timeline.add(lineOf(slowModeSeconds > 0 ? lines.slowOn(slowModeSeconds) : lines.slowOff), false)
     if (typeof locked === 'boolean') this.#timeline.add(lineOf(locked ? lines.locked : lines.unlocked), false)
     if (typeof title === 'string' && title !== '') this.#timeline.add(lineOf(lines.title(title)), false)
+    for (const [name, [on, off]] of Object.entries(lines.modes)) if (name in entry.changes) this.#timeline.add(lineOf(entry.changes[name] === true ? on : off), false)
     if (slowModeSeconds === 0) this.#composer.waitNoMore()
   }
 

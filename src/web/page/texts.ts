@@ -74,6 +74,14 @@ export const TEXTS = {
     slowOff: 'Slow mode is off.',
     locked: 'The room is locked: nobody can write.',
     unlocked: 'The room is open again.',
+    modes: {
+      emoteOnly: ['Only emotes may be written now.', 'Words are welcome again.'],
+      membersOnly: ['Only members may write now.', 'Everybody may write again.'],
+      subscribersOnly: ['Only subscribers may write now.', 'Everybody may write again.'],
+      uniqueChat: ['Nobody may repeat what was just said.', 'Repeats are allowed again.'],
+      preModeration: ['A moderator looks at every message first.', 'Messages appear at once again.'],
+      shield: ['The moderators have raised their shield: the rules are stricter for now.', 'The shield is down again.']
+    } as Record<string, readonly [on: string, off: string]>,
     title: (title: string) => `The title is now “${title}”.`
   },
 

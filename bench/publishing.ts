@@ -1,0 +1,69 @@
+// Publishing straight into a room log, for the benches of its engines: authors without think time, as many at once as is
+// said, each message with a nonce; afterwards the log is read whole and must hold every one of them once, in order.
+
+import { entrySeq, packTail } from '../proto/entry.ts'
+import { OUT } from '../proto/ops.ts'
+import type { Log } from '../src/log/log.ts'
+
+export interface PublishingPlan {
+  readonly seconds: number
+  readonly atOnce: number
+  readonly rooms: number
+  /** Of the rooms' names. */
+  readonly prefix: string
+}
+
+export interface Published {
+  readonly count: number
+  readonly perSecond: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+  /** CPU of this process, user and system, a message. */
+  readonly cpuUs: number
+}
+
+const ENTRY_BYTES = 150
+const user = ['user-1234', 'User 1234', 1]
+const empty = packTail([user, 0, '', null]).bytes.length + 16
+const tail = packTail([user, 0, 'x'.repeat(ENTRY_BYTES - 1 - empty), null])
+
+export const entryBytes = 16 + tail.bytes.length
+
+/** Publishes for so many seconds, then checks. Throws when anything is missing, doubled or out of order. */
+export async function publishInto (log: Log, { seconds, atOnce, rooms, prefix }: PublishingPlan): Promise<Published> {
+  const took: number[] = []
+  const cpu = process.cpuUsage()
+  const start = performance.now()
+  const end = start + seconds * 1000
+  let count = 0
+  const author = async (): Promise<void> => {
+    for (let now = performance.now(); now < end; now = performance.now()) {
+      const n = count++
+      await log.publish(`${prefix}-${n % rooms}`, { op: OUT.MESSAGE, tail, author: `user-${n % 5000}`, nonce: `${prefix}-${n}` })
+      took.push(performance.now() - now)
+    }
+  }
+  await Promise.all(Array.from({ length: atOnce }, author))
+  const elapsed = (performance.now() - start) / 1000
+  const { user: own, system } = process.cpuUsage(cpu)
+  took.sort((a, b) => a - b)
+  const at = (share: number): number => Number((took[Math.floor(took.length * share)] ?? 0).toFixed(2))
+  await check(log, prefix, rooms, count)
+  return { count, perSecond: Math.round(count / elapsed), p50Ms: at(0.5), p99Ms: at(0.99), cpuUs: Number(((own + system) / count).toFixed(1)) }
+}
+
+/** Every accepted entry is there once: the rooms' logs are dense and together as long as what was published. */
+async function check (log: Log, prefix: string, rooms: number, published: number): Promise<void> {
+  let found = 0
+  for (let i = 0; i < rooms; i++) {
+    const room = `${prefix}-${i}`
+    for (let seq = 0; ;) {
+      const { entries, head } = await log.after(room, seq, { entries: 1000, bytes: 1e9 })
+      for (const entry of entries) if (entrySeq(entry) !== ++seq) throw new Error(`${room} has ${entrySeq(entry)} where ${seq} should be`)
+      found += entries.length
+      if (seq === head.seq) break
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  if (found !== published) throw new Error(`${published} were accepted and ${found} are there`)
+}
