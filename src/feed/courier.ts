@@ -62,6 +62,7 @@ export class Courier {
   async bury (record: FeedRecord, reason: string): Promise<boolean> {
     const { bury, consumer, metrics, say } = this.#options
     const { topic, room, seq } = record
+    if (topic.endsWith('.dead')) return this.#passOver(record, reason, null)
     for (let tries = 0; !this.#isStopped; tries++) {
       try {
         await bury(record, reason)
@@ -70,15 +71,19 @@ export class Courier {
         return true
       } catch (error) {
         this.#note(error)
-        if (!isOutage(error) && tries >= TRIES) {
-          metrics.add('uproar_feed_lost_total', 1, consumer)
-          say('error', 'a record could not even be put aside and is passed over', { consumer, topic, room, seq, reason, err: error })
-          return true
-        }
+        if (!isOutage(error) && tries >= TRIES) return this.#passOver(record, reason, error)
         await this.#wait(tries)
       }
     }
     return false
+  }
+
+  /** There are no letters about letters: they would go round for ever. */
+  #passOver ({ topic, room, seq }: FeedRecord, reason: string, error: unknown): true {
+    const { consumer, metrics, say } = this.#options
+    metrics.add('uproar_feed_lost_total', 1, consumer)
+    say('error', 'a record could not be handled nor put aside, and is passed over', { consumer, topic, room, seq, reason, ...(error === null ? {} : { err: error }) })
+    return true
   }
 
   async #part (batch: readonly FeedRecord[], error: unknown, isOver: () => boolean): Promise<boolean> {

@@ -16,6 +16,7 @@ import { feedSuite, Gathered, said, until, type FeedEngine } from './feed.suite.
 import { KafkaFeed } from './kafka-feed.ts'
 import { LogFeed } from './log-feed.ts'
 import { Relay } from './relay.ts'
+import { standBy } from './standby.ts'
 
 t.setTimeout(300_000)
 
@@ -128,6 +129,20 @@ t.test('with a broker', { skip }, async (t) => {
     server.thaw()
     await until('all has come', () => new Set(gathered.bodies).size === 700, 60_000)
     t.equal(gathered.disorder, 0, 'in order per room')
+    await server.stop()
+    const late = new Gathered()
+    const standing = standBy(engine.feed, { name: 'late', topics: ['messages'], from: 'beginning', handle: async (batch) => late.take(batch) }, silent)
+    const failures = (): number => engine.metrics.value('uproar_kafka_failures_total', 'join')
+    await until('it was tried in vain', () => failures() > 0)
+    await server.launch()
+    await until('who stood by has all', () => late.bodies.length === 700, 60_000)
+    await standing.stop()
+    await server.stop()
+    const start = performance.now()
+    await engine.feed.close()
+    const ms = performance.now() - start
+    t.ok(ms < 20_000, `closing without a broker took ${ms.toFixed(0)} ms`)
+    await server.launch()
     t.ok(engine.metrics.value('uproar_feed_failures_total', 'relay') > 0, 'the failures were counted')
   })
 })
