@@ -61,14 +61,15 @@ export class Retention {
     this.#hasRemoved = true
   }
 
-  /** Looks at the rooms that the tables do not have yet, and the next others in the order of their names, from the start again after the last. */
+  /** Looks at the next rooms of the tables in the order of their names, from the start again after the last. */
   sweep (now: number): void {
-    for (const [room, head] of this.#layers.current.heads) if (head !== null) this.#look(room, head, now)
     let rooms = 0
     for (const { key, value } of this.#tables.heads.getRange({ start: this.#sweepFrom, limit: SWEEP_ROOMS })) {
       rooms++
       this.#sweepFrom = Buffer.concat([key, Buffer.alloc(1)])
-      this.#look(keyName(key), unpackHead(value), now)
+      const head = unpackHead(value)
+      const room = keyName(key)
+      if (isOver(head, this.#options) || surplus(this.#layers, head, this.#options, { now, slice: 1, last: this.floor(room, head) }).count > 0) this.#noteDue(room)
     }
     if (rooms < SWEEP_ROOMS) this.#sweepFrom = new Uint8Array([0])
   }
@@ -102,10 +103,6 @@ export class Retention {
     for (let seq = slice.first; seq < slice.end; seq++) void this.#tables.entries.remove(entryKey(slice.number, seq, key))
     if (slice.end > slice.seq) void this.#tables.removed.remove(numberKey(slice.number))
     else void this.#tables.removed.put(numberKey(slice.number), pack([slice.end, slice.seq]))
-  }
-
-  #look (room: string, head: HeadRecord, now: number): void {
-    if (surplus(this.#layers, head, this.#options, { now, slice: 1, last: this.floor(room, head) }).count > 0) this.#noteDue(room)
   }
 
   #noteDue (room: string): void {

@@ -6,8 +6,8 @@
 //
 // While one batch is being written the next gathers in the queue, so batches grow with load by themselves and an idle
 // log commits at once. One in flight at a time: a failed commit leaves no hole, the next starts from what is known.
-// A commit costs some 0.1 ms of CPU whatever it holds, so many authors at once pay for it together: when drafts keep
-// coming while commits run, commits are PACE_MS apart. A caller that awaits each publish before the next never waits.
+// What a commit sets going (a write, a flush of every room in it, an OK to every author) costs the less the more share
+// it: while drafts come from many at once, commits are PACE_MS apart. A caller that awaits each publish before the next never waits.
 // Bounds: the queue, the batch, UNSETTLED_BYTES_MAX of what waits for the tables, a slice of retention a batch.
 
 import { BoundedQueue } from '../base/bounded.ts'
@@ -35,12 +35,16 @@ export interface WriterOptions {
 const BATCH_ACTS_MAX = 1024
 const SWEEP_MS = 1000
 /**
- * Commits are so far apart from when, on average, more than PACE_BACKLOG drafts come during one, until fewer than
- * PACE_DRAFTS gather for one: the first says that authors do not wait for each other, the second that pacing pays.
+ * Commits are so far apart while at least PACE_DRAFTS gather for each, tried when twice as many come in that time. A
+ * caller that waits for each publish before the next makes one a commit, however fast: then pacing would only hold it up, so
+ * it is left again, and tried more and more seldom.
  */
 const PACE_MS = 16.5
-const PACE_BACKLOG = 0.1
 const PACE_DRAFTS = 3
+const PACE_RETRY_MS_MIN = 1000
+const PACE_RETRY_MS_MAX = 30_000
+/** Drafts a millisecond are averaged over about so long. */
+const RATE_MS = 100
 /** Entries that retention deletes in a batch; under load twice as many as the batch appends, so that it keeps up. */
 const RETENTION_SLICE = 512
 const OVERLOADED_RETRY_MS = 500
@@ -76,10 +80,13 @@ export class Writer {
   #isSettling = false
   #settling: Promise<void> = Promise.resolve()
   #running: Promise<void> | null = null
-  /** Drafts that came while a commit ran, and that a paced commit had, on average over the last ten or so. */
-  #backlog = 0
+  /** Drafts a millisecond, and what a paced commit had, on average. */
+  #perMs = 0
   #gathered = 0
   #isPacing = false
+  #countedAt = 0
+  #paceFrom = -Infinity
+  #paceRetryMs = PACE_RETRY_MS_MIN
   #turnAt = -Infinity
 
   /** Reads what the journal has and the tables have not. Throws StartFault when it cannot. */
@@ -196,23 +203,32 @@ export class Writer {
   }
 
   #mayPace (): boolean {
-    if (this.#isPacing) {
-      this.#isPacing = this.#gathered >= PACE_DRAFTS
-    } else if (this.#backlog > PACE_BACKLOG) {
+    const now = performance.now()
+    if (!this.#isPacing && now >= this.#paceFrom && this.#perMs * PACE_MS >= PACE_DRAFTS * 2) {
       this.#isPacing = true
+      this.#paceFrom = now
       this.#gathered = PACE_DRAFTS * 3
+    } else if (this.#isPacing && this.#gathered < PACE_DRAFTS) {
+      this.#isPacing = false
+      this.#paceRetryMs = now - this.#paceFrom > PACE_RETRY_MS_MIN ? PACE_RETRY_MS_MIN : Math.min(PACE_RETRY_MS_MAX, this.#paceRetryMs * 2)
+      this.#paceFrom = now + this.#paceRetryMs
     }
     return this.#isPacing
+  }
+
+  #count (drafts: number, now: number): void {
+    this.#perMs = this.#perMs * Math.exp((this.#countedAt - now) / RATE_MS) + drafts / RATE_MS
+    this.#countedAt = now
   }
 
   /** One batch from queue to answer. Never rejects. */
   async #turn (): Promise<void> {
     const acts = this.#queue.take(BATCH_ACTS_MAX)
+    this.#count(acts.length, performance.now())
     this.#options.metrics.set('uproar_log_queue', this.#queue.size)
     try {
       const batch = this.#stage(acts)
       await this.#write(batch)
-      this.#backlog = this.#backlog * 0.9 + this.#queue.size * 0.1
       this.#apply(batch)
     } catch (error) {
       this.#mayTidy = false
@@ -274,6 +290,7 @@ export class Writer {
     }
     try {
       await layers.settle(this.#retention, this.#options.clock.now())
+      if (!this.#closed) this.#sweep()
     } catch (error) {
       this.#options.metrics.add('uproar_log_failures_total')
       process.emitWarning(new Error('the log could not be brought into the store; it stays in the journal', { cause: error }))
