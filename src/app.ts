@@ -192,8 +192,8 @@ async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock
   if (config.redisUrl !== null) {
     const redis = new Redis(parseRedisUrl(config.redisUrl), { timeoutMs: config.redisTimeoutMs })
     lifecycle.add({ name: 'redis', stop: () => redis.close() })
-    const { redisPrefix: prefix, redisShards: shards, redisStreamMinutes: minutes, redisStreamBatchesMax: batchesMax } = config
-    const log = await openRedisLog(redis, { ...common, prefix, shards, stream: { minutes, batchesMax } }).catch((error: unknown) => {
+    const { redisPrefix: prefix, redisShards: shards, redisStreamMinutes: minutes, redisStreamBatchesMax: batchesMax, redisStreamUnreadMax: unreadMax } = config
+    const log = await openRedisLog(redis, { ...common, prefix, shards, stream: { minutes, batchesMax, unreadMax } }).catch((error: unknown) => {
       redis.close()
       throw error
     })

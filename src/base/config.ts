@@ -90,6 +90,7 @@ export const SETTINGS = {
   redisTimeoutMs: { group: 'engines', env: 'REDIS_TIMEOUT_MS', type: 'int', default: 1000, min: 100, max: 5000, doc: 'deadline of one command; it is tried again for 5 s in all' },
   redisStreamMinutes: { group: 'engines', env: 'REDIS_STREAM_MINUTES', type: 'int', default: 15, min: 1, max: 1440, doc: 'how long a shard\'s stream waits for instances that lag; beyond it they read the rooms\' histories' },
   redisStreamBatchesMax: { group: 'engines', env: 'REDIS_STREAM_BATCHES_MAX', type: 'int', default: 50_000, min: 100, max: 10_000_000, doc: 'batches kept in a shard\'s stream; whichever is met first' },
+  redisStreamUnreadMax: { group: 'engines', env: 'REDIS_STREAM_UNREAD_MAX', type: 'int', default: 500_000, min: 1000, max: 100_000_000, doc: 'batches kept in a shard\'s stream while a consumer of the feed (the relay) has not read them, instead of the two above; what is over goes, and is counted' },
   kafkaBrokers: { group: 'engines', env: 'KAFKA_BROKERS', type: 'list', default: [], doc: 'Kafka for programs at the back, as `host:port,…`: the role `relay` brings every entry there, and consumers read there; without it consumers read the room log itself' },
   kafkaPrefix: { group: 'engines', env: 'KAFKA_PREFIX', type: 'string', default: 'uproar.', doc: 'what the names of topics and consumer groups begin with' },
   kafkaPartitions: { group: 'engines', env: 'KAFKA_PARTITIONS', type: 'int', default: 12, min: 1, max: 1000, doc: 'partitions of topics that are made here; those that are there stay as they are' },

@@ -21,8 +21,8 @@ local PUBLISH_RUNS, READ_RUNS = 8, 64
 -- Instances' clocks may differ by so much where a nonce's bucket ends.
 local SKEW_MS = 10000
 local DONE_MS = 86400000
--- Batches of a stream that wait for the feed's consumers at most, and how long for one that does not come back.
-local UNREAD_MAX, AWAITED_MS = 500000, 604800000
+-- How long a stream waits for a consumer of the feed that does not come back.
+local AWAITED_MS = 604800000
 -- How long a window that was changed still counts, and how many buckets of one width are looked into.
 local WINDOW_MS_MAX, BUCKETS_MAX = 86400000, 60
 
@@ -325,14 +325,18 @@ local function announce (p, shard, segments, ms, stream)
   local isAwaited = shard.k and ms - shard.kt < AWAITED_MS
   local upto = ms - stream.ms
   if isAwaited then
-    if shard.n - shard.k < UNREAD_MAX then upto = min(upto, shard.km) end
-    stream.max = max(stream.max, min(UNREAD_MAX, shard.n - shard.k))
+    if shard.n - shard.k < stream.unread then upto = min(upto, shard.km) end
+    stream.max = max(stream.max, min(stream.unread, shard.n - shard.k))
   end
   local data = encode('>I1c0I6', #shard.i, shard.i, shard.n) .. segments
   shard.d = call('XADD', p .. 'stream', 'MAXLEN', '~', stream.max, '*', 'd', data)
   call('HSET', p .. 'id', 'i', shard.i, 'n', shard.n, 'd', shard.d)
   shard.isNew = nil
   if shard.n % 64 == 0 then call('XTRIM', p .. 'stream', 'MINID', '~', upto) end
+end
+
+local function stream_of (args, at)
+  return { max = tonumber(args[at]), ms = tonumber(args[at + 1]), unread = tonumber(args[at + 2]) }
 end
 
 local function keep_of (args, at)
@@ -345,7 +349,7 @@ local function keep_for (group, keep)
   return { ms = KEPT_MS, entries = 0, bytes = 0 }
 end
 
--- args: p, instance, batch's number, last acknowledged number, now, seed, window, keep ×3, stream's max and ms, batch
+-- args: p, instance, batch's number, last acknowledged number, now, seed, window, keep ×3, stream's bounds ×3, batch
 -- Answers 'O' and the results; 'S' for a batch that a later one overtook; 'L' when what was acknowledged is not there.
 local function publish (_, args)
   local p, instance, number, now, window = args[1], args[2], tonumber(args[3]), tonumber(args[5]), tonumber(args[7])
@@ -356,7 +360,7 @@ local function publish (_, args)
   if last < tonumber(args[4]) then return 'L' end
 
   local shard, fresh, keep, ms = shard_of(p, args[6]), epochs(args[6]), keep_of(args, 8), redis_ms()
-  local groups, asked = read_batch(args[13])
+  local groups, asked = read_batch(args[14])
   local heads, trims = {}, {}
   for _, group in ipairs(groups) do
     if heads[group.room] == nil then heads[group.room] = head_of(p, group.room, shard, fresh) end
@@ -397,7 +401,7 @@ local function publish (_, args)
     call('PEXPIRE', bucket, window * 2 + 60000)
     keep_window(p, shard, ms, window)
   end
-  if #segments > 0 then announce(p, shard, concat(segments), ms, { max = args[11], ms = tonumber(args[12]) }) end
+  if #segments > 0 then announce(p, shard, concat(segments), ms, stream_of(args, 11)) end
   keep_shard(p, shard)
   local reply = 'O' .. encode('>I1c0I6', #shard.i, shard.i, shard.n) .. concat(replies)
   call('HSET', p .. 'done:' .. instance, 'n', number, 'r', reply)
@@ -499,14 +503,14 @@ local function look (_, args)
   return { shard.i, tostring(shard.n), shard.d, isThere }
 end
 
--- args: p, the incarnation that lost something, the next one, stream's max and ms
+-- args: p, the incarnation that lost something, the next one, stream's bounds ×3
 -- Begins the next incarnation, unless another instance did. Answers the one that is now.
 local function reset (_, args)
   local p = args[1]
   local shard, ms = shard_of(p, args[3]), redis_ms()
   if shard.isNew or shard.i == args[2] then
     shard.i = args[3]
-    announce(p, shard, '', ms, { max = args[4], ms = tonumber(args[5]) })
+    announce(p, shard, '', ms, stream_of(args, 4))
   end
   return shard.i
 end

@@ -149,7 +149,7 @@ t.test('Redis', { skip: withoutRedis() }, async (t) => {
   let places = 0
   const open = async (t: Test, prefix: string): Promise<Log & { outlet (): Outlet }> => {
     const redis = new Redis(parseRedisUrl(server.url), { timeoutMs: 2000 })
-    const log = await openRedisLog(redis, { clock: systemClock, metrics: new Metrics(), prefix, shards: 1, queueMax: 20_000, dedupMinutes: 1, retention: { ...RETENTION, entriesMax: 100_000 }, stream: { minutes: 1, batchesMax: 100 } })
+    const log = await openRedisLog(redis, { clock: systemClock, metrics: new Metrics(), prefix, shards: 1, queueMax: 20_000, dedupMinutes: 1, retention: { ...RETENTION, entriesMax: 100_000 }, stream: { minutes: 1, batchesMax: 100, unreadMax: 600 } })
     t.teardown(async () => {
       await log.close()
       redis.close()
@@ -167,15 +167,31 @@ t.test('Redis', { skip: withoutRedis() }, async (t) => {
     await slowly(log, 'r', 10)
     await until('taken', () => taker.count('r') === 10)
     taker.isHeld = true
-    await slowly(log, 'r', 1000)
-    t.ok(await length(prefix) >= 1000, 'what is not acknowledged stays')
+    await slowly(log, 'r', 550)
+    t.ok(await length(prefix) >= 550, 'what is not acknowledged stays')
     taker.free()
-    await until('all is taken', () => taker.count('r') === 1010)
-    t.same(taker.seqs.get('r'), Array.from({ length: 1010 }, (_, i) => i + 1))
+    await until('all is taken', () => taker.count('r') === 560)
+    t.same(taker.seqs.get('r'), Array.from({ length: 560 }, (_, i) => i + 1))
     await until('the stream is short again', async () => {
       await slowly(log, 'r', 10)
-      return await length(prefix) < 400
+      return await length(prefix) < 300
     })
+    await taker.stop()
+  })
+
+  await t.test('over the cap batches go, and it is told', async (t) => {
+    const prefix = fresh()
+    const log = await open(t, prefix)
+    const taker = await new Taker().open(log.outlet())
+    await slowly(log, 'r', 5)
+    await until('taken', () => taker.count('r') === 5 && taker.lag === 0)
+    taker.isHeld = true
+    await slowly(log, 'r', 1500)
+    t.ok(await length(prefix) < 800, 'the stream is bounded')
+    taker.free()
+    await until('all is taken, what went from the history', () => new Set(taker.seqs.get('r')).size === 1505)
+    t.same(taker.seqs.get('r'), Array.from({ length: 1505 }, (_, i) => i + 1))
+    t.ok(taker.lost > 0)
     await taker.stop()
   })
 

@@ -28,7 +28,12 @@ export interface RedisLogOptions {
   readonly dedupMinutes: number
   readonly retention: { readonly hours: number, readonly entriesMax: number, readonly mbMax: number }
   /** How long, and how many batches, a shard's stream waits for readers that lag. */
-  readonly stream: { readonly minutes: number, readonly batchesMax: number }
+  readonly stream: {
+    readonly minutes: number
+    readonly batchesMax: number
+    /** Instead of both, while consumers of the feed have not read them. */
+    readonly unreadMax?: number
+  }
 }
 
 /** Opens the room log; closing it leaves `redis` open. Throws StartFault when Redis cannot serve it. */
@@ -49,6 +54,7 @@ export async function openRedisLog (redis: Redis, options: RedisLogOptions): Pro
 const PAGE_BYTES = 1_048_576
 const PAGE_ENTRIES = 10_000
 const RETRY_MS = 50
+const UNREAD_MAX = 500_000
 const MB = 1_048_576
 const HOUR_MS = 3_600_000
 
@@ -78,7 +84,7 @@ class RedisLog implements Log {
     this.#shards = Array.from({ length: options.shards }, (_, index) => new Shard({
       index, prefix: `${options.prefix}{${index}}:`, watchers: this.#watchers, metrics: options.metrics, history: (room, seq) => this.#forward(room, seq, PAGE_WIDE)
     }))
-    const stream = [options.stream.batchesMax, options.stream.minutes * 60_000] as const
+    const stream = [options.stream.batchesMax, options.stream.minutes * 60_000, options.stream.unreadMax ?? UNREAD_MAX] as const
     this.#reader = new RedisReader({ redis, shards: this.#shards, metrics: options.metrics, seed: newSeed, stream })
     const publishing: PublisherOptions = {
       redis, clock: options.clock, metrics: options.metrics, backlog: new Backlog(options.queueMax), instance: newSeed(), dedupMs: options.dedupMinutes * 60_000,
