@@ -4,7 +4,7 @@
 import t from 'tap'
 import { jsonServer } from '../moderation/json-server.suite.ts'
 import { Held } from './ingest.ts'
-import { ANN, HOST, nameOf, ROOM, ROOT, stage } from './moderation.suite.ts'
+import { ANN, HOST, nameOf, pageBodies, ROOM, ROOT, stage } from './moderation.suite.ts'
 
 t.test('allow, hold, block', async (t) => {
   const server = await jsonServer(t)
@@ -51,6 +51,19 @@ t.test('away: open passes, closed refuses, within the budget', async (t) => {
   const asked = server.asked.length
   t.equal(nameOf(await say(room, ANN, 'and now?')), 'unavailable')
   t.equal(server.asked.length, asked, 'after five failures it is left alone for a while')
+})
+
+t.test('an author\'s messages keep their order, however long each takes', async (t) => {
+  const server = await jsonServer(t)
+  server.answer = async ({ body }) => {
+    await new Promise((resolve) => setTimeout(resolve, body === 'first' ? 150 : body === 'second' ? 60 : 0))
+    return { verdict: 'allow' }
+  }
+  const { open, say, rooms } = await stage(t, { HOOK_URL: server.url, HOOK_TIMEOUT_MS: '3000' })
+  const room = await open(ROOM)
+  await rooms.configure(ROOM, HOST, { settings: { hook: 'open' } })
+  await Promise.all(['first', 'second', 'third'].map((body) => say(room, ANN, body)))
+  t.same(await pageBodies(room), ['first', 'second', 'third'])
 })
 
 t.test('no hook at all, and settings that are none', async (t) => {

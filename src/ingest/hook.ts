@@ -4,8 +4,8 @@
 //
 //   POST {"v":1,"room","user":{id,name,roles},"kind","body","ext"}  ─▶  {"verdict":"allow"|"hold"|"block","reason":"…"}
 //
-// Messages of one author may overtake each other while they are being looked at. Bound: UNDER_WAY_MAX calls at once;
-// beyond it, and while the breaker is open, the hook counts as away.
+// Messages of one author in a room keep their order: they are looked at at once, and an answer waits for those before it.
+// Bound: UNDER_WAY_MAX calls at once; beyond it, and while the breaker is open, the hook counts as away.
 
 import { isMap } from '../../proto/values.ts'
 import type { Clock } from '../base/clock.ts'
@@ -29,6 +29,8 @@ export interface HookOptions {
 export class Hook {
   readonly #options: HookOptions
   readonly #breaker = new Breaker()
+  /** By room and author, the last answer that is awaited. */
+  readonly #last = new Map<string, Promise<Verdict | null>>()
   #underWay = 0
 
   constructor (options: HookOptions) { this.#options = options }
@@ -36,10 +38,18 @@ export class Hook {
   /** What the hook says of it, or what its absence means in this room. Never rejects. */
   async ask (draft: MessageDraft): Promise<Verdict | Refusal> {
     const { metrics } = this.#options
-    const verdict = await this.#answer(draft)
+    const verdict = await this.#inOrder(`${draft.room.name} ${draft.author.identity.id}`, this.#answer(draft))
     metrics.add('uproar_hook_calls_total', 1, verdict?.judgement ?? 'away')
     if (verdict !== null) return verdict
     return draft.room.hook === 'open' ? ALLOWED : new Refusal('unavailable', 'messages of this room are checked elsewhere first, and that does not answer; try again', 2000)
+  }
+
+  #inOrder (key: string, answer: Promise<Verdict | null>): Promise<Verdict | null> {
+    const before = this.#last.get(key)
+    const mine = before === undefined ? answer : before.then(() => answer)
+    this.#last.set(key, mine)
+    void mine.then(() => { if (this.#last.get(key) === mine) this.#last.delete(key) })
+    return mine
   }
 
   async #answer ({ room, author, roles, kind, body, ext }: MessageDraft): Promise<Verdict | null> {
