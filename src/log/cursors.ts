@@ -9,7 +9,7 @@
 import { pack, unpack } from '../../proto/codec.ts'
 import { BoundedMap } from '../base/bounded.ts'
 import { systemClock, type Timer } from '../base/clock.ts'
-import { nameKey, read, type Store } from '../base/store.ts'
+import { keyName, nameKey, read, type Store } from '../base/store.ts'
 import { numberKey, readNumber } from './layout.ts'
 
 export interface Cursor { readonly epoch: string, readonly seq: number }
@@ -17,7 +17,7 @@ export interface Cursor { readonly epoch: string, readonly seq: number }
 const WRITE_MS = 250
 const STAMP_MS = 3_600_000
 const CACHED_MAX = 50_000
-const DELETE_SLICE = 1000
+const SLICE = 1000
 
 /** When a consumer was last here, and how to forget those that are long gone. */
 export class Consumers {
@@ -47,11 +47,26 @@ export class Consumers {
     }
   }
 
+  /** Forgets where it stood in rooms that are gone; a page at a time, so that the loop has its turns. */
+  async prune (consumer: string, isThere: (room: string) => boolean): Promise<void> {
+    const { cursors } = this.#store.tables
+    const own = consumerKey(consumer)
+    for (let start = Buffer.concat([own, Buffer.of(0)]); ;) {
+      const keys = [...cursors.getRange({ start, end: Buffer.concat([Buffer.from(consumer), Buffer.of(1)]), limit: SLICE })].map(({ key }) => Buffer.from(key))
+      const last = keys.at(-1)
+      if (last === undefined) return
+      const gone = keys.filter((key) => !isThere(keyName(key.subarray(own.length))))
+      if (gone.length > 0) await this.#store.commit(() => { for (const key of gone) void cursors.remove(key) })
+      start = Buffer.concat([last, Buffer.of(0)])
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
   /** Forgets it and where it stood. */
   async forget (consumer: string): Promise<void> {
     const { cursors } = this.#store.tables
     for (;;) {
-      const keys = [...cursors.getRange({ start: consumerKey(consumer), end: Buffer.concat([Buffer.from(consumer), Buffer.of(1)]), limit: DELETE_SLICE })].map(({ key }) => key)
+      const keys = [...cursors.getRange({ start: consumerKey(consumer), end: Buffer.concat([Buffer.from(consumer), Buffer.of(1)]), limit: SLICE })].map(({ key }) => key)
       if (keys.length === 0) return
       await this.#store.commit(() => { for (const key of keys) void cursors.remove(key) })
     }

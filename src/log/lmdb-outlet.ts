@@ -56,6 +56,7 @@ export class LmdbOutlet implements Outlet {
     try {
       const seenAt = this.#consumers.seenAt(consumer)
       if (seenAt === null && options.from === 'now') await consumption.skipAll()
+      else await this.#consumers.prune(consumer, (room) => this.#movements.head(room) !== null)
       await this.#consumers.stamp(consumer, now)
       await this.#forgetOthers(now)
     } catch (error) {

@@ -135,7 +135,13 @@ t.test('embedded: a room that was deleted and made again, and consumers long gon
   await publish(log, 'r', 5)
   await until('the new one too', () => taker.count('r') === 15)
   t.same(taker.seqs.get('r')?.slice(10), [1, 2, 3, 4, 5], 'from its beginning')
+  await log.remove('r')
+  await publish(log, 's', 1)
+  await until('the third too', () => taker.count('s') === 1)
   await taker.stop()
+  const again = await new Taker().open(log.outlet())
+  t.same([...store.tables.cursors.getRange({})].length, 2, 'where it stood in a room that is gone is forgotten')
+  await again.stop()
   const rows = (): number => [...store.tables.cursors.getRange({})].length
   t.ok(rows() >= 2)
   await new Consumers(store).stamp('taker', clock.now() - 8 * 86_400_000)
