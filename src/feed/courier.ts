@@ -99,7 +99,8 @@ export class Courier {
     const now = performance.now()
     if (now - this.#saidAt < SAY_MS) return
     this.#saidAt = now
-    say('warn', isOutage(error) ? 'a consumer waits: what it needs is away' : 'a consumer failed at a batch', { consumer, err: error })
+    if (isOutage(error)) say('warn', 'a consumer waits: what it needs is away', { consumer, reason: (error as Error).message })
+    else say('warn', 'a consumer failed at a batch', { consumer, err: error })
   }
 
   async #wait (turn: number): Promise<void> {

@@ -17,9 +17,9 @@ export function standBy (feed: Feed, options: ConsumerOptions, say: Say): { stop
       consumer = await feed.consume(options)
       if (isStopped) await consumer.stop()
     } catch (error) {
-      if (!hasSaid) say('warn', 'a consumer waits for the feed', { consumer: options.name, err: error })
-      hasSaid = true
       if (!(error instanceof AppError)) throw error
+      if (!hasSaid) say('warn', 'a consumer waits for the feed', { consumer: options.name, reason: error.message })
+      hasSaid = true
       if (!isStopped) timer = setTimeout(() => { trying = attempt() }, RETRY_MS)
     }
   }
