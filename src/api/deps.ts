@@ -35,7 +35,7 @@ export interface ApiDeps {
   readonly authenticator: Pick<Authenticator, 'verify' | 'serverKey' | 'devTokens'>
   readonly rooms: Pick<Rooms, 'open' | 'find' | 'describe' | 'configure' | 'remove' | 'list'>
   readonly ingest: Pick<Ingest, 'accept'>
-  readonly moderator: Pick<Moderator, 'act' | 'held' | 'standing' | 'audit' | 'auditAll'>
+  readonly moderator: Pick<Moderator, 'act' | 'held' | 'standing' | 'person' | 'terms' | 'audit' | 'auditAll'>
   /** WebSocket connections of this process. */
   readonly connections: (query: { limit: number, user?: string, room?: string }) => readonly ConnectionInfo[]
   readonly cluster: Pick<Cluster, 'instances'>

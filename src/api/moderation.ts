@@ -4,6 +4,7 @@
 import type { FastifyInstance } from 'fastify'
 import { LIMITS } from '../../proto/values.ts'
 import { Refusal } from '../base/errors.ts'
+import type { Person } from '../ingest/ingest.ts'
 import { ARGUMENTS, type AuditRow, type HeldMessage } from '../moderation/moderation.ts'
 import { refuse, sendRefusal } from './answers.ts'
 import { actor } from './callers.ts'
@@ -66,8 +67,37 @@ const SANCTIONS_SCHEMA = {
   }
 }
 
+const PERSON_SCHEMA = {
+  tags: ['moderation'],
+  operationId: 'getPerson',
+  summary: 'What moderators know of a user in a room',
+  description: 'The newest messages (at most 50, of the newest 10,000 entries of the room), sanctions in force, the moderators\' notes (the newest 10), and the request to be unbanned. For the room\'s moderators; a user that nothing is known of gives empty lists.',
+  security: SECURITY.user,
+  params: { ...object({ room: fields.room, user: userId }) },
+  response: {
+    200: answer('What is known.', object({
+      messages: { type: 'array', items: object({ seq: fields.seq, ts: fields.ts, user: { $ref: 'Author#' }, kind: { type: 'integer' }, body: text, isShadow: { type: 'boolean', description: 'only the author sees it' } }) },
+      sanctions: { type: 'array', items: object({ kind: text, until: { type: ['integer', 'null'] }, by: text, reason: text, at: fields.ts }) },
+      notes: { type: 'array', items: object({ text, by: text, at: fields.ts }) },
+      request: { ...object({ text, at: fields.ts }), type: ['object', 'null'] }
+    })),
+    ...FOR_MODERATORS
+  }
+}
+
+const TERMS_SCHEMA = {
+  tags: ['moderation'],
+  operationId: 'listTerms',
+  summary: 'The room\'s blocked terms',
+  description: 'For the room\'s moderators; the actions `blockTerm` and `unblockTerm` change them. Those of `BLOCKED_TERMS_FILE` hold too and are not listed.',
+  security: SECURITY.user,
+  params: roomPath,
+  response: { 200: answer('In the order in which they were added.', object({ terms: { type: 'array', items: text } })), ...FOR_MODERATORS }
+}
+
 const auditQuery = {
   user: { ...userId, description: 'only rows by or about this user' },
+  action: { ...text, minLength: 1, maxLength: 32, description: 'only rows of this action' },
   before: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'only rows before this id: the last answer\'s `next`' },
   limit: { type: 'integer', minimum: 1, maximum: 200, default: 50 }
 } as const
@@ -96,7 +126,7 @@ const AUDIT_SCHEMA = {
 
 interface RoomRequest { Params: { room: string } }
 interface ActionRequest extends RoomRequest { Body: { action: string, args?: Record<string, unknown> } }
-interface AuditQuery { user?: string, before?: number, limit: number }
+interface AuditQuery { user?: string, action?: string, before?: number, limit: number }
 
 export function moderationRoutes (app: FastifyInstance, { moderator }: Pick<ApiDeps, 'moderator'>): void {
   app.addSchema({ $id: 'Author', title: 'Author', ...object({ id: text, name: text, roles: { type: 'integer' } }), examples: [{ id: 'u-42', name: 'Ada', roles: 0 }] })
@@ -123,6 +153,16 @@ export function moderationRoutes (app: FastifyInstance, { moderator }: Pick<ApiD
     return { sanctions: standing.sanctions.map(({ kind, whom, until, by, reason, at }) => ({ kind, whom, until, by, reason, at })), requests: standing.requests }
   })
 
+  app.get<{ Params: { room: string, user: string } }>('/v1/rooms/:room/users/:user', { schema: PERSON_SCHEMA, config: { access: 'user' } }, async (request, reply) => {
+    const person = await moderator.person(request.params.room, request.caller.identity, request.params.user)
+    return person instanceof Refusal ? refuse(reply, person) : personObject(person)
+  })
+
+  app.get<RoomRequest>('/v1/rooms/:room/terms', { schema: TERMS_SCHEMA, config: { access: 'user' } }, async (request, reply) => {
+    const terms = await moderator.terms(request.params.room, request.caller.identity)
+    return terms instanceof Refusal ? refuse(reply, terms) : { terms }
+  })
+
   app.get<RoomRequest & { Querystring: AuditQuery }>('/v1/rooms/:room/audit', { schema: ROOM_AUDIT_SCHEMA, config: { access: 'user' } }, async (request, reply) => {
     const page = await moderator.audit(request.params.room, request.caller.identity, request.query)
     return page instanceof Refusal ? refuse(reply, page) : auditPage(page)
@@ -136,6 +176,15 @@ export function moderationRoutes (app: FastifyInstance, { moderator }: Pick<ApiD
 
 function heldObject ({ ref, user: [id, name, roles], kind, body, reason, at }: HeldMessage): Record<string, unknown> {
   return { ref, user: { id, name, roles }, kind, body: typeof body === 'string' ? body : Buffer.from(body).toString('base64'), reason, at }
+}
+
+function personObject ({ messages, sanctions, notes, request }: Person): Record<string, unknown> {
+  return {
+    messages: messages.map(({ seq, ts, user, kind, body, isShadow }) => ({ seq, ts, user, kind, body, isShadow })),
+    sanctions: sanctions.map(({ kind, until, by, reason, at }) => ({ kind, until, by, reason, at })),
+    notes,
+    request: request === null ? null : { text: request.text, at: request.at }
+  }
 }
 
 function auditPage ({ rows, next }: { rows: readonly AuditRow[], next: number | null }): Record<string, unknown> {

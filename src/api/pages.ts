@@ -52,8 +52,12 @@ export async function loadAssets (folder: string): Promise<ReadonlyMap<string, A
     if (assets.size === FILES_MAX || total > BYTES_MAX) throw new Error(`${folder} holds more than ${FILES_MAX} files or ${BYTES_MAX} bytes`)
     assets.set(`/${name.split(sep).join('/')}`, await pack(name, bytes))
   }
-  const index = assets.get('/index.html')
-  if (index !== undefined) assets.set('/', index)
+  // A folder's page is at the folder's name, with and without a slash at its end.
+  for (const [path, asset] of [...assets]) {
+    if (!path.endsWith('/index.html')) continue
+    const folder = path.slice(0, -'/index.html'.length)
+    for (const name of [folder, `${folder}/`]) if (name !== '') assets.set(name, asset)
+  }
   return assets
 }
 
@@ -109,10 +113,13 @@ export function pageRoutes (app: FastifyInstance, deps: PageDeps, assets: Readon
     }
   })
 
+  // Where one click bans somebody, no other page may put its own picture over the buttons.
+  const unframed = policy.replace(/frame-ancestors [^;]*/, "frame-ancestors 'none'")
+
   app.get<{ Params: { '*': string } }>('/*', { schema: { hide: true } }, async (request, reply) => {
     const asset = assets.get(`/${request.params['*']}`)
     if (asset === undefined) return refuse(reply, new Refusal('not_found', assets.size === 0 ? 'the pages are not built: npm run build' : 'there is nothing at this path for this method'))
-    return sendAsset(request, reply, asset, policy)
+    return sendAsset(request, reply, asset, /^moderate(\/|$)/.test(request.params['*']) ? unframed : policy)
   })
 }
 

@@ -29,7 +29,7 @@ import { shape } from './shape.ts'
 import { lock, modes, permission, rate, sanctions, screening, slowMode, type Step } from './steps.ts'
 
 export { Held, type Submission, type Submitter } from './draft.ts'
-export { Moderator } from './moderator.ts'
+export { Moderator, type Person } from './moderator.ts'
 export type { Step } from './steps.ts'
 
 export interface IngestOptions {

@@ -29,7 +29,7 @@ t.test('who may do what to whom', async (t) => {
     }
   }
   for (const action of Object.keys(RANKS) as ActionName[]) {
-    const args: Record<string, unknown> = { remove: { seq: seqs['ann'] }, purge: { user: 'ann' }, warn: { user: 'ann', reason: 'x' }, timeout: { user: 'ann', seconds: 10 }, ban: { user: 'ann' }, shadowBan: { user: 'ann' }, banAddress: { address: '10.9.9.9' }, unban: { user: 'ann' }, approve: { ref: 'h' }, deny: { ref: 'h' }, approveUnban: { user: 'ann' }, denyUnban: { user: 'ann' }, set: { settings: { emoteOnly: true } }, pin: { seq: 1 }, announce: { text: 'x' }, requestUnban: { text: 'x' } }
+    const args: Record<string, unknown> = { remove: { seq: seqs['ann'] }, purge: { user: 'ann' }, warn: { user: 'ann', reason: 'x' }, timeout: { user: 'ann', seconds: 10 }, ban: { user: 'ann' }, shadowBan: { user: 'ann' }, banAddress: { address: '10.9.9.9' }, unban: { user: 'ann' }, approve: { ref: 'h' }, deny: { ref: 'h' }, approveUnban: { user: 'ann' }, denyUnban: { user: 'ann' }, set: { settings: { emoteOnly: true } }, pin: { seq: 1 }, announce: { text: 'x' }, blockTerm: { term: 'x' }, unblockTerm: { term: 'y' }, note: { user: 'ann', text: 'x' }, requestUnban: { text: 'x' } }
     const own = ['acknowledge', 'requestUnban'].includes(action)
     t.equal(nameOf(await act(BOB, action, args[action] ?? {})), own ? 'not_found' : 'forbidden', `${action} by somebody without a role`)
     t.equal(nameOf(await act(VIP, action, args[action] ?? {})), own ? 'not_found' : 'forbidden', `${action} by a vip`)

@@ -8,7 +8,7 @@
 
 import { isIP } from 'node:net'
 import { unpack } from '../../proto/codec.ts'
-import { isShadow, packTail } from '../../proto/entry.ts'
+import { entryObject, isShadow, packTail, unshadowed, type EntryObject } from '../../proto/entry.ts'
 import { KIND, OUT } from '../../proto/ops.ts'
 import type { User } from '../../proto/values.ts'
 import { rolesIn, userIn, type Identity } from '../auth/auth.ts'
@@ -17,7 +17,7 @@ import { AppError, Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import { addressRange, plainAddress } from '../base/peers.ts'
 import type { Draft, Log, Published } from '../log/log.ts'
-import { Audit, decide, mayAct, parseAction, rankOf, RANK, textOf, type AuditQuery, type AuditRow, type Decision, type Effect, type Facts, type HeldMessage, type Once, type Request, type Sanction, type SanctionKind, type Source, type UnbanRequest } from '../moderation/moderation.ts'
+import { Audit, decide, mayAct, parseAction, rankOf, RANK, textOf, type AuditQuery, type AuditRow, type Decision, type Effect, type Facts, type HeldMessage, type Note, type Once, type Request, type Sanction, type SanctionKind, type Source, type UnbanRequest } from '../moderation/moderation.ts'
 import { notice, parseModes, type Room, type Rooms } from '../rooms/rooms.ts'
 import { isCurrent } from './shape.ts'
 import { cleanText } from './text.ts'
@@ -38,7 +38,18 @@ export interface Standing {
   readonly requests: readonly UnbanRequest[]
 }
 
+/** What a room's moderators are told of a user. */
+export interface Person {
+  /** Newest first. `isShadow`: only the author sees it. */
+  readonly messages: readonly (Extract<EntryObject, { op: 'message' }> & { readonly isShadow: boolean })[]
+  readonly sanctions: readonly Sanction[]
+  readonly notes: readonly Note[]
+  /** What the user wrote to be unbanned; null: it did not ask. */
+  readonly request: UnbanRequest | null
+}
+
 const ACTING_MAX = 200
+const MESSAGES_OF_PERSON = 50
 
 export class Moderator {
   readonly #options: ModeratorOptions
@@ -78,6 +89,26 @@ export class Moderator {
         requests: [...requests.values()].sort((a, b) => a.at - b.at)
       }
     })
+  }
+
+  /** What is known of a user in a room, for its moderators. Of the messages the newest MESSAGES_OF_PERSON. */
+  async person (name: string, by: Identity | null, user: string): Promise<Person | Refusal> {
+    return this.#guarded(by, name, async (room, identity) => {
+      const refused = forModerators(room, identity)
+      if (refused !== null) return refused
+      const written = await room.pages.writtenBy(user, MESSAGES_OF_PERSON)
+      return {
+        messages: written.map((entry) => ({ ...entryObject(isShadow(entry) ? unshadowed(entry) : entry) as Extract<EntryObject, { op: 'message' }>, isShadow: isShadow(entry) })),
+        sanctions: room.guard.on(user, this.#options.clock.now()),
+        notes: room.guard.notes.get(user) ?? [],
+        request: room.guard.requests.get(user) ?? null
+      }
+    })
+  }
+
+  /** The room's own blocked terms, for its moderators. */
+  async terms (name: string, by: Identity | null): Promise<readonly string[] | Refusal> {
+    return this.#guarded(by, name, (room, identity) => forModerators(room, identity) ?? room.blockedTerms)
   }
 
   /** Audit rows of a room, for its moderators. */
@@ -151,7 +182,7 @@ export class Moderator {
     const entry = args.seq === undefined ? null : await room.message(args.seq)
     const isForAll = entry !== null && !(action === 'pin' && isShadow(entry))
     return {
-      now: clock.now(), first: (await log.head(room.name)).first, seq: room.seq, guard: room.guard, settings: room.told,
+      now: clock.now(), first: (await log.head(room.name)).first, seq: room.seq, guard: room.guard, settings: room.told, terms: room.blockedTerms,
       roles: args.user === undefined ? 0 : room.rolesOf(args.user),
       message: isForAll ? messageOf(entry) : null,
       address: args.address !== undefined

@@ -4,15 +4,15 @@
 import t from 'tap'
 import { ROLE } from '../../proto/ops.ts'
 import { Refusal } from '../base/errors.ts'
-import { decide, holdRefusal, type Actor, type Decision, type Facts } from './actions.ts'
-import { Guard, guardOf, HELD_MAX, heldPatch, PURGED_MAX, REMOVED_MAX, REQUESTS_MAX, sanctionPatch, SANCTIONS_MAX } from './guard.ts'
+import { decide, holdRefusal, TERMS_MAX, type Actor, type Decision, type Facts } from './actions.ts'
+import { Guard, guardOf, HELD_MAX, heldPatch, NOTED_MAX, NOTES_MAX, PURGED_MAX, REMOVED_MAX, REQUESTS_MAX, sanctionPatch, SANCTIONS_MAX } from './guard.ts'
 import { parseAction, type Request } from './requests.ts'
 
 const NOW = 1_700_000_000_000
 const MOD: Actor = { id: 'mod', name: 'Mod', roles: ROLE.moderator }
 
 const factsOf = (guarded: Record<string, unknown>, more: Partial<Facts> = {}): Facts =>
-  ({ now: NOW, first: 1, seq: 100_000, guard: guardOf(guarded), settings: {}, roles: 0, message: { user: 'ann', roles: 0, text: 'x' }, address: null, ...more })
+  ({ now: NOW, first: 1, seq: 100_000, guard: guardOf(guarded), settings: {}, terms: [], roles: 0, message: { user: 'ann', roles: 0, text: 'x' }, address: null, ...more })
 const ask = (action: string, args: unknown, facts: Facts, actor = MOD): Decision | Refusal => decide(parseAction(action, args) as Request, actor, facts)
 const many = (count: number, key: (n: number) => string, value: (n: number) => unknown): Record<string, unknown> => Object.fromEntries(Array.from({ length: count }, (_, n) => [key(n), value(n)]))
 const guardedOf = (decision: Decision | Refusal): Record<string, unknown> => {
@@ -53,6 +53,20 @@ t.test('held messages and requests are bounded', (t) => {
   const requests = many(REQUESTS_MAX, (n) => `request:u${n}`, () => ['please', NOW])
   const banned = { ...requests, 'ban:ann': [null, 2, 'mod', '', NOW] }
   t.match(ask('requestUnban', { text: 'please' }, factsOf(banned), { id: 'ann', name: 'Ann', roles: 0 }), { name: 'overloaded' })
+  t.end()
+})
+
+t.test('terms are bounded; of notes the newest stay', (t) => {
+  const terms = Array.from({ length: TERMS_MAX }, (_, n) => `term${n}`)
+  t.match(ask('blockTerm', { term: 'one more' }, factsOf({}, { terms })), { name: 'overloaded', message: /1000 terms/ })
+  t.same(guardedOf(ask('blockTerm', { term: 'term5' }, factsOf({}, { terms }))), { blockedTerms: terms }, 'one that stands is no fault')
+  t.same(guardedOf(ask('unblockTerm', { term: 'term0' }, factsOf({}, { terms }))), { blockedTerms: terms.slice(1) })
+  const notes = many(NOTED_MAX, (n) => `note:u${n}`, (n) => [['x', 'mod', NOW + n]])
+  const patch = guardedOf(ask('note', { user: 'new', text: 'hm' }, factsOf(notes)))
+  t.same(patch, { 'note:u0': null, 'note:new': [['hm', 'mod', NOW]] }, 'the user noted longest ago leaves')
+  t.same(Object.keys(guardedOf(ask('note', { user: 'u3', text: 'hm' }, factsOf(notes)))), ['note:u3'], 'a user that has notes takes no more room')
+  const full = { 'note:ann': Array.from({ length: NOTES_MAX }, (_, n) => [`n${n}`, 'mod', NOW]) }
+  t.same((guardedOf(ask('note', { user: 'ann', text: 'last' }, factsOf(full)))['note:ann'] as unknown[][]).map(([text]) => text), [...Array.from({ length: NOTES_MAX - 1 }, (_, n) => `n${n + 1}`), 'last'])
   t.end()
 })
 

@@ -7,9 +7,12 @@
 // Must not know sockets, how the room was loaded or how entries are published (ingest/moderator.ts does).
 
 import { Refusal } from '../base/errors.ts'
-import { HELD_MAX, isOver, PURGED_MAX, REMOVED_MAX, REQUESTS_MAX, SANCTION_KINDS, sanctionPatch, SANCTIONS_MAX, without, type Guard, type HeldMessage, type SanctionKind } from './guard.ts'
+import { HELD_MAX, isOver, notePatch, PURGED_MAX, REMOVED_MAX, REQUESTS_MAX, SANCTION_KINDS, sanctionPatch, SANCTIONS_MAX, without, type Guard, type HeldMessage, type SanctionKind } from './guard.ts'
 import { mayAct, RANK, rankOf, type ActionName } from './ranks.ts'
 import type { Args, Request } from './requests.ts'
+
+/** The most blocked terms of a room. */
+export const TERMS_MAX = 1000
 
 /** Who acts, with the rank that counts in this room. */
 export interface Actor {
@@ -27,6 +30,8 @@ export interface Facts {
   readonly guard: Guard
   /** Public settings that are set. */
   readonly settings: Readonly<Record<string, unknown>>
+  /** The room's own blocked terms. */
+  readonly terms: readonly string[]
   /** Roles of the user concerned as far as they are known here; 0 when they are not. */
   readonly roles: number
   /** The message that `seq` names; null when there is none (any more). */
@@ -64,7 +69,7 @@ export function decide ({ action, args }: Request, actor: Actor, facts: Facts): 
 /** The rank of whom the action concerns; null: nobody, or the actor. */
 function rankConcerned (action: ActionName, args: Partial<Args>, actor: Actor, facts: Facts): number | null {
   if (action === 'remove') return facts.message === null || facts.message.user === actor.id ? null : rankOf(facts.message.roles)
-  if (action === 'pin' || args.user === undefined) return null
+  if (action === 'pin' || action === 'note' || args.user === undefined) return null
   if (args.user === actor.id) return action === 'unban' ? RANK.admin : rankOf(actor.roles)
   return rankOf(facts.roles)
 }
@@ -131,6 +136,16 @@ const REDUCERS: Readonly<Record<ActionName, Reducer>> = {
     : decision([{ op: 'state', changes: { pinned: seq }, guarded: {} }], { whom: message.user, text: message.text }),
   unpin: () => decision([{ op: 'state', changes: { pinned: null }, guarded: {} }]),
   announce: ({ text }) => decision([{ op: 'announce', text }], { text }),
+  blockTerm: ({ term }, _actor, { terms }) => {
+    const more = terms.includes(term) ? terms : [...terms, term]
+    if (more.length > TERMS_MAX) return new Refusal('overloaded', `${TERMS_MAX} terms are blocked in this room already; take some out`, 60_000)
+    return decision([{ op: 'state', changes: {}, guarded: { blockedTerms: more } }], { text: term })
+  },
+  unblockTerm: ({ term }, _actor, { terms }) => terms.includes(term)
+    ? decision([{ op: 'state', changes: {}, guarded: { blockedTerms: terms.filter((other) => other !== term) } }], { text: term })
+    : missing('that term is not blocked in this room'),
+  note: ({ user, text }, actor, { guard, now }) =>
+    decision([{ op: 'state', changes: {}, guarded: notePatch(guard, user, { text, by: actor.id, at: now }) }], { whom: user, text }),
   acknowledge: (_args, actor, { guard, now }) => guard.inForce('warn', actor.id, now) === null
     ? missing('there is no warning to acknowledge')
     : decision([{ op: 'state', changes: {}, guarded: without(`warn:${actor.id}`) }], { whom: actor.id }),

@@ -41,6 +41,8 @@ export interface AuditRow extends AuditDraft {
 export interface AuditQuery {
   readonly room?: string
   readonly user?: string
+  /** Only rows of this action. */
+  readonly action?: string
   /** Only rows before this id. */
   readonly before?: number
   readonly limit: number
@@ -66,7 +68,7 @@ export class Audit {
   }
 
   /** Rows, newest first. `next`: ask on with `before` = this; null: there are no older ones. Rejects with the log's AppError. */
-  async query ({ room, user, before, limit }: AuditQuery): Promise<{ rows: AuditRow[], next: number | null }> {
+  async query ({ room, user, action, before, limit }: AuditQuery): Promise<{ rows: AuditRow[], next: number | null }> {
     const rows: AuditRow[] = []
     let at = before ?? null
     for (let looked = 0; looked < SCAN_MAX;) {
@@ -76,6 +78,7 @@ export class Audit {
         const row = readRow(entry)
         at = row.id
         if ((room !== undefined && row.room !== room) || (user !== undefined && row.whom !== user && row.by !== user)) continue
+        if (action !== undefined && row.action !== action) continue
         rows.push(row)
         if (rows.length === limit) return { rows, next: row.id > page.head.first ? row.id : null }
       }

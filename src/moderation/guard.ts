@@ -4,8 +4,9 @@
 //   ban:<user> timeout:<user> shadow:<user> warn:<user> address:<range>  ─▶ [until, rank, by, reason, at]
 //   request:<user>  ─▶ [text, at]               held:<ref>  ─▶ [user, kind, body, ext, nonce, address, reason, at]
 //   removed:<seq>   ─▶ 1      purged:<user>  ─▶ upTo          cleared  ─▶ upTo
+//   note:<user>     ─▶ [[text, by, at], …]  what moderators tell each other about a user, oldest first
 //
-// Viewers never see any of it. Bounds: SANCTIONS_MAX, HELD_MAX, REQUESTS_MAX, REMOVED_MAX, PURGED_MAX; what is over (ended, or
+// Viewers never see any of it. Bounds: SANCTIONS_MAX, HELD_MAX, REQUESTS_MAX, REMOVED_MAX, PURGED_MAX, NOTED_MAX users of NOTES_MAX; what is over (ended, or
 // of entries that the log has let go) makes room first, and then the action is refused.
 
 import type { User } from '../../proto/values.ts'
@@ -19,6 +20,8 @@ export const HELD_MAX = 100
 export const REQUESTS_MAX = 200
 export const REMOVED_MAX = 5000
 export const PURGED_MAX = 2000
+export const NOTED_MAX = 500
+export const NOTES_MAX = 10
 
 export interface Sanction {
   readonly kind: SanctionKind
@@ -54,11 +57,19 @@ export interface UnbanRequest {
   readonly at: number
 }
 
+/** What a moderator noted about a user, for the others. */
+export interface Note {
+  readonly text: string
+  readonly by: string
+  readonly at: number
+}
+
 /** Guarded state, read; `guardOf` makes it. */
 export class Guard {
   readonly sanctions: Readonly<Record<SanctionKind, Map<string, Sanction>>> = { ban: new Map(), timeout: new Map(), shadow: new Map(), warn: new Map(), address: new Map() }
   readonly held = new Map<string, HeldMessage>()
   readonly requests = new Map<string, UnbanRequest>()
+  readonly notes = new Map<string, readonly Note[]>()
   readonly removed = new Set<number>()
   readonly purged = new Map<string, number>()
   cleared = 0
@@ -107,6 +118,7 @@ export class Guard {
     if (name === 'removed') this.removed.add(Number(what))
     else if (name === 'purged') this.purged.set(what, value as number)
     else if (name === 'held') this.held.set(what, readHeld(what, value as HeldFields))
+    else if (name === 'note') this.notes.set(what, (value as NoteFields[]).map(([text, by, since]) => ({ text, by, at: since })))
     else if (name === 'request') {
       const [text, since] = value as [string, number]
       this.requests.set(what, { user: what, text, at: since })
@@ -125,6 +137,7 @@ export function guardOf (guarded: RoomState['guarded']): Guard {
 
 const NOTHING = new Guard()
 
+type NoteFields = readonly [text: string, by: string, at: number]
 type HeldFields = readonly [User, number, string | Uint8Array, unknown, string, string, string, number]
 
 function readHeld (ref: string, [user, kind, body, ext, nonce, address, reason, at]: HeldFields): HeldMessage {
@@ -144,6 +157,17 @@ export function sanctionPatch ({ kind, whom, until, rank, by, reason, at }: Sanc
 /** The guarded patch that puts a message on hold. */
 export function heldPatch ({ ref, user, kind, body, ext, nonce, address, reason, at }: HeldMessage): Record<string, unknown> {
   return { [`held:${ref}`]: [user, kind, body, ext, nonce, address, reason, at] satisfies HeldFields }
+}
+
+/**
+ * The guarded patch that adds a note about a user. Of one user the newest NOTES_MAX stay, of all the NOTED_MAX users noted
+ * last: the audit log has the others.
+ */
+export function notePatch (guard: Guard, user: string, { text, by, at }: Note): Record<string, unknown> {
+  const notes = [...guard.notes.get(user) ?? [], { text, by, at }].slice(-NOTES_MAX)
+  const others = [...guard.notes].filter(([name]) => name !== user).sort(([, a], [, b]) => (b.at(-1)?.at ?? 0) - (a.at(-1)?.at ?? 0))
+  const forgotten = others.slice(NOTED_MAX - 1).map(([name]) => `note:${name}`)
+  return { ...without(...forgotten), [`note:${user}`]: notes.map((note): NoteFields => [note.text, note.by, note.at]) }
 }
 
 /** The guarded patch that forgets these keys. */

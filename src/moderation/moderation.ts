@@ -2,7 +2,7 @@
 
 export { decide, holdRefusal, textOf, type Actor, type Decision, type Effect, type Facts, type RemoveTarget } from './actions.ts'
 export { Audit, type AuditQuery, type AuditRow, type Source } from './audit.ts'
-export { type Guard, guardOf, heldPatch, type HeldMessage, type Sanction, type SanctionKind, type UnbanRequest } from './guard.ts'
+export { type Guard, guardOf, heldPatch, type HeldMessage, type Note, type Sanction, type SanctionKind, type UnbanRequest } from './guard.ts'
 export { gist, isEmotesOnly } from './habits.ts'
 export { Breaker } from './breaker.ts'
 export { HttpScorer, postJson } from './http-scorer.ts'

@@ -21,6 +21,7 @@ export const RANKS = {
   warn: RANK.moderator, timeout: RANK.moderator, ban: RANK.moderator, shadowBan: RANK.moderator, banAddress: RANK.broadcaster, unban: RANK.moderator,
   approve: RANK.moderator, deny: RANK.moderator, approveUnban: RANK.moderator, denyUnban: RANK.moderator,
   set: RANK.moderator, pin: RANK.moderator, unpin: RANK.moderator, announce: RANK.moderator,
+  blockTerm: RANK.moderator, unblockTerm: RANK.moderator, note: RANK.moderator,
   acknowledge: RANK.other, requestUnban: RANK.other
 } as const
 

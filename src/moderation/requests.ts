@@ -6,6 +6,7 @@ import { Refusal } from '../base/errors.ts'
 import { RANKS, type ActionName } from './ranks.ts'
 
 export const REASON_CHARACTERS_MAX = 200
+export const TERM_CHARACTERS_MAX = 64
 export const TIMEOUT_SECONDS = { min: 10, max: 14 * 86_400 } as const
 
 /** Every argument that an action may have. */
@@ -17,6 +18,7 @@ export interface Args {
   readonly seconds: number
   readonly reason: string
   readonly text: string
+  readonly term: string
   readonly purge: boolean
   readonly settings: Readonly<Record<string, unknown>>
 }
@@ -47,6 +49,9 @@ export const ARGUMENTS: Readonly<Record<ActionName, Needs>> = {
   pin: { seq: 'must' },
   unpin: {},
   announce: { text: 'must' },
+  blockTerm: { term: 'must', reason: 'may' },
+  unblockTerm: { term: 'must', reason: 'may' },
+  note: { user: 'must', text: 'must' },
   acknowledge: {},
   requestUnban: { text: 'must' }
 }
@@ -68,6 +73,7 @@ const CHECKS: Readonly<Record<keyof Args, (value: unknown, action: ActionName) =
   },
   reason: text('reason', REASON_CHARACTERS_MAX),
   text: text('text', 500),
+  term: text('term', TERM_CHARACTERS_MAX),
   purge: (value) => typeof value === 'boolean' ? null : 'purge must be true or false',
   settings: (value) => isMap(value) && Object.keys(value).length > 0 ? null : 'settings must be a map with at least one setting'
 }

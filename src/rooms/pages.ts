@@ -1,9 +1,9 @@
 // Pages of a room's history, for HISTORY and REST: from the ring where it holds them, else from the log, without what was
 // removed and without what is for another's eyes only. A page is never empty while there is more, however many removed
 // messages lie in a row: a client goes back from the first entry of a page, and must not stand still.
-// Bound: PAGES_MAX reads for one page; what lies behind so many removed messages is not reached that way.
+// Bounds: AUTHOR_ENTRIES_MAX entries are looked at for one author's messages; PAGES_MAX reads for one page; what lies behind so many removed messages is not reached that way.
 
-import { entrySeq } from '../../proto/entry.ts'
+import { entryAuthor, entrySeq } from '../../proto/entry.ts'
 import type { Log } from '../log/log.ts'
 import { partsFor } from './delivery.ts'
 import type { Removals } from './removals.ts'
@@ -29,6 +29,7 @@ const HISTORY_BYTES = 2_000_000
 const PAGES_MAX = 100
 /** Once a page came out empty, so many entries are read at a time. */
 const LONG_READ = 1000
+const AUTHOR_ENTRIES_MAX = 10_000
 
 export class Pages {
   readonly #room: string
@@ -67,6 +68,19 @@ export class Pages {
     const { entries } = await this.#log.after(this.#room, seq - 1, { entries: 1, bytes: 1 })
     const [entry] = entries
     return entry === undefined || entrySeq(entry) !== seq ? null : this.#removals.redact(entry)
+  }
+
+  /** An author's messages that are not gone, newest first, those for its own eyes included, of the newest AUTHOR_ENTRIES_MAX entries. Throws the log's AppError. */
+  async writtenBy (user: string, limit: number): Promise<readonly Uint8Array[]> {
+    const found: Uint8Array[] = []
+    let at = Infinity
+    for (let looked = 0; looked < AUTHOR_ENTRIES_MAX && found.length < limit; looked += LONG_READ) {
+      const run = await this.#older(Math.min(at, this.#ring.last + 1), LONG_READ)
+      found.push(...run.entries.filter((entry) => entryAuthor(entry) === user).toReversed())
+      at = run.end
+      if (!run.more) break
+    }
+    return found.slice(0, limit)
   }
 
   async #newer (after: number, limit: number, newest: number): Promise<Run> {

@@ -68,6 +68,8 @@ export class Room implements Watcher {
   modes: RoomSettings
   terms: Terms
   hook: HookMode
+  /** The same as they were written. */
+  blockedTerms: readonly string[]
   /** Sanctions, held messages and the like. */
   guard: Guard
   readonly #context: RoomContext
@@ -76,9 +78,8 @@ export class Room implements Watcher {
   readonly ring: Ring
   readonly #broadcast: Broadcast
   readonly #removals = new Removals()
-  readonly #pages: Pages
+  readonly pages: Pages
   #packedState: Uint8Array
-  #blockedTerms: readonly string[]
   /** Staff who are sent everything at once while others wait for the publication delay. */
   #prompt = new Set<Member>()
   #members = new Set<Member>()
@@ -101,7 +102,7 @@ export class Room implements Watcher {
     this.guard = guardOf(state.guarded)
     this.#removals.learn(this.guard)
     for (const entry of page.entries) this.ring.push(this.#removals.redact(entry))
-    this.#pages = new Pages(this.name, this.epoch, context.log, this.ring, this.#removals)
+    this.pages = new Pages(this.name, this.epoch, context.log, this.ring, this.#removals)
     this.#broadcast = new Broadcast(context, {
       livePerSecond: () => this.settings.liveMessagesPerSecond,
       delayMs: () => this.#delayMs(),
@@ -111,8 +112,8 @@ export class Room implements Watcher {
     this.settings = readSettings(state)
     this.modes = modesOf(this.settings)
     this.hook = hookMode(state)
-    this.#blockedTerms = blockedTerms(state)
-    this.terms = compileTerms(this.#blockedTerms)
+    this.blockedTerms = blockedTerms(state)
+    this.terms = compileTerms(this.blockedTerms)
     this.told = toldSettings(this.settings)
     this.#packedState = pack(this.told)
   }
@@ -223,12 +224,12 @@ export class Room implements Watcher {
 
   /** A page of history as this reader may see it. Throws the log's AppError. */
   history (query: HistoryQuery, identity: Identity | null = null): Promise<History> {
-    return this.#pages.read(query, identity?.id ?? null, this.#isPrompt(identity) || this.#delayMs() === 0 ? this.seq : this.flushed)
+    return this.pages.read(query, identity?.id ?? null, this.#isPrompt(identity) || this.#delayMs() === 0 ? this.seq : this.flushed)
   }
 
   /** The message of this seq, unless it is gone. Throws the log's AppError. */
   async message (seq: number): Promise<Uint8Array | null> {
-    const entry = this.ring.has(seq) ? this.ring.at(seq) : await this.#pages.at(seq)
+    const entry = this.ring.has(seq) ? this.ring.at(seq) : await this.pages.at(seq)
     return entry === null || entryOp(entry) !== OUT.MESSAGE || isRemoved(entry) ? null : entry
   }
 
@@ -444,8 +445,8 @@ export class Room implements Watcher {
     this.hook = hookMode(state)
     const blocked = blockedTerms(state)
     // Every sanction is a STATE entry: a thousand terms are not compiled anew for each.
-    if (blocked.join('\n') !== this.#blockedTerms.join('\n')) this.terms = compileTerms(blocked)
-    this.#blockedTerms = blocked
+    if (blocked.join('\n') !== this.blockedTerms.join('\n')) this.terms = compileTerms(blocked)
+    this.blockedTerms = blocked
     this.told = toldSettings(this.settings)
     this.#packedState = pack(this.told)
     if (this.#delayMs() !== before.delayMs) this.#delayed()

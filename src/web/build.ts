@@ -3,6 +3,7 @@
 //
 //   src/web/client.ts      → dist/client.js (ESM, minified, source map) and the same at dist/web/client.js
 //   src/web/page/app.ts    → dist/web/app.js        src/web/page/*.css → dist/web/*.css
+//   src/web/moderate/console.ts → dist/web/moderate/console.js, and its css and html beside it
 //   src/web/page/*.{html,svg,png,ico,webmanifest} → dist/web/, as they are
 //   --types: dist/client.d.ts and dist/types/, made by tsc (slower, only wanted for a package)
 
@@ -15,7 +16,11 @@ import { gzipSync } from 'node:zlib'
 import { build, type BuildFailure, type BuildOptions } from 'esbuild'
 
 const ROOT = resolve(import.meta.dirname, '../..')
-const PAGE = 'src/web/page'
+/** The pages: folder, entry, and where it goes below dist/web. */
+const PAGES = [
+  { source: 'src/web/page', entry: 'app.ts', folder: 'web' },
+  { source: 'src/web/moderate', entry: 'console.ts', folder: 'web/moderate' }
+] as const
 const COPIED = /\.(?:html|svg|png|ico|webmanifest)$/
 /** What all current browsers and Node 22 run. */
 const TARGET = 'es2022'
@@ -28,15 +33,19 @@ export async function buildWeb (out: string, options: { types?: boolean } = {}):
   const files: Files = new Map()
   await bundle(files, out, ['src/web/client.ts'], '')
   for (const name of ['client.js', 'client.js.map']) files.set(`web/${name}`, files.get(name) as Uint8Array)
-  const page = await readdir(join(ROOT, PAGE))
-  if (!page.includes('app.ts')) throw new Error(`${PAGE}/app.ts is not there: it is the page's entry`)
-  await bundle(files, out, ['app.ts', ...page.filter((name) => name.endsWith('.css'))].map((name) => `${PAGE}/${name}`), 'web')
-  for (const name of page.filter((name) => COPIED.test(name))) files.set(`web/${name}`, await readFile(join(ROOT, PAGE, name)))
+  for (const page of PAGES) await buildPage(files, out, page)
   if (options.types === true) await declare(files, out)
   for (const [name, bytes] of files) await put(join(out, name), bytes)
   await sweep(join(out, 'web'), files, 'web/')
   if (options.types === true) await sweep(join(out, 'types'), files, 'types/')
   return files
+}
+
+async function buildPage (files: Files, out: string, { source, entry, folder }: (typeof PAGES)[number]): Promise<void> {
+  const names = await readdir(join(ROOT, source))
+  if (!names.includes(entry)) throw new Error(`${source}/${entry} is not there: it is the page's entry`)
+  await bundle(files, out, [entry, ...names.filter((name) => name.endsWith('.css'))].map((name) => `${source}/${name}`), folder)
+  for (const name of names.filter((name) => COPIED.test(name))) files.set(`${folder}/${name}`, await readFile(join(ROOT, source, name)))
 }
 
 async function bundle (files: Files, out: string, entries: string[], folder: string): Promise<void> {
@@ -103,7 +112,7 @@ async function main (): Promise<void> {
   const started = performance.now()
   try {
     const files = await buildWeb(join(ROOT, 'dist'), { types: process.argv.includes('--types') })
-    const sizes = ['client.js', 'web/app.js', 'web/app.css'].filter((name) => files.has(name)).map((name) => {
+    const sizes = ['client.js', 'web/app.js', 'web/app.css', 'web/moderate/console.js'].filter((name) => files.has(name)).map((name) => {
       const bytes = files.get(name) as Uint8Array
       return `${name} ${(gzipSync(bytes, { level: 9 }).length / 1000).toFixed(1)} kB gzip`
     })

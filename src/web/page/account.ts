@@ -20,6 +20,8 @@ export interface AccountParts {
   readonly room: string
   /** Whether the server makes tokens for anybody who asks. */
   readonly devTokens: boolean
+  /** The role that the dialog offers first; by default none. */
+  readonly roleDefault?: string
   /** The reader became somebody else: connect anew. */
   readonly changed: () => void
 }
@@ -68,6 +70,11 @@ export class Account {
     return had
   }
 
+  /** The token of the address, while it counts; null: there is none. */
+  get given (): string | null {
+    return this.#given
+  }
+
   /** Whether a name can be chosen here. */
   get canChoose (): boolean {
     return this.#given === null && this.#parts.devTokens
@@ -75,8 +82,13 @@ export class Account {
 
   /** Who the reader will be once the server agrees; null for nobody. For names and highlights, never for rights. */
   get reader (): Author | null {
+    return this.readerIn(this.#parts.room)
+  }
+
+  /** The same in another room. */
+  readerIn (room: string): Author | null {
     if (this.#persona !== null) return authorOf(this.#persona.id, this.#persona.name, [this.#persona.role])
-    return this.#given === null ? null : claimed(this.#given, this.#parts.room)
+    return this.#given === null ? null : claimed(this.#given, room)
   }
 
   /** A token for the client, fresh where the server makes them; null for nobody. */
@@ -88,7 +100,7 @@ export class Account {
   ask (): void {
     if (!this.canChoose) return
     this.#name.value = this.#persona?.name ?? ''
-    this.#role.value = this.#persona?.role ?? ''
+    this.#role.value = this.#persona?.role ?? this.#parts.roleDefault ?? ''
     show(part('sign-out', HTMLElement), this.#persona !== null)
     this.#fail('')
     this.#dialog.showModal()

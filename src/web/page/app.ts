@@ -9,20 +9,12 @@ import { Chat } from './chat.ts'
 import { part, show, write } from './dom.ts'
 import { placeIcons } from './icons.ts'
 import { LinkState } from './link-state.ts'
+import { loadConfig, socketUrl, type PageConfig } from './page-config.ts'
 import { entryRefusal, TEXTS } from './texts.ts'
 import { startTheme } from './theme.ts'
 
 const ROOM_DEFAULT = 'lobby'
 const WANTED_CHARACTERS_MAX = 64
-const CONFIG_MS = 10_000
-const CONFIG_RETRY_MS = 3000
-
-interface PageConfig {
-  readonly wsUrl: string | null
-  readonly wsPort: number
-  readonly devTokens: boolean
-  readonly limits?: { readonly textCharacters?: unknown }
-}
 
 class App {
   readonly #config: PageConfig
@@ -86,24 +78,6 @@ class App {
     const example = document.createElement('code')
     example.textContent = `${location.pathname}${location.search}#token=…`
     line.append(example)
-  }
-}
-
-function socketUrl (config: PageConfig): string {
-  if (config.wsUrl !== null) return config.wsUrl
-  return `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.hostname}:${config.wsPort}/ws`
-}
-
-// A server that is just starting answers a moment later: the page waits for it rather than staying dead.
-async function loadConfig (): Promise<PageConfig> {
-  for (;;) {
-    try {
-      const response = await fetch('/v1/config', { signal: AbortSignal.timeout(CONFIG_MS) })
-      if (response.ok) return await response.json() as PageConfig
-    } catch {
-      // Not reachable: tried again below.
-    }
-    await new Promise((resolve) => setTimeout(resolve, CONFIG_RETRY_MS))
   }
 }
 

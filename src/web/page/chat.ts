@@ -8,7 +8,7 @@ import { Chatters } from './chatters.ts'
 import { Composer } from './composer.ts'
 import { part, show, write } from './dom.ts'
 import { Echo } from './echo.ts'
-import { bodyOf, lineOf, messageOf, type Message } from './item.ts'
+import { bodyOf, lineOf, messageOf, removal, type Message } from './item.ts'
 import { Outbox, type Draft } from './outbox.ts'
 import { Rates } from './rates.ts'
 import { RowTools } from './row-tools.ts'
@@ -342,13 +342,6 @@ export class Chat {
   #drawEmpty (): void {
     show(part('empty', HTMLElement), this.#hasJoined && this.#timeline.isEmpty && this.#outbox.size === 0)
   }
-}
-
-/** What a REMOVE covers: one message, or a user's or all of them up to a seq. */
-function removal (entry: RemoveEntry): (message: Message) => boolean {
-  const { seq, user, all } = entry.target
-  const upTo = typeof entry.target['upTo'] === 'number' ? entry.target['upTo'] : entry.seq
-  return (message) => seq === message.seq || (message.seq <= upTo && (all !== undefined || (user !== undefined && user === message.user.id)))
 }
 
 function isTyping (target: EventTarget | null): boolean {

@@ -12,6 +12,13 @@ export function write (node: Element, text: string): void {
   if (node.textContent !== text) node.textContent = text
 }
 
+/** A new node with these properties and children; text only ever becomes text nodes. */
+export function make<Tag extends keyof HTMLElementTagNameMap> (tag: Tag, properties: Partial<HTMLElementTagNameMap[Tag]> = {}, ...children: readonly (Node | string | null)[]): HTMLElementTagNameMap[Tag] {
+  const node = Object.assign(document.createElement(tag), properties)
+  node.append(...children.filter((child) => child !== null))
+  return node
+}
+
 /** Shows or hides. */
 export function show (node: HTMLElement, isShown: boolean): void {
   if (node.hidden === isShown) node.hidden = !isShown

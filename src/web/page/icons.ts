@@ -24,6 +24,16 @@ const ICONS = {
   warn: { fill: false, path: 'M12 3 2 20h20zM12 10v4M12 17v.5' },
   again: { fill: false, path: 'M20 11a8 8 0 1 0-2 6M20 4v7h-7' },
   talk: { fill: false, path: 'M4 5h16v11H10l-5 4v-4H4z' },
+  bin: { fill: false, path: 'M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5' },
+  clock: { fill: false, path: 'M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0M12 7v5l3 2' },
+  ban: { fill: false, path: 'M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0M5.6 5.6l12.8 12.8' },
+  pin: { fill: false, path: 'M9 3h6l-1 7 4 3v2H6v-2l4-3zM12 15v6' },
+  check: { fill: false, path: 'M4 12.5 9.5 18 20 6.5' },
+  gear: { fill: false, path: 'M4 7h10M18 7h2M4 17h2M10 17h10M18 7a2 2 0 1 1-4 0 2 2 0 0 1 4 0M10 17a2 2 0 1 1-4 0 2 2 0 0 1 4 0' },
+  shield: { fill: false, path: 'M12 3l7 3v5c0 5-3 8-7 10-4-2-7-5-7-10V6z' },
+  columns: { fill: false, path: 'M4 4h7v16H4zM13 4h7v16h-7z' },
+  merged: { fill: false, path: 'M4 4h16v16H4zM8 9h8M8 12h8M8 15h5' },
+  help: { fill: false, path: 'M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0M9.5 9.5a2.5 2.5 0 1 1 3.5 2.3c-.7.3-1 .8-1 1.7M12 16.5v.5' },
   go: { fill: false, path: 'M5 12h14M13 6l6 6-6 6' }
 } as const
 

@@ -2,7 +2,7 @@
 // Made from the client's entries; knows the reader only by id and name. Owns no nodes but remembers its row.
 
 import { KIND } from '../../../proto/ops.ts'
-import type { Author, Ext, MessageEntry } from '../client.ts'
+import type { Author, Ext, MessageEntry, RemoveEntry } from '../client.ts'
 import { pieces } from './body.ts'
 import { TEXTS } from './texts.ts'
 
@@ -69,6 +69,13 @@ export function messageOf (entry: MessageEntry, reader: Reader, quoted: (seq: nu
 /** A line of the page's own. */
 export function lineOf (text: string, tone: Line['tone'] = 'info'): Line {
   return { sort: 'line', ts: Date.now(), text, tone, row: null }
+}
+
+/** What a REMOVE covers: one message, or a user's or all of them up to a seq. */
+export function removal (entry: RemoveEntry): (message: Pick<Message, 'seq' | 'user'>) => boolean {
+  const { seq, user, all } = entry.target
+  const upTo = typeof entry.target['upTo'] === 'number' ? entry.target['upTo'] : entry.seq
+  return (message) => seq === message.seq || (message.seq <= upTo && (all !== undefined || (user !== undefined && user === message.user.id)))
 }
 
 /** The text of a body; one that cannot be shown is named instead. */

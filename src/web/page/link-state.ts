@@ -8,14 +8,22 @@ import { TEXTS } from './texts.ts'
 
 type Look = 'live' | 'fallback' | 'waiting' | 'off'
 
+/** What is said while there is no connection. */
+export interface LinkWords {
+  readonly lost: string
+  readonly offlineWhy: string
+}
+
 export class LinkState {
+  readonly #words: LinkWords
   readonly #state = part('state', HTMLElement)
   readonly #text = part('state-text', HTMLElement)
   readonly #notice = part('link-notice', HTMLElement)
   readonly #retry = new Countdown((leftMs) => this.#showRetry(leftMs))
   #connection: ConnectionState = { state: 'connecting', attempt: 1 }
 
-  constructor () {
+  constructor (words: LinkWords = TEXTS) {
+    this.#words = words
     addEventListener('online', () => this.#draw())
     addEventListener('offline', () => this.#draw())
     this.#draw()
@@ -36,16 +44,16 @@ export class LinkState {
       case 'closed': return this.#look('off', TEXTS.closed, connection.code === 1000 ? '' : TEXTS.closedBecause(connection.reason))
       case 'waiting':
         if (navigator.onLine) return this.#showRetry(this.#retry.leftMs)
-        return this.#look('off', TEXTS.offline, TEXTS.offlineWhy)
+        return this.#look('off', TEXTS.offline, this.#words.offlineWhy)
       case 'connecting':
-        if (connection.attempt > 1) return this.#look('waiting', TEXTS.reconnectingNow, TEXTS.lost)
+        if (connection.attempt > 1) return this.#look('waiting', TEXTS.reconnectingNow, this.#words.lost)
         return this.#look('waiting', TEXTS.connecting, '')
     }
   }
 
   #showRetry (leftMs: number): void {
     if (this.#connection.state !== 'waiting' || !navigator.onLine) return
-    this.#look('waiting', TEXTS.reconnecting(leftMs), TEXTS.lost)
+    this.#look('waiting', TEXTS.reconnecting(leftMs), this.#words.lost)
   }
 
   #look (look: Look, text: string, notice: string, why = ''): void {

@@ -243,7 +243,7 @@ void t.test('200 messages a second', { skip, timeout: 60_000 }, async (t) => {
   await row(page, 'heard over the noise').waitFor()
   await scrollUp(page)
   server.burst(Array.from({ length: 12 }, () => [PEOPLE[3] as User, 'later'] as const))
-  await page.getByText('12 new messages').waitFor()
+  await page.locator('#newest', { hasText: '12 new messages' }).waitFor()
   await picture(page, shots, 'paused-dark')
   t.same(faults, [])
 })

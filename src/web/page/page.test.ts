@@ -371,7 +371,7 @@ play('pausing, new messages, fixed rows, paging back', async (t, server, open) =
   t.equal(await page.locator('#newest').innerText(), 'Chat paused')
   const place = await page.locator('#log').evaluate((log) => log.scrollTop)
   server.burst(Array.from({ length: 12 }, (_, at) => [EVE, `new ${at + 1}`] as const))
-  await page.getByText('12 new messages').waitFor()
+  await page.locator('#newest', { hasText: '12 new messages' }).waitFor()
   t.ok(Math.abs(await page.locator('#log').evaluate((log) => log.scrollTop) - place) < 2, 'what is read does not move')
   await page.locator('#newest').click()
   await page.locator('#newest').waitFor({ state: 'hidden' })

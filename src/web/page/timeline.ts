@@ -24,6 +24,8 @@ const STEP_HOT_ROWS = 4
 export interface TimelineParts {
   readonly scroller: HTMLElement
   readonly rows: HTMLElement
+  /** Adds to a fresh row what this page shows beside the message. */
+  readonly dress?: (row: HTMLLIElement, item: Item) => void
   /** Told when following ends or begins, and when more came while paused. */
   readonly changed: (paused: boolean, unseen: number) => void
 }
@@ -100,7 +102,7 @@ export class Timeline {
     const { scroller, rows } = this.#parts
     const before = scroller.scrollHeight - scroller.scrollTop
     const fragment = document.createDocumentFragment()
-    for (const item of items) fragment.append(rowOf(item, this.#reader))
+    for (const item of items) fragment.append(this.#row(item))
     rows.prepend(fragment)
     this.#shown.unshift(...items)
     scroller.scrollTop = this.#lastTop = scroller.scrollHeight - before
@@ -122,14 +124,14 @@ export class Timeline {
       item.isRemoved = true
       item.text = ''
       gone.add(item.seq)
-      refreshRow(item, this.#reader)
+      this.#redraw(item)
     }
     if (gone.size === 0) return
     for (const item of this.#all()) {
       if (item.sort !== 'message' || item.quote === null || !gone.has(item.quote.seq)) continue
       item.quote.isRemoved = true
       item.quote.text = ''
-      refreshRow(item, this.#reader)
+      this.#redraw(item)
     }
   }
 
@@ -139,11 +141,11 @@ export class Timeline {
     if (message === null || message.isRemoved) return
     message.text = text
     message.isEdited = true
-    refreshRow(message, this.#reader)
+    this.#redraw(message)
     for (const item of this.#all()) {
       if (item.sort !== 'message' || item.quote?.seq !== seq) continue
       item.quote.text = text
-      refreshRow(item, this.#reader)
+      this.#redraw(item)
     }
   }
 
@@ -185,6 +187,17 @@ export class Timeline {
     this.#heldTimer = setTimeout(() => this.#plan(), ms)
   }
 
+  #row (item: Item): HTMLLIElement {
+    const row = rowOf(item, this.#reader)
+    this.#parts.dress?.(row, item)
+    return row
+  }
+
+  #redraw (message: Message): void {
+    refreshRow(message, this.#reader)
+    if (message.row !== null) this.#parts.dress?.(message.row, message)
+  }
+
   #all (): Item[] {
     return [...this.#shown, ...this.#fresh]
   }
@@ -215,7 +228,7 @@ export class Timeline {
     this.#nextStepAt = performance.now() + (batch.length > STEP_HOT_ROWS ? STEP_HOT_MS : STEP_MS)
     if (batch.length > 0) {
       const fragment = document.createDocumentFragment()
-      for (const item of batch) fragment.append(rowOf(item, this.#reader))
+      for (const item of batch) fragment.append(this.#row(item))
       this.#parts.rows.append(fragment)
       this.#shown.push(...batch)
     }
