@@ -41,7 +41,7 @@ export class Hook {
     const verdict = await this.#inOrder(`${draft.room.name} ${draft.author.identity.id}`, this.#answer(draft))
     metrics.add('uproar_hook_calls_total', 1, verdict?.judgement ?? 'away')
     if (verdict !== null) return verdict
-    return draft.room.hook === 'open' ? ALLOWED : new Refusal('unavailable', 'messages of this room are checked elsewhere first, and that does not answer; try again', 2000)
+    return draft.room.modes.hook === 'open' ? ALLOWED : new Refusal('unavailable', 'messages of this room are checked elsewhere first, and that does not answer; try again', 2000)
   }
 
   #inOrder (key: string, answer: Promise<Verdict | null>): Promise<Verdict | null> {

@@ -105,7 +105,7 @@ export class Ingest {
       return MAY_BE_RETRY.has(refusal.name) ? this.#refuseUnlessKnown(room, author, draft.nonce, refusal) : Promise.resolve(this.#refuse(refusal))
     }
     this.#noteAddress(author)
-    return room.hook === 'off' ? this.#take(draft) : this.#ask(draft)
+    return room.modes.hook === 'off' ? this.#take(draft) : this.#ask(draft)
   }
 
   #take (draft: MessageDraft): Promise<Published | Refusal> {

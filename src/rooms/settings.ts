@@ -37,6 +37,9 @@ export interface RoomSettings {
   readonly pinned: number
 }
 
+/** The settings as they bind authors, and what of them viewers are not told. */
+export type RoomModes = RoomSettings & { readonly hook: HookMode }
+
 export type ToldSettings = typeof ALWAYS_TOLD & Readonly<Partial<RoomSettings>>
 
 /** Settings that every viewer is told, whether set or not; the others come with JOINED only where they are set. */
@@ -126,17 +129,18 @@ function isDefault (name: string, value: unknown): boolean {
 }
 
 /** The settings as they bind authors: with shield mode each is at least as strict as SHIELD. */
-export function modesOf (settings: RoomSettings): RoomSettings {
-  if (!settings.shield) return settings
+export function modesOf (settings: RoomSettings, state: RoomState): RoomModes {
+  const modes = { ...settings, hook: hookMode(state) }
+  if (!settings.shield) return modes
   return {
-    ...settings, membersOnly: true, uniqueChat: true,
+    ...modes, membersOnly: true, uniqueChat: true,
     slowModeSeconds: Math.max(settings.slowModeSeconds, SHIELD.slowModeSeconds),
     autoLevel: Math.max(settings.autoLevel, SHIELD.autoLevel)
   }
 }
 
 /** The hook's mode of a room's state. */
-export function hookMode (state: RoomState): HookMode {
+function hookMode (state: RoomState): HookMode {
   const value = state.guarded['hook'] as HookMode
   return HOOK_MODES.includes(value) ? value : 'off'
 }
