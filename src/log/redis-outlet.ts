@@ -158,6 +158,8 @@ class ShardReader {
   /** The last batch read. */
   #seen = 0
   #isClaiming = true
+  /** When Redis was last told where we stand. */
+  #saidAt = -Infinity
   #incarnation = ''
   #oldest: number | null = null
   /** Entries in a batch, on average. */
@@ -246,7 +248,8 @@ class ShardReader {
     const [first] = batches
     if (first === undefined) {
       this.#isClaiming = false
-      return this.#acknowledge([])
+      // The lease wants to be renewed now and then, not with every read that found nothing.
+      return performance.now() - this.#saidAt < TEND_MS || this.#acknowledge([])
     }
     if (this.#seen > 0 && first.n > this.#seen + 1) {
       if (!isClaiming) {
@@ -346,6 +349,7 @@ class ShardReader {
     const answer = await callFunction(this.#parts.redis, this.#tag, 'acknowledge', this.#prefix, [consumer, member, LEASE_MS, this.#n, this.#ms, ...ids], CALL_MS)
     const last = Number(String(answer))
     if (last < 0) return false
+    this.#saidAt = performance.now()
     this.#last = last
     return true
   }
