@@ -62,9 +62,18 @@ export class Audit {
 
   /** Calls with the newest rows and every one that is written from now on, by whichever instance; how to end it. */
   async follow (onRow: (row: AuditRow) => void): Promise<() => void> {
-    const unwatch = this.#log.watch(ROOM, { entries: (batch) => { for (const entry of batch) onRow(readRow(entry)) }, lost () {} })
+    let isOver = false
+    let unwatch = (): void => {}
+    // When the log has lost something it goes on in a new epoch, and so do we.
+    const begin = (): void => {
+      if (!isOver) unwatch = this.#log.watch(ROOM, { entries: (batch) => { for (const entry of batch) onRow(readRow(entry)) }, lost: begin })
+    }
+    begin()
     for (const entry of (await this.#log.before(ROOM, null, { entries: PAGE_ENTRIES, bytes: PAGE_BYTES })).entries) onRow(readRow(entry))
-    return unwatch
+    return () => {
+      isOver = true
+      unwatch()
+    }
   }
 
   /** Rows, newest first. `next`: ask on with `before` = this; null: there are no older ones. Rejects with the log's AppError. */

@@ -71,6 +71,7 @@ t.test('rules: whoever was sanctioned elsewhere weighs more', async (t) => {
   const rules = new RulesScorer(log)
   await rules.start()
   t.teardown(() => rules.stop())
+  await log.remove('uproar:audit')
   await audit.append({ ...row, room: 'third', whom: 'known' })
   await audit.append({ ...row, room: 'third', whom: 'lucky', failure: 'it was not carried out' })
   const flood = async (user: string): Promise<Score> => (await rules.score(Array.from({ length: 12 }, (_, i) => talk(user, `text ${i}`, now + i * 100)))).at(-1) as Score
