@@ -4,6 +4,7 @@
 import t, { type Test } from 'tap'
 import { LogFeed } from '../feed/log-feed.ts'
 import { AppError } from '../base/errors.ts'
+import { person } from '../rooms/stage.suite.ts'
 import { Worker, type Once, type Scorer } from '../moderation/moderation.ts'
 import type { Identity } from '../auth/auth.ts'
 import { until } from '../feed/feed.suite.ts'
@@ -97,4 +98,17 @@ t.test('verdicts of outside programs', async (t) => {
   t.match((await rows()).find(({ action }) => action === 'remove'), { by: 'uproar:vision', source: 'consumer', reason: 'seen elsewhere' })
   t.same((await pageBodies(room)).filter((body) => body === 'be nice').length, 1)
   t.equal((await log.head('uproar:actions')).seq, 7)
+})
+
+t.test('a private room is judged too, and a room that is gone stops nobody', async (t) => {
+  const { open, said, rooms } = await working(t, scorer())
+  const room = await open(ROOM)
+  await rooms.configure(ROOM, HOST, { settings: { private: true } })
+  const seq = await said(room, person('guest', 0, { [ROOM]: 0 }), 'bad 1')
+  await until('it is removed', () => room.guard.removed.has(seq))
+  const other = await open('elsewhere')
+  await said(other, ANN, 'bad 1')
+  await rooms.remove('elsewhere', ROOT)
+  const next = await said(room, person('guest', 0, { [ROOM]: 0 }), 'bad 1 again')
+  await until('the next one too', () => room.guard.removed.has(next))
 })
