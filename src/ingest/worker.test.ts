@@ -3,7 +3,7 @@
 
 import t, { type Test } from 'tap'
 import { LogFeed } from '../feed/log-feed.ts'
-import { AppError } from '../base/errors.ts'
+import { AppError, Refusal } from '../base/errors.ts'
 import { person } from '../rooms/stage.suite.ts'
 import { Worker, type Once, type Scorer } from '../moderation/moderation.ts'
 import type { Identity } from '../auth/auth.ts'
@@ -111,4 +111,15 @@ t.test('a private room is judged too, and a room that is gone stops nobody', asy
   await rooms.remove('elsewhere', ROOT)
   const next = await said(room, person('guest', 0, { [ROOM]: 0 }), 'bad 1 again')
   await until('the next one too', () => room.guard.removed.has(next))
+})
+
+t.test('a room that is at a limit of its own does not hold up the others', async (t) => {
+  let isFull = true
+  const { open, said } = await working(t, scorer(), (act) => isFull ? Promise.resolve(new Refusal('overloaded', 'this room has 2000 sanctions in force; lift some', 60_000)) : act())
+  const room = await open(ROOM)
+  await said(room, ANN, 'bad 1')
+  await said(room, BOB, 'fine')
+  isFull = false
+  const seq = await said(room, ANN, 'bad 1')
+  await until('the next verdict is carried out', () => room.guard.removed.has(seq))
 })

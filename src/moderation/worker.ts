@@ -41,6 +41,8 @@ export interface WorkerOptions {
 /** Authors that the worker leaves alone. */
 const EXEMPT = ROLE.moderator | ROLE.broadcaster | ROLE.admin | ROLE.bot
 const JUDGED: ReadonlySet<unknown> = new Set([KIND.text, KIND.emote])
+const OUTAGES: ReadonlySet<string> = new Set(['unavailable', 'overloaded', 'internal'])
+const LIMIT_MS = 60_000
 /** Refusals that are the request's own fault: a verdict of outside that gets one is put aside. */
 const FAULTY: ReadonlySet<string> = new Set(['bad_request', 'unsupported', 'forbidden'])
 
@@ -77,7 +79,7 @@ export class Worker {
       const result = await this.#options.act(room, botIn(room, typeof by === 'string' && by !== '' ? by : 'outside'), action, args, 'consumer', { id: nameOf('actions', room, id), since: ts, epoch })
       if (!(result instanceof Refusal)) continue
       if (FAULTY.has(result.name)) throw new Error(`${result.name}: ${result.message}`)
-      heed(result)
+      heed(result, this.#options.say, room)
     }
   }
 }
@@ -116,16 +118,21 @@ class Scoring {
     if (finding.isDone) return
     const { action, args } = finding
     const result = await this.#options.act(room, botIn(room, this.#scorer.name), action, args, 'consumer', { id: nameOf(this.#scorer.name, room, epoch, String(seq), action), since: ts, epoch })
-    if (result instanceof Refusal) heed(result)
+    if (result instanceof Refusal) heed(result, this.#options.say, room)
     finding.isDone = true
   }
 }
 
 interface Finding { readonly action: string, readonly args: Readonly<Record<string, unknown>>, isDone: boolean }
 
-/** A refusal that waiting mends is an outage; any other says that there is nothing (more) to do: the message or the room is gone. */
-function heed (refusal: Refusal): void {
-  if (refusal.name === 'unavailable' || refusal.name === 'overloaded' || refusal.name === 'internal') throw new AppError('unavailable', refusal.message)
+/**
+ * A refusal that waiting mends is an outage. Any other says that there is nothing (more) to do: the message or the room is
+ * gone; or it is a limit of the room itself that asks for a minute or more, and the others must not wait for that.
+ */
+function heed (refusal: Refusal, say: Say, room: string): void {
+  const isLimit = refusal.name === 'overloaded' && (refusal.retryAfterMs ?? 0) >= LIMIT_MS
+  if (isLimit) say('warn', 'a verdict was passed over', { room, reason: refusal.message })
+  else if (OUTAGES.has(refusal.name)) throw new AppError('unavailable', refusal.message)
 }
 
 function isJudged ({ value }: FeedRecord): boolean {
