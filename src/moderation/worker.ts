@@ -41,7 +41,7 @@ export interface WorkerOptions {
 /** Authors that the worker leaves alone. */
 const EXEMPT = ROLE.moderator | ROLE.broadcaster | ROLE.admin | ROLE.bot
 const JUDGED: ReadonlySet<unknown> = new Set([KIND.text, KIND.emote])
-const OUTAGES: ReadonlySet<string> = new Set(['unavailable', 'overloaded', 'internal'])
+const OUTAGES: ReadonlySet<string> = new Set(['unavailable', 'overloaded'])
 const LIMIT_MS = 60_000
 /** Refusals that are the request's own fault: a verdict of outside that gets one is put aside. */
 const FAULTY: ReadonlySet<string> = new Set(['bad_request', 'unsupported', 'forbidden'])
@@ -133,6 +133,7 @@ function heed (refusal: Refusal, say: Say, room: string): void {
   const isLimit = refusal.name === 'overloaded' && (refusal.retryAfterMs ?? 0) >= LIMIT_MS
   if (isLimit) say('warn', 'a verdict was passed over', { room, reason: refusal.message })
   else if (OUTAGES.has(refusal.name)) throw new AppError('unavailable', refusal.message)
+  else if (refusal.name === 'internal') throw new Error(refusal.message)
 }
 
 function isJudged ({ value }: FeedRecord): boolean {
