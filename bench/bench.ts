@@ -20,6 +20,7 @@ import { countOthers, machineText } from './machine.ts'
 import { memory } from './memory.ts'
 import { quiet } from './quiet.ts'
 import { redis } from './redis.ts'
+import { relay } from './relay.ts'
 import type { Bench, Finding, Row } from './row.ts'
 import { screen } from './screen.ts'
 import { soak } from './soak.ts'
@@ -27,7 +28,7 @@ import { stalled } from './stalled.ts'
 import { steady } from './steady.ts'
 import { CORES } from './subject.ts'
 
-const ROWS: readonly Row[] = [fanout, bigroom, steady, quiet, ingest, memory, joins, growth, stalled, history, screen, redis, soak]
+const ROWS: readonly Row[] = [fanout, bigroom, steady, quiet, ingest, memory, joins, growth, stalled, history, screen, redis, relay, soak]
 const ROUNDS = 3
 
 const text = { type: 'string' } as const

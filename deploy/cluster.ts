@@ -1,6 +1,7 @@
-// `npm run cluster`: the whole of it on this machine, to see and to try: Redis, three instances, and a balancer that makes
-// them one address. Prints that address and every line they log, and ends all of them on Ctrl-C. Settings from the
-// environment go to the instances; PORT is the balancer's, INSTANCES their number, REDIS_URL a Redis that is there already.
+// `npm run cluster`: the whole of it on this machine, to see and to try: Redis, Kafka where it is at hand, three instances,
+// and a balancer that makes them one address. Prints that address and every line they log, and ends all of them on Ctrl-C. Settings from the
+// environment go to the instances; PORT is the balancer's, INSTANCES their number, REDIS_URL and KAFKA_BROKERS name what is
+// there already (KAFKA_BROKERS= for none).
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createHmac, randomBytes } from 'node:crypto'
@@ -9,8 +10,9 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { balancerAtHand, startBalancer, type Balancer, type Place } from './balancer.ts'
+import { KafkaServer } from './services/kafka.ts'
 import { freePort, RedisServer } from './services/redis.ts'
-import { redisPath } from './services/services.ts'
+import { javaPath, kafkaPath, redisPath } from './services/services.ts'
 
 const READY_MS = 30_000
 const INSTANCES_MAX = 16
@@ -35,10 +37,10 @@ async function start (): Promise<void> {
   const port = whole('PORT', 8080, 1, 65_535)
   if (!await isFree(port)) throw new Error(`port ${port} on 127.0.0.1 is taken; end what listens there, or set PORT to another`)
   const secret = process.env.JWT_SECRET ?? randomBytes(32).toString('hex')
-  const redisUrl = process.env.REDIS_URL ?? await startRedis()
+  const [redisUrl, brokers] = await Promise.all([process.env.REDIS_URL ?? startRedis(), process.env.KAFKA_BROKERS ?? startKafka()])
   const places = await Promise.all(Array.from({ length: count }, async () => ({ port: await freePort(), wsPort: await freePort() })))
   await Promise.all(places.map((place, at) => startInstance(at + 1, {
-    REDIS_URL: redisUrl, JWT_SECRET: secret, HOST: '127.0.0.1', PORT: String(place.port), WS_PORT: String(place.wsPort),
+    REDIS_URL: redisUrl, KAFKA_BROKERS: brokers, JWT_SECRET: secret, HOST: '127.0.0.1', PORT: String(place.port), WS_PORT: String(place.wsPort),
     WS_PUBLIC_URL: `ws://127.0.0.1:${port}/ws`, TRUSTED_PROXIES: process.env.TRUSTED_PROXIES ?? '127.0.0.1'
   })))
   const balancer = await balance(port, places)
@@ -53,6 +55,16 @@ async function startRedis (): Promise<string> {
   const redis = await RedisServer.start({ teardown: (call) => ends.push({ what: 'redis', end: call }) }, { args: ['--appendonly', 'yes'] })
   say(`redis-server listens on ${redis.port}; what it keeps is gone when it ends`)
   return redis.url
+}
+
+async function startKafka (): Promise<string> {
+  if (javaPath() === null || kafkaPath() === null) {
+    say('without Kafka: npm test fetches it, where there are Java and Maven')
+    return ''
+  }
+  const kafka = await KafkaServer.start({ teardown: (call) => ends.push({ what: 'kafka', end: call }) })
+  say(`Kafka listens on ${kafka.port}; what it keeps is gone when it ends`)
+  return kafka.broker
 }
 
 async function startInstance (number: number, env: Record<string, string>): Promise<void> {
@@ -95,10 +107,10 @@ function end (status: number): Promise<void> {
   if (ending !== null) return ending
   ending = (async () => {
     if (ends.length > 0) say('ending all')
-    // The balancer goes with the instances that it stands before; Redis only when they have let go.
-    const [first, ...others] = ends[0]?.what === 'redis' ? ends : [undefined, ...ends]
-    await Promise.allSettled(others.map((part) => part?.end()))
-    await first?.end()
+    // The balancer goes with the instances that it stands before; Redis and Kafka only when they have let go.
+    const isStore = ({ what }: { what: string }): boolean => what === 'redis' || what === 'kafka'
+    await Promise.allSettled(ends.filter((part) => !isStore(part)).map((part) => part.end()))
+    await Promise.allSettled(ends.filter(isStore).map((part) => part.end()))
     process.exit(status)
   })()
   return ending

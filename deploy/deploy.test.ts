@@ -95,8 +95,8 @@ t.test('what is missing is installed, or it is said what to do', async (t) => {
     return (await ensure((line) => said.push(line))).map((service) => service.name).filter((name) => name === 'Chromium')
   }
   const redis = join(folder, 'redis-server')
-  stand('redis-server', 'exit 0')
-  process.env = { ...before, CHROMIUM_PATH: browser, REDIS_SERVER_PATH: redis, PATH: `${folder}:${before.PATH}` }
+  for (const name of ['redis-server', 'java']) stand(name, 'exit 0')
+  process.env = { ...before, CHROMIUM_PATH: browser, REDIS_SERVER_PATH: redis, KAFKA_JARS_PATH: folder, PATH: `${folder}:${before.PATH}` }
   stand('sudo', 'shift; exec "$@"')
 
   stand('apt-get', 'case "$*" in *--version) exit 0;; *) echo "no network here" >&2; exit 100;; esac')

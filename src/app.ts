@@ -1,7 +1,7 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store (or redis) ─▶ log ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ drain
+//   store (or redis) ─▶ log ─▶ feed ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ consumers ─▶ drain
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
 // closes. The drain is last, so it comes first in a stop: viewers go while everything still serves them.
@@ -11,7 +11,7 @@ import { createApi } from './api/api.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
-import { Lifecycle } from './base/lifecycle.ts'
+import { Lifecycle, type Part } from './base/lifecycle.ts'
 import { Metrics } from './base/metrics.ts'
 import { parseRedisUrl } from './base/redis-place.ts'
 import { Redis } from './base/redis.ts'
@@ -22,12 +22,19 @@ import { createRedisCluster } from './cluster/redis-cluster.ts'
 import type { Directory } from './directory/directory.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
 import { createRedisDirectory } from './directory/redis-directory.ts'
+import type { Feed, Say } from './feed/feed.ts'
+import { KafkaFeed } from './feed/kafka-feed.ts'
+import { LogFeed } from './feed/log-feed.ts'
+import { Notifier } from './feed/notifier.ts'
+import { Relay } from './feed/relay.ts'
 import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
 import { Ingest, Moderator } from './ingest/ingest.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
+import type { Outlet } from './log/outlet.ts'
 import { canaryRooms, openRedisLog } from './log/redis-log.ts'
+import { HttpScorer, RulesScorer, type Scorer, Worker } from './moderation/moderation.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
 import { Revocations } from './revocation/revocation.ts'
 import { Rooms } from './rooms/rooms.ts'
@@ -73,6 +80,7 @@ export function createApp (config: Config, options: AppOptions): App {
   async function start (): Promise<{ port: number, wsPort: number }> {
     const metrics = new Metrics()
     const { log: roomLog, directory, canaryRooms, redis } = await openEngines(config, { lifecycle, clock, metrics })
+    const feeds = openFeeds(config, { roomLog, lifecycle, clock, metrics, log })
     const revocations = new Revocations({ log: roomLog, clock, hours: config.revocationHours, fault })
     lifecycle.add(revocations)
     const authenticator = createAuthenticator(config, { clock, log, revoked: revocations, devSecret: sharing.devSecret })
@@ -108,6 +116,7 @@ export function createApp (config: Config, options: AppOptions): App {
       }
     })
     if (serves('api')) lifecycle.add(api)
+    for (const part of workers(config, { feeds, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
     lifecycle.add({ name: 'drain', stop: async () => { await Promise.all([api.drain(), gateway.sendAway()]) } })
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
@@ -126,8 +135,47 @@ export function createApp (config: Config, options: AppOptions): App {
   }
 }
 
+interface Feeds {
+  /** Over the room log. */
+  readonly ofLog: Feed
+  readonly kafka: KafkaFeed | null
+  /** Where consumers read. */
+  readonly feed: Feed
+}
+
+/** The feed that consumers read, in Kafka where there are brokers, and the one that the relay brings there. Nothing connects before it is used. */
+function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Lifecycle, clock: Clock, metrics: Metrics, log: Logger }): Feeds {
+  const { roomLog, lifecycle, clock, metrics, log } = parts
+  const say: Say = (level, message, details = {}) => log[level](details, message)
+  const ofLog = new LogFeed({ log: roomLog, clock, metrics, say })
+  lifecycle.add({ name: 'feed', stop: () => ofLog.close() })
+  const { kafkaBrokers: brokers, kafkaPrefix: prefix, kafkaPartitions: partitions, kafkaTls: tls, kafkaUsername: username, kafkaPassword: password } = config
+  if (brokers.length === 0) return { ofLog, kafka: null, feed: ofLog }
+  const mechanism = config.kafkaSasl as 'none' | 'plain' | 'scram-sha-256' | 'scram-sha-512'
+  const sasl = mechanism === 'none' || username === null || password === null ? null : { mechanism, username, password }
+  const kafka = new KafkaFeed({ brokers, prefix, partitions, tls, sasl, metrics, say })
+  lifecycle.add({ name: 'kafka', stop: () => kafka.close() })
+  return { ofLog, kafka, feed: kafka }
+}
+
+/** What works on the feed in this process. Reading every message has a price, so in `all` only what has a purpose does. */
+function workers (config: Config, parts: { feeds: Feeds, roomLog: Log, moderator: Moderator, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
+  const { feeds: { ofLog, kafka, feed }, roomLog, moderator, metrics, log, serves } = parts
+  const say: Say = (level, message, details = {}) => log[level](details, message)
+  const all: Part[] = []
+  if (serves('relay') && kafka !== null) all.push(new Relay({ from: ofLog, to: kafka }))
+  const scorers = config.scorers.map((name): Scorer => name === 'rules' ? new RulesScorer(roomLog) : new HttpScorer({ url: config.scorerUrl as string, token: config.scorerToken, timeoutMs: config.scorerTimeoutMs, metrics }))
+  if (serves('moderator') && (scorers.length > 0 || kafka !== null)) {
+    all.push(new Worker({ feed, scorers, takesActions: kafka !== null, act: (room, by, action, args, source, once) => moderator.act(room, by, action, args, source, once), metrics, say }))
+  }
+  if (config.role.includes('notifier') || (serves('notifier') && kafka !== null)) all.push(new Notifier(feed, say))
+  return all
+}
+
+type OutletLog = Log & { outlet (): Outlet }
+
 interface Engines {
-  readonly log: Log
+  readonly log: OutletLog
   readonly directory: Directory
   readonly canaryRooms?: readonly string[]
   /** Null: embedded. */
@@ -144,8 +192,8 @@ async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock
   if (config.redisUrl !== null) {
     const redis = new Redis(parseRedisUrl(config.redisUrl), { timeoutMs: config.redisTimeoutMs })
     lifecycle.add({ name: 'redis', stop: () => redis.close() })
-    const { redisPrefix: prefix, redisShards: shards, redisStreamMinutes: minutes, redisStreamBatchesMax: batchesMax } = config
-    const log = await openRedisLog(redis, { ...common, prefix, shards, stream: { minutes, batchesMax } }).catch((error: unknown) => {
+    const { redisPrefix: prefix, redisShards: shards, redisStreamMinutes: minutes, redisStreamBatchesMax: batchesMax, redisStreamUnreadMax: unreadMax } = config
+    const log = await openRedisLog(redis, { ...common, prefix, shards, stream: { minutes, batchesMax, unreadMax } }).catch((error: unknown) => {
       redis.close()
       throw error
     })
@@ -154,7 +202,7 @@ async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock
   }
   const store = await openStore(config.dataDir)
   lifecycle.add({ name: 'store', stop: () => store.close() })
-  const log = createLmdbLog(store, { ...common, durability: config.logDurability })
+  const log = createLmdbLog(store, { ...common, durability: config.logDurability, unreadMax: config.feedUnreadMax })
   lifecycle.add({ name: 'log', stop: () => log.close() })
   return { log, directory: createLmdbDirectory(store), redis: null }
 }

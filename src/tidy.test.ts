@@ -27,10 +27,12 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   proto: ['*'],
   base: ['*'],
   auth: ['auth.ts', 'authenticator.ts'],
-  moderation: ['moderation.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
+  log: ['log.ts', 'outlet.ts'],
+  feed: ['feed.ts', 'standby.ts', 'feed.suite.ts'],
+  moderation: ['moderation.ts', 'json-server.suite.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
   rooms: ['rooms.ts', 'stage.suite.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
-  deploy: ['services/services.ts', 'services/redis.ts', 'services/tcp-proxy.ts', 'balancer.ts'],
+  deploy: ['services/services.ts', 'services/redis.ts', 'services/kafka.ts', 'services/tcp-proxy.ts', 'balancer.ts'],
   replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts'],
   bench: ['crowd.ts']
 }
@@ -38,7 +40,8 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
 /** Concrete engines and what app.ts starts beside the faces: named by app.ts, by tests and by benches, by nobody else. */
 const ADAPTERS: readonly string[] = [
   'src/log/lmdb-log.ts', 'src/log/redis-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/directory/redis-directory.ts',
-  'src/cluster/local-cluster.ts', 'src/cluster/redis-cluster.ts'
+  'src/cluster/local-cluster.ts', 'src/cluster/redis-cluster.ts',
+  'src/feed/log-feed.ts', 'src/feed/kafka-feed.ts', 'src/feed/relay.ts', 'src/feed/notifier.ts'
 ]
 
 /** The one place that may know the sockets' library (tests and benches may too). */

@@ -2,8 +2,9 @@
 // asks for all of it first; tests ask where a thing is, and never install. Every call has a deadline.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { accessSync, constants, statSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
 
 export interface Service {
   readonly name: string
@@ -13,6 +14,8 @@ export interface Service {
   find (): string | null
   /** Debian packages that bring it. */
   readonly packages: readonly string[]
+  /** What is fetched once these are there, for what Debian does not have. False when it failed. */
+  fetch? (say: (line: string) => void): Promise<boolean>
   /** What a person does where we cannot install it. */
   readonly remedy: string
 }
@@ -31,6 +34,14 @@ export const SERVICES: readonly Service[] = [
     find: redisPath,
     packages: ['redis-server', 'redis-tools'],
     remedy: 'install redis-server 7 or later with redis-cli, or set REDIS_SERVER_PATH to its binary'
+  },
+  {
+    name: 'Kafka',
+    neededBy: 'the tests of the feed to Kafka',
+    find: () => javaPath() === null ? null : kafkaPath(),
+    packages: ['default-jre-headless', 'maven'],
+    fetch: fetchKafka,
+    remedy: 'install Java 17 or later and Maven, which fetches the jars of deploy/services/kafka/pom.xml, or set KAFKA_JARS_PATH to a folder that has them'
   },
   {
     name: 'nginx',
@@ -85,6 +96,28 @@ export function withoutRedis (): string | false {
   return reason
 }
 
+/** The Java that runs the broker: in JAVA_HOME, else on the PATH, else null. */
+export function javaPath (): string | null {
+  const home = process.env.JAVA_HOME?.trim() ?? ''
+  const folders = [...(home === '' ? [] : [join(home, 'bin')]), ...(process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== ''), '/usr/bin']
+  return folders.map((folder) => join(folder, 'java')).find(isExecutable) ?? null
+}
+
+/** The folder of the broker's jars: KAFKA_JARS_PATH, else the one in the cache that was fetched whole, else null. */
+export function kafkaPath (): string | null {
+  const given = process.env.KAFKA_JARS_PATH?.trim() ?? ''
+  const folder = given === '' ? kafkaCache() : given
+  return existsSync(folder) ? folder : null
+}
+
+/** For the `skip` option of tests on Kafka, as withoutChromium is for the page's. */
+export function withoutKafka (): string | false {
+  if (javaPath() !== null && kafkaPath() !== null) return false
+  const reason = 'NO KAFKA: what runs on it is NOT tested; install Java 17 and Maven and run npm test, or set KAFKA_JARS_PATH'
+  if (isCi()) throw new Error(reason)
+  return reason
+}
+
 /** Where nginx or haproxy is, or null. */
 export function balancerPath (kind: 'nginx' | 'haproxy'): string | null {
   const folders = [...(process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== ''), '/usr/sbin', '/usr/local/sbin']
@@ -99,11 +132,33 @@ export function withoutBalancer (kind: 'nginx' | 'haproxy'): string | false {
   return reason
 }
 
+const POM = join(import.meta.dirname, 'kafka', 'pom.xml')
+
+/** Per version, so that a new pin fetches anew. */
+function kafkaCache (): string {
+  const version = /<kafka\.version>(.*)<\/kafka\.version>/.exec(readFileSync(POM, 'utf8'))?.[1] as string
+  const caches = process.env.XDG_CACHE_HOME?.trim() ?? ''
+  return join(caches === '' ? join(homedir(), '.cache') : caches, 'uproar', `kafka-${version}`)
+}
+
+/** Some 45 MB from Maven's repository; the folder gets its name only once all of it is there. */
+async function fetchKafka (say: (line: string) => void): Promise<boolean> {
+  const folder = kafkaCache()
+  const part = `${folder}.part`
+  rmSync(part, { recursive: true, force: true })
+  mkdirSync(dirname(folder), { recursive: true })
+  const isDone = await run(['mvn', '-B', '-q', '-f', POM, 'dependency:copy-dependencies', `-DoutputDirectory=${part}`, '-DincludeScope=runtime'], 600, say)
+  if (!isDone || !existsSync(part)) return false
+  rmSync(folder, { recursive: true, force: true })
+  renameSync(part, folder)
+  return true
+}
+
 /** Sees to every service of the table, installing what is missing. Resolves with those it could not get. */
 export async function ensure (say: (line: string) => void): Promise<Service[]> {
   const missing: Service[] = []
   for (const service of SERVICES) {
-    const place = service.find() ?? await install(service, say)
+    const place = service.find() ?? await fetched(service, say) ?? await install(service, say)
     if (place === null) missing.push(service)
     else say(`${service.name}: ${place}`)
   }
@@ -113,6 +168,19 @@ export async function ensure (say: (line: string) => void): Promise<Service[]> {
 /** Whether a missing service is a failure rather than a loud line. */
 export function isCi (): boolean {
   return ['true', '1'].includes(process.env.CI ?? '')
+}
+
+/** What only has to be fetched, where its packages are there already. */
+async function fetched (service: Service, say: (line: string) => void): Promise<string | null> {
+  const { fetch } = service
+  if (fetch === undefined || !isOnPath('mvn') || javaPath() === null) return null
+  say(`${service.name}: not found; fetching it`)
+  await fetch(say)
+  return service.find()
+}
+
+function isOnPath (program: string): boolean {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => folder !== '' && isExecutable(join(folder, program)))
 }
 
 async function install (service: Service, say: (line: string) => void): Promise<string | null> {
@@ -126,7 +194,7 @@ async function install (service: Service, say: (line: string) => void): Promise<
   // A failed update is not the end: the lists at hand may do.
   if (!await run([...apt, 'update'], 180, say)) say('apt-get update failed; trying with the package lists at hand')
   await run([...apt, 'install', '--no-install-recommends', ...service.packages], 900, say)
-  return service.find()
+  return service.find() ?? await fetched(service, say)
 }
 
 /** What makes apt-get run with the rights it needs; null where there is no such way. */
@@ -139,17 +207,17 @@ function aptPrefix (): readonly string[] | null {
 /** Runs a command with a deadline; a line of progress every 15 s, its last words when it fails. */
 function run (command: readonly string[], timeoutS: number, say: (line: string) => void): Promise<boolean> {
   const [program, ...args] = command as [string, ...string[]]
-  const label = args.filter((arg) => ['update', 'install'].includes(arg)).join('') || program
+  const label = args.includes('apt-get') || program === 'apt-get' ? `apt-get ${args.filter((arg) => ['update', 'install'].includes(arg)).join('')}` : program
   const start = performance.now()
   const seconds = (): number => Math.round((performance.now() - start) / 1000)
   return new Promise((resolve) => {
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: timeoutS * 1000, killSignal: 'SIGKILL' })
     let words = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => { words = (words + chunk.toString()).slice(-2000) })
-    const ticker = setInterval(() => say(`apt-get ${label}: ${seconds()} s of at most ${timeoutS} s`), 15_000)
+    const ticker = setInterval(() => say(`${label}: ${seconds()} s of at most ${timeoutS} s`), 15_000)
     const end = (isDone: boolean, why: string): void => {
       clearInterval(ticker)
-      say(isDone ? `apt-get ${label}: done in ${seconds()} s` : `apt-get ${label}: failed (${why})\n${words.trimEnd()}`)
+      say(isDone ? `${label}: done in ${seconds()} s` : `${label}: failed (${why})\n${words.trimEnd()}`)
       resolve(isDone)
     }
     child.once('error', (error) => end(false, error.message))

@@ -38,7 +38,7 @@ export const SETTINGS = {
   retentionMbMax: { group: 'storage', env: 'RETENTION_MB_MAX', type: 'int', default: 1024, min: 16, max: 1_048_576, doc: 'megabytes kept per room' },
   dedupMinutes: { group: 'storage', env: 'DEDUP_MINUTES', type: 'int', default: 10, min: 1, max: 1440, doc: 'how long a nonce is remembered, at least' },
 
-  role: { group: 'process', env: 'ROLE', type: 'list', default: ['all'], doc: 'roles of this process: `all`, or a list of `gateway,api`' },
+  role: { group: 'process', env: 'ROLE', type: 'list', default: ['all'], doc: 'roles of this process: `all`, or a list of `gateway,api,relay,moderator,notifier`' },
   logLevel: { group: 'process', env: 'LOG_LEVEL', type: 'choice', default: 'info', choices: ['trace', 'debug', 'info', 'warn', 'error', 'silent'], doc: 'least level that is logged' },
   drainS: { group: 'process', env: 'DRAIN_S', type: 'int', default: 10, min: 0, max: 3600, doc: 'time over which a stop sends viewers away, at a steady pace, seconds; few viewers go faster (200 a second)' },
   stopTimeoutS: { group: 'process', env: 'STOP_TIMEOUT_S', type: 'int', default: 20, min: 1, max: 3600, doc: 'time for a clean stop, the drain included, seconds; at least `DRAIN_S` and 5; a second signal ends at once' },
@@ -76,13 +76,29 @@ export const SETTINGS = {
   slowTimeoutS: { group: 'rooms', env: 'SLOW_TIMEOUT_S', type: 'int', default: 15, min: 1, max: 600, doc: 'time without progress after which a slow viewer is closed (4408)' },
   blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line: `term`, `term*` or `"term"`' },
 
+  scorers: { group: 'moderation', env: 'SCORERS', type: 'list', default: [], doc: 'what judges messages after they were accepted (role `moderator`): `rules` (floods, raids, repeat offenders), `http` (`SCORER_URL`); empty: nothing' },
+  scorerUrl: { group: 'moderation', env: 'SCORER_URL', type: 'optional', check: 'url', doc: 'scorer that is asked over HTTP, in batches' },
+  scorerToken: { group: 'moderation', env: 'SCORER_TOKEN', type: 'optional', secret: true, doc: 'bearer token for the scorer' },
+  scorerTimeoutMs: { group: 'moderation', env: 'SCORER_TIMEOUT_MS', type: 'int', default: 2000, min: 50, max: 60_000, doc: 'time budget of one call of the scorer' },
+  hookUrl: { group: 'moderation', env: 'HOOK_URL', type: 'optional', check: 'url', doc: 'program that sees messages before they are accepted, in rooms with the setting `hook`' },
+  hookToken: { group: 'moderation', env: 'HOOK_TOKEN', type: 'optional', secret: true, doc: 'bearer token for the hook' },
+  hookTimeoutMs: { group: 'moderation', env: 'HOOK_TIMEOUT_MS', type: 'int', default: 200, min: 10, max: 5000, doc: 'time budget of the hook' },
+
   redisUrl: { group: 'engines', env: 'REDIS_URL', type: 'optional', check: 'redis', secret: true, doc: 'Redis 7 or later for room log and directory, so that many instances are one chat; without it both are embedded. `redis://[user:password@]host:port[/db]`, `redis+sentinel://host:port,…/name` or `redis+cluster://host:port,…`; `rediss` for TLS, then `?ca=FILE` and `servername=NAME` if needed' },
   redisPrefix: { group: 'engines', env: 'REDIS_PREFIX', type: 'string', default: 'uproar:', doc: 'what the names of all keys in Redis begin with' },
   redisShards: { group: 'engines', env: 'REDIS_SHARDS', type: 'int', default: 16, min: 1, max: 1024, doc: 'streams that the rooms are spread over; the same in every instance, and for ever' },
   redisTimeoutMs: { group: 'engines', env: 'REDIS_TIMEOUT_MS', type: 'int', default: 1000, min: 100, max: 5000, doc: 'deadline of one command; it is tried again for 5 s in all' },
   redisStreamMinutes: { group: 'engines', env: 'REDIS_STREAM_MINUTES', type: 'int', default: 15, min: 1, max: 1440, doc: 'how long a shard\'s stream waits for instances that lag; beyond it they read the rooms\' histories' },
   redisStreamBatchesMax: { group: 'engines', env: 'REDIS_STREAM_BATCHES_MAX', type: 'int', default: 50_000, min: 100, max: 10_000_000, doc: 'batches kept in a shard\'s stream; whichever is met first' },
-  kafkaBrokers: { group: 'engines', env: 'KAFKA_BROKERS', type: 'list', default: [], doc: 'Kafka for back-office consumers; not served by this version' },
+  redisStreamUnreadMax: { group: 'engines', env: 'REDIS_STREAM_UNREAD_MAX', type: 'int', default: 500_000, min: 1000, max: 100_000_000, doc: 'batches kept in a shard\'s stream while a consumer of the feed (the relay) has not read them, instead of the two above; what is over goes, and is counted' },
+  kafkaBrokers: { group: 'engines', env: 'KAFKA_BROKERS', type: 'list', default: [], doc: 'Kafka for programs at the back, as `host:port,…`: the role `relay` brings every entry there, and consumers read there; without it consumers read the room log itself' },
+  kafkaPrefix: { group: 'engines', env: 'KAFKA_PREFIX', type: 'string', default: 'uproar.', doc: 'what the names of topics and consumer groups begin with' },
+  kafkaPartitions: { group: 'engines', env: 'KAFKA_PARTITIONS', type: 'int', default: 12, min: 1, max: 1000, doc: 'partitions of topics that are made here; those that are there stay as they are' },
+  kafkaTls: { group: 'engines', env: 'KAFKA_TLS', type: 'bool', default: false, doc: 'TLS to the brokers' },
+  kafkaSasl: { group: 'engines', env: 'KAFKA_SASL', type: 'choice', default: 'none', choices: ['none', 'plain', 'scram-sha-256', 'scram-sha-512'], doc: 'how the program says who it is, with the two settings below' },
+  kafkaUsername: { group: 'engines', env: 'KAFKA_USERNAME', type: 'optional', doc: 'user of SASL' },
+  kafkaPassword: { group: 'engines', env: 'KAFKA_PASSWORD', type: 'optional', secret: true, doc: 'password of SASL' },
+  feedUnreadMax: { group: 'engines', env: 'FEED_UNREAD_MAX', type: 'int', default: 1_000_000, min: 1000, max: 1_000_000_000, doc: 'entries of a room that wait for consumers of the embedded log, beyond what retention would keep; what is over goes, and is counted' },
   clickhouseUrl: { group: 'engines', env: 'CLICKHOUSE_URL', type: 'optional', check: 'url', secret: true, doc: 'ClickHouse for the archive; not served by this version' },
   workers: { group: 'engines', env: 'WORKERS', type: 'int', default: 1, min: 1, max: 64, doc: 'processes that share the ports under one supervisor, also by `--workers N`; more than 1 takes `REDIS_URL`' },
   workerPortBase: { group: 'engines', env: 'WORKER_PORT_BASE', type: 'int', default: 0, min: 0, max: 65_471, doc: 'worker n (from 1) also listens for HTTP on loopback at this port plus n, so that each can be scraped; 0: not' }
@@ -111,7 +127,7 @@ export class ConfigError extends StartFault {
 
 /** What a stop takes beside the drain: requests under way, engines. */
 const STOP_BESIDE_DRAIN_S = 5
-const ROLES = ['all', 'gateway', 'api']
+const ROLES = ['all', 'gateway', 'api', 'relay', 'moderator', 'notifier']
 
 /** Reads and checks the environment. Throws ConfigError with every fault at once. */
 export function loadConfig (env: Readonly<Record<string, string | undefined>> = process.env): Config {
@@ -222,7 +238,14 @@ function together (config: Partial<Config>): string[] {
   if ((config.workers ?? 1) > 1 && config.redisUrl === null) faults.push('WORKERS: several processes are one server only with a log that they share: set REDIS_URL, or WORKERS to 1')
   if ((config.messagesPerSecondMax === 0) !== (config.messagesBurstMax === 0)) faults.push('MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: set both to 0 or neither')
   if (config.redisPrefix !== undefined && !/^[\x21-\x7a]{1,64}$/.test(config.redisPrefix)) faults.push(`REDIS_PREFIX: must be 1 to 64 printable characters without braces or blanks (it is ${JSON.stringify(config.redisPrefix)})`)
-  if ((config.kafkaBrokers?.length ?? 0) > 0) faults.push('KAFKA_BROKERS: this version has no feed to Kafka; unset it')
+  for (const broker of config.kafkaBrokers ?? []) if (!/^[^\s:/,]+:\d{1,5}$|^\[[\da-f:]+\]:\d{1,5}$/i.test(broker)) faults.push(`KAFKA_BROKERS: must be host:port,… (it has ${JSON.stringify(broker)})`)
+  const unheard = config.scorers?.filter((scorer) => !['rules', 'http'].includes(scorer)) ?? []
+  if (unheard.length > 0) faults.push(`SCORERS: must be a list of rules, http (it has ${unheard.join(', ')})`)
+  if (config.scorers?.includes('http') === true && config.scorerUrl === null) faults.push('SCORER_URL: the scorer http needs it')
+  for (const [name, url] of [['SCORER_URL', config.scorerUrl], ['HOOK_URL', config.hookUrl]] as const) if (url != null && !/^https?:/.test(url)) faults.push(`${name}: must be an http or https address`)
+  if (config.kafkaPrefix != null && !/^[a-zA-Z0-9._-]{1,64}$/.test(config.kafkaPrefix)) faults.push('KAFKA_PREFIX: must be 1 to 64 letters, digits, dots, dashes or underscores')
+  if (config.kafkaSasl !== 'none' && (config.kafkaUsername == null || config.kafkaPassword == null)) faults.push('KAFKA_USERNAME, KAFKA_PASSWORD: KAFKA_SASL needs both')
+  if (config.role?.includes('relay') === true && config.kafkaBrokers?.length === 0) faults.push('KAFKA_BROKERS: the role relay needs it')
   if (config.clickhouseUrl != null) faults.push('CLICKHOUSE_URL: this version has no archive; unset it')
   return faults
 }

@@ -39,6 +39,19 @@ export const METRICS = {
   uproar_redis_reader_lag_seconds: { type: 'gauge', help: 'Time since Redis last answered a read of the shard streams; of several readers the longest' },
   uproar_redis_gaps_total: { type: 'counter', help: 'Times that a shard stream was trimmed before it was read here' },
   uproar_redis_resets_total: { type: 'counter', help: 'Times that a shard was found to have lost data, so that its rooms got new epochs' },
+  uproar_feed_records_total: { type: 'counter', help: 'Records of the feed that were handled, by consumer (`relay` brings them to Kafka)', label: 'consumer' },
+  uproar_feed_failures_total: { type: 'counter', help: 'Batches of the feed that a consumer failed at (they are tried again), by consumer', label: 'consumer' },
+  uproar_feed_dead_total: { type: 'counter', help: 'Records of the feed put aside as dead letters, by consumer', label: 'consumer' },
+  uproar_feed_lost_total: { type: 'counter', help: 'Entries that were let go, over the cap of what is unread, before a consumer had them, by consumer', label: 'consumer' },
+  uproar_feed_lag_records: { type: 'gauge', help: 'Records of the feed that wait for a consumer, about, by consumer', label: 'consumer' },
+  uproar_feed_lag_seconds: { type: 'gauge', help: 'Age of the oldest record that a consumer works on, by consumer', label: 'consumer' },
+  uproar_kafka_produced_total: { type: 'counter', help: 'Records that Kafka has taken, by topic', label: 'topic' },
+  uproar_kafka_failures_total: { type: 'counter', help: 'Requests to Kafka that failed or took too long (they are tried again), by what they were for', label: 'what' },
+  uproar_scores_total: { type: 'counter', help: 'Messages that a scorer found something about, by scorer', label: 'scorer' },
+  uproar_scorer_calls_total: { type: 'counter', help: 'Calls of the HTTP scorer, by outcome', label: 'outcome' },
+  uproar_scorer_seconds: { type: 'histogram', help: 'Time that a call of the HTTP scorer took', buckets: LATENCY },
+  uproar_hook_calls_total: { type: 'counter', help: 'Messages shown to the hook, by outcome (`away`: it failed, took too long or was not asked)', label: 'outcome' },
+  uproar_hook_seconds: { type: 'histogram', help: 'Time that a call of the hook took', buckets: LATENCY },
   uproar_flushes_total: { type: 'counter', help: 'Windows flushed to a room' },
   uproar_publishes_total: { type: 'counter', help: 'Topic publishes (WebSocket messages times slices)' },
   uproar_deliveries_total: { type: 'counter', help: 'Entries times viewers handed to sockets' },
@@ -73,9 +86,9 @@ export class Metrics {
     values.set(label, (values.get(label) ?? 0) + by)
   }
 
-  /** Sets a gauge. */
-  set (name: NameOf<'gauge'>, value: number): void {
-    (this.#plain.get(name) as Map<string, number>).set('', value)
+  /** Sets a gauge of this name and label value. */
+  set (name: NameOf<'gauge'>, value: number, label = ''): void {
+    (this.#plain.get(name) as Map<string, number>).set(label, value)
   }
 
   /** Puts a duration in seconds into a histogram. */

@@ -21,6 +21,8 @@ local PUBLISH_RUNS, READ_RUNS = 8, 64
 -- Instances' clocks may differ by so much where a nonce's bucket ends.
 local SKEW_MS = 10000
 local DONE_MS = 86400000
+-- How long a stream waits for a consumer of the feed that does not come back.
+local AWAITED_MS = 604800000
 -- How long a window that was changed still counts, and how many buckets of one width are looked into.
 local WINDOW_MS_MAX, BUCKETS_MAX = 86400000, 60
 
@@ -28,10 +30,14 @@ local WINDOW_MS_MAX, BUCKETS_MAX = 86400000, 60
 
 -- The shard's life: `i` its incarnation, `n` its stream's last batch, `d` the stream id of that; `w` the dedup window by
 -- which nonces are kept, and `v` the one before, until `c`.
+-- `k`, `km`, `kt`: what the feed's consumers have of the stream (its acknowledge below), where there are any.
 local function shard_of (p, seed)
-  local v = call('HMGET', p .. 'id', 'i', 'n', 'd', 'w', 'v', 'c')
+  local v = call('HMGET', p .. 'id', 'i', 'n', 'd', 'w', 'v', 'c', 'k', 'km', 'kt')
   if not v[1] then return { i = seed, n = 0, d = '0-0', isNew = true } end
-  return { i = v[1], n = tonumber(v[2]), d = v[3], w = tonumber(v[4] or nil), v = tonumber(v[5] or nil), c = tonumber(v[6] or nil) }
+  return {
+    i = v[1], n = tonumber(v[2]), d = v[3], w = tonumber(v[4] or nil), v = tonumber(v[5] or nil), c = tonumber(v[6] or nil),
+    k = tonumber(v[7] or nil), km = tonumber(v[8] or nil), kt = tonumber(v[9] or nil)
+  }
 end
 
 local function keep_shard (p, shard)
@@ -313,13 +319,24 @@ local function remove_group (p, group, h)
   return encode('>BI2c0I1c0I6I4I4', 2, #group.room, group.room, #h.e, h.e, 0, 0, 0)
 end
 
+-- Trimming waits for what the feed's consumers have not acknowledged, up to a cap of batches, and not for ever.
 local function announce (p, shard, segments, ms, stream)
   shard.n = shard.n + 1
+  local isAwaited = shard.k and ms - shard.kt < AWAITED_MS
+  local upto = ms - stream.ms
+  if isAwaited then
+    if shard.n - shard.k < stream.unread then upto = min(upto, shard.km) end
+    stream.max = max(stream.max, min(stream.unread, shard.n - shard.k))
+  end
   local data = encode('>I1c0I6', #shard.i, shard.i, shard.n) .. segments
   shard.d = call('XADD', p .. 'stream', 'MAXLEN', '~', stream.max, '*', 'd', data)
   call('HSET', p .. 'id', 'i', shard.i, 'n', shard.n, 'd', shard.d)
   shard.isNew = nil
-  if shard.n % 64 == 0 then call('XTRIM', p .. 'stream', 'MINID', '~', ms - stream.ms) end
+  if shard.n % 64 == 0 then call('XTRIM', p .. 'stream', 'MINID', '~', upto) end
+end
+
+local function stream_of (args, at)
+  return { max = tonumber(args[at]), ms = tonumber(args[at + 1]), unread = tonumber(args[at + 2]) }
 end
 
 local function keep_of (args, at)
@@ -332,7 +349,7 @@ local function keep_for (group, keep)
   return { ms = KEPT_MS, entries = 0, bytes = 0 }
 end
 
--- args: p, instance, batch's number, last acknowledged number, now, seed, window, keep ×3, stream's max and ms, batch
+-- args: p, instance, batch's number, last acknowledged number, now, seed, window, keep ×3, stream's bounds ×3, batch
 -- Answers 'O' and the results; 'S' for a batch that a later one overtook; 'L' when what was acknowledged is not there.
 local function publish (_, args)
   local p, instance, number, now, window = args[1], args[2], tonumber(args[3]), tonumber(args[5]), tonumber(args[7])
@@ -343,7 +360,7 @@ local function publish (_, args)
   if last < tonumber(args[4]) then return 'L' end
 
   local shard, fresh, keep, ms = shard_of(p, args[6]), epochs(args[6]), keep_of(args, 8), redis_ms()
-  local groups, asked = read_batch(args[13])
+  local groups, asked = read_batch(args[14])
   local heads, trims = {}, {}
   for _, group in ipairs(groups) do
     if heads[group.room] == nil then heads[group.room] = head_of(p, group.room, shard, fresh) end
@@ -384,7 +401,7 @@ local function publish (_, args)
     call('PEXPIRE', bucket, window * 2 + 60000)
     keep_window(p, shard, ms, window)
   end
-  if #segments > 0 then announce(p, shard, concat(segments), ms, { max = args[11], ms = tonumber(args[12]) }) end
+  if #segments > 0 then announce(p, shard, concat(segments), ms, stream_of(args, 11)) end
   keep_shard(p, shard)
   local reply = 'O' .. encode('>I1c0I6', #shard.i, shard.i, shard.n) .. concat(replies)
   call('HSET', p .. 'done:' .. instance, 'n', number, 'r', reply)
@@ -486,16 +503,44 @@ local function look (_, args)
   return { shard.i, tostring(shard.n), shard.d, isThere }
 end
 
--- args: p, the incarnation that lost something, the next one, stream's max and ms
+-- args: p, the incarnation that lost something, the next one, stream's bounds ×3
 -- Begins the next incarnation, unless another instance did. Answers the one that is now.
 local function reset (_, args)
   local p = args[1]
   local shard, ms = shard_of(p, args[3]), redis_ms()
   if shard.isNew or shard.i == args[2] then
     shard.i = args[3]
-    announce(p, shard, '', ms, { max = args[4], ms = tonumber(args[5]) })
+    announce(p, shard, '', ms, stream_of(args, 4))
   end
   return shard.i
+end
+
+-- ---- consumers of the feed ---------------------------------------------------------------------------------------
+
+-- Where a consumer stands is its group's own place in the stream; what of it matters for trimming is kept beside it:
+-- `groups`: name ─▶ "n ms t": acknowledged up to batch n, of the time ms, said at t.
+
+-- args: p, name, member, lease in ms, batch n, ms of its id, ids to acknowledge…
+-- Answers the shard's last batch, or -1 when the lease is not this member's any more.
+local function acknowledge (_, args)
+  local p, name, ms = args[1], args[2], redis_ms()
+  local lease = p .. 'lease:' .. name
+  if call('GET', lease) ~= args[3] then return '-1' end
+  local rows = call('HGETALL', p .. 'groups')
+  local shard = shard_of(p, '')
+  if #args > 6 then call('XACK', p .. 'stream', name, unpack(args, 7)) end
+  call('PEXPIRE', lease, args[4])
+  call('HSET', p .. 'groups', name, args[5] .. ' ' .. args[6] .. ' ' .. string.format('%.0f', ms))
+  local k, km = tonumber(args[5]), tonumber(args[6])
+  for i = 1, #rows, 2 do
+    local n, at, t = rows[i + 1]:match('^(%d+) (%d+) (%d+)$')
+    if rows[i] ~= name then
+      if ms - tonumber(t) > AWAITED_MS then call('HDEL', p .. 'groups', rows[i])
+      elseif tonumber(n) < k then k, km = tonumber(n), tonumber(at) end
+    end
+  end
+  if not shard.isNew then call('HSET', p .. 'id', 'k', k, 'km', string.format('%.0f', km), 'kt', string.format('%.0f', ms)) end
+  return string.format('%.0f', shard.n)
 end
 
 -- ---- the directory -----------------------------------------------------------------------------------------------
@@ -544,6 +589,7 @@ serve('read', read)
 serve('find', find)
 serve('look', look)
 serve('reset', reset)
+serve('acknowledge', acknowledge)
 serve('create', create)
 serve('remove', remove)
 serve('list', list)

@@ -36,7 +36,7 @@ const CLOSE_MS_MAX = 5000
 const MARK = 0xbeefc0de
 const MARK_AT = 24
 
-const TABLES = ['meta', 'heads', 'states', 'entries', 'nonces', 'removed', 'rooms'] as const
+const TABLES = ['meta', 'heads', 'states', 'entries', 'nonces', 'removed', 'rooms', 'cursors'] as const
 export type TableName = (typeof TABLES)[number]
 
 /** Bytes to bytes, sorted by key. Keys 1 to 1,978 bytes. */

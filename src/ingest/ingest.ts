@@ -1,7 +1,8 @@
-// The way in: from what an author sent to an entry in the log, as a list of steps. The only await is the log's.
+// The way in: from what an author sent to an entry in the log, as a list of steps. The only await is the log's,
+// and that of the hook in rooms that have it.
 //
-//   submission ─▶ shape ─▶ permission ─▶ lock ─▶ rate ─▶ sanctions ─▶ modes ─▶ screen ─▶ slow mode ─┬▶ log.publish ─▶ OK
-//                   └──────────── a refusal at any step, with its code and wait ────────────▶ ERR   └▶ hold ─▶ HELD
+//   submission ─▶ shape ─▶ permission ─▶ lock ─▶ rate ─▶ sanctions ─▶ modes ─▶ screen ─▶ slow mode ─▶ (hook) ─┬▶ log.publish ─▶ OK
+//                   └──────────── a refusal at any step, with its code and wait ────────────▶ ERR             └▶ hold ─▶ HELD
 //
 // A retry must be answered with its first result even when a step would refuse it now (slow mode, a lock set since), so
 // those refusals look the nonce up before they go out. Bounds: the maps of rate, screen and slow mode; the log's queue;
@@ -23,6 +24,7 @@ import type { Room } from '../rooms/rooms.ts'
 import { BoundedMap } from '../base/bounded.ts'
 import { addressRange } from '../base/peers.ts'
 import { Held, type MessageDraft, type Submission, type Submitter } from './draft.ts'
+import { Hook } from './hook.ts'
 import { shape } from './shape.ts'
 import { lock, modes, permission, rate, sanctions, screening, slowMode, type Step } from './steps.ts'
 
@@ -55,6 +57,7 @@ export class Ingest {
   readonly #steps: readonly Step[]
   readonly #fault: (error: unknown, what: string) => void
   readonly #audit: Audit
+  readonly #hook: Hook
   readonly #addresses = new BoundedMap<string, string>(ADDRESSES_MAX)
   #underWay = 0
 
@@ -66,6 +69,7 @@ export class Ingest {
     this.#config = config
     this.#fault = options.fault
     this.#audit = new Audit(options.log)
+    this.#hook = new Hook({ url: config.hookUrl, token: config.hookToken, timeoutMs: config.hookTimeoutMs, clock: options.clock, metrics: options.metrics })
     this.#steps = [
       permission,
       lock,
@@ -88,8 +92,8 @@ export class Ingest {
   }
 
   /**
-   * Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not: Held where it waits. No async
-   * functions here: each costs every message a promise and two turns of the microtask queue.
+   * Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not: Held where it
+   * waits. No async functions here: each costs every message a promise and two turns of the microtask queue.
    */
   accept (room: Room, author: Submitter, submission: Submission): Promise<Published | Refusal> {
     const started = this.#clock.elapsed()
@@ -101,7 +105,36 @@ export class Ingest {
       return MAY_BE_RETRY.has(refusal.name) ? this.#refuseUnlessKnown(room, author, draft.nonce, refusal) : Promise.resolve(this.#refuse(refusal))
     }
     this.#noteAddress(author)
+    return room.modes.hook === 'off' ? this.#take(draft) : this.#ask(draft)
+  }
+
+  #take (draft: MessageDraft): Promise<Published | Refusal> {
     return draft.verdict.judgement === 'hold' ? this.#hold(draft) : this.#publish(draft)
+  }
+
+  /** Shows a message to the hook first. A repeat of one that was accepted is not shown again. */
+  async #ask (draft: MessageDraft): Promise<Published | Refusal> {
+    const { room, author, nonce } = draft
+    const first = await this.#firstResult(room, author, nonce)
+    if (first !== null) return first
+    const verdict = await this.#hook.ask(draft)
+    if (verdict instanceof Refusal || verdict.judgement === 'block') {
+      this.#settle(draft, false)
+      return this.#refuse(verdict instanceof Refusal ? verdict : await this.#blocked(draft, verdict.reason))
+    }
+    // A shadow stays one, whatever the hook says.
+    if (verdict.judgement === 'hold' && draft.verdict.judgement !== 'shadow') draft.verdict = verdict
+    return this.#take(draft)
+  }
+
+  async #blocked ({ room, author, body }: MessageDraft, reason: string): Promise<Refusal> {
+    try {
+      await this.#audit.append({ room: room.name, action: 'block', by: null, source: 'hook', whom: author.identity.id, text: textOf({ body }), reason, args: {}, failure: null })
+    } catch (error) {
+      if (!(error instanceof AppError)) this.#fault(error, 'an audit row')
+      return refusalOf(error)
+    }
+    return new Refusal('blocked', reason)
   }
 
   #publish (draft: MessageDraft): Promise<Published | Refusal> {
@@ -152,7 +185,7 @@ export class Ingest {
       const full = holdRefusal(room.guard)
       if (full !== null) throw new AppError('overloaded', full.message, { retryAfterMs: full.retryAfterMs as number })
       const { id } = author.identity
-      await this.#audit.append({ room: room.name, action: 'hold', by: null, source: 'rule', whom: id, text: held.text, reason, args: { ref, rule }, failure: null })
+      await this.#audit.append({ room: room.name, action: 'hold', by: null, source: rule === 'hook' ? 'hook' : 'rule', whom: id, text: held.text, reason, args: { ref, rule }, failure: null })
       const guarded = heldPatch({ ref, user: userIn(author.identity, room.name), kind, body, ext, nonce, address: addressRange(author.address), reason, at: now })
       await this.#log.publish(room.name, { op: OUT.STATE, tail: packTail([{}]), author: id, nonce: null, epoch: room.epoch, patch: { guarded } })
       await room.settled()

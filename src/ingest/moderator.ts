@@ -17,7 +17,7 @@ import { AppError, Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import { addressRange, plainAddress } from '../base/peers.ts'
 import type { Draft, Log, Published } from '../log/log.ts'
-import { Audit, decide, mayAct, parseAction, rankOf, RANK, textOf, type AuditQuery, type AuditRow, type Decision, type Effect, type Facts, type HeldMessage, type Note, type Request, type Sanction, type Source, type UnbanRequest } from '../moderation/moderation.ts'
+import { Audit, decide, mayAct, parseAction, rankOf, RANK, textOf, type AuditQuery, type AuditRow, type Decision, type Effect, type Facts, type HeldMessage, type Note, type Once, type Request, type Sanction, type SanctionKind, type Source, type UnbanRequest } from '../moderation/moderation.ts'
 import { notice, parseModes, type Room, type Rooms } from '../rooms/rooms.ts'
 import { isCurrent } from './shape.ts'
 import { cleanText } from './text.ts'
@@ -63,12 +63,12 @@ export class Moderator {
   }
 
   /** Carries out an action; resolves once it is durable and in force on this instance. Never rejects. */
-  async act (name: string, by: Identity | null, action: unknown, args: unknown, source: Source = 'human'): Promise<Published | Refusal> {
+  async act (name: string, by: Identity | null, action: unknown, args: unknown, source: Source = 'human', once: Once | null = null): Promise<Published | Refusal> {
     const result = await this.#guarded(by, name, (room, identity) => {
       const request = parseAction(action, args)
       if (request instanceof Refusal) return request
       // Whoever may not do this at all does not stand in the way of those who may.
-      return mayAct(request.action, rankOf(rolesIn(identity, room.name)), null) ?? this.#inTurn(room.name, () => this.#carryOut(room, identity, request, source))
+      return mayAct(request.action, rankOf(rolesIn(identity, room.name)), null) ?? this.#inTurn(room.name, () => this.#carryOut(room, identity, request, { source, once }))
     })
     if (result instanceof Refusal) this.#options.metrics.add('uproar_refusals_total', 1, result.name)
     return result
@@ -156,16 +156,18 @@ export class Moderator {
     }
   }
 
-  async #carryOut (room: Room, by: Identity, request: Request, source: Source): Promise<Published | Refusal> {
+  async #carryOut (room: Room, by: Identity, request: Request, { source, once }: { source: Source, once: Once | null }): Promise<Published | Refusal> {
     const checked = checkedRequest(request)
     if (checked instanceof Refusal) return checked
+    const done = once === null ? null : wasDone(room, checked, once)
+    if (done !== null) return done
     const [id, username, roles] = userIn(by, room.name)
     const decision = decide(checked, { id, name: username, roles }, await this.#facts(room, checked))
     if (decision instanceof Refusal) return decision
     const row = { room: room.name, action: checked.action, by: id, source, whom: decision.whom, text: decision.text, reason: checked.args.reason ?? null, args: { ...checked.args }, failure: null }
-    await this.#audit.append(row)
+    await this.#audit.append(row, once?.id)
     try {
-      const published = await this.#publish(room, by, decision)
+      const published = await this.#publish(room, by, decision, once)
       this.#options.metrics.add('uproar_actions_total', 1, checked.action)
       return published
     } catch (error) {
@@ -190,15 +192,25 @@ export class Moderator {
   }
 
   /** Publishes the effects in order; each is in force here before the next is made. */
-  async #publish (room: Room, by: Identity, { effects, notice: told }: Decision): Promise<Published> {
+  async #publish (room: Room, by: Identity, { effects, notice: told }: Decision, once: Once | null): Promise<Published> {
     let published: Published | null = null
-    for (const effect of effects) {
-      published = await this.#options.log.publish(room.name, draftOf(effect, room, by))
+    for (const [at, effect] of effects.entries()) {
+      published = await this.#options.log.publish(room.name, draftOf(effect, room, by, once === null ? null : `${once.id}.${at}`))
       await room.settled()
     }
     if (told !== null) room.tell(told.user, notice(told.kind, told.reason))
     return published as Published
   }
+}
+
+const SANCTIONS: Readonly<Record<string, SanctionKind>> = { warn: 'warn', timeout: 'timeout', ban: 'ban', shadowBan: 'shadow' }
+
+/** Whether an action that is to be done once needs no doing: the room is another by now, or the user was sanctioned since. */
+function wasDone ({ epoch, guard }: Room, { action, args }: Request, once: Once): Refusal | null {
+  if (once.epoch !== undefined && once.epoch !== epoch) return new Refusal('not_found', 'that room was deleted')
+  const kind = SANCTIONS[action]
+  const given = kind === undefined ? undefined : guard.sanctions[kind].get(args.user ?? '')
+  return given !== undefined && given.at >= once.since ? new Refusal('duplicate', 'that was decided already', 1000) : null
 }
 
 /** Settings and announcements have rules of their own. */
@@ -218,8 +230,8 @@ function messageOf (entry: Uint8Array): Facts['message'] {
   return { user, roles, text: textOf({ body }) }
 }
 
-function draftOf (effect: Effect, room: Room, by: Identity): Draft {
-  const base = { author: by.id, nonce: null, epoch: room.epoch } as const
+function draftOf (effect: Effect, room: Room, by: Identity, nonce: string | null): Draft {
+  const base = { author: by.id, nonce, epoch: room.epoch } as const
   switch (effect.op) {
     case 'state': return { ...base, op: OUT.STATE, tail: packTail([effect.changes]), patch: { settings: effect.changes, guarded: effect.guarded } }
     case 'announce': return { ...base, op: OUT.MESSAGE, tail: packTail([userIn(by, room.name), KIND.announcement, effect.text, null]) }

@@ -10,7 +10,7 @@
 // Bound: the writer's; SLICE writes a transaction.
 
 import { BoundedMap } from '../base/bounded.ts'
-import { nameKey, read, type Store } from '../base/store.ts'
+import { keyName, nameKey, read, type Store } from '../base/store.ts'
 import { pack } from '../../proto/codec.ts'
 import { EMPTY_STATE } from './batch.ts'
 import { entryKey, META, numberKey, packHead, readNumber, unpackHead, unpackState, type HeadRecord } from './layout.ts'
@@ -73,6 +73,22 @@ export class Layers {
     const settled = unpackHead(stored)
     this.#heads.set(room, settled)
     return settled
+  }
+
+  /** The next rooms and their heads in the order of their names, behind `after`. */
+  heads (after: string | null, limit: number): (readonly [room: string, head: HeadRecord])[] {
+    const start = after === null ? new Uint8Array([0]) : Buffer.concat([nameKey(after), Buffer.alloc(1)])
+    const names = new Set<string>()
+    for (const { key } of this.#store.tables.heads.getRange({ start, limit })) names.add(keyName(key))
+    // Those that the tables do not have yet, as far as the page goes.
+    const last = names.size < limit ? null : [...names].at(-1) as string
+    for (const layer of [this.#settling, this.#current]) {
+      for (const room of layer?.heads.keys() ?? []) if ((after === null || room > after) && (last === null || room <= last)) names.add(room)
+    }
+    return [...names].sort(byUnits).flatMap((room) => {
+      const head = this.head(room)
+      return head === null ? [] : [[room, head] as const]
+    })
   }
 
   state (number: number): RoomState {
@@ -183,4 +199,8 @@ export class Layers {
     const stored = read(this.#store.tables.meta, key)
     return stored === undefined ? otherwise : readNumber(stored)
   }
+}
+
+function byUnits (a: string, b: string): number {
+  return a < b ? -1 : 1
 }

@@ -9,7 +9,9 @@ import { Layers } from './layers.ts'
 import type { HeadRecord } from './layout.ts'
 import type { Draft, Head, Log, LogPage, Published, ReadLimit, RoomState, Watcher } from './log.ts'
 import type { NonceHash } from './nonce-filter.ts'
+import { LmdbOutlet } from './lmdb-outlet.ts'
 import { Nonces } from './nonces.ts'
+import type { Outlet } from './outlet.ts'
 import { Watchers } from './watchers.ts'
 import { Writer, type WriterOptions } from './writer.ts'
 
@@ -18,15 +20,18 @@ export type { RetentionOptions } from './retention.ts'
 export interface LmdbLogOptions extends WriterOptions {
   /** How long a nonce is remembered. */
   readonly dedupMinutes: number
+  /** Entries of a room that wait for consumers of the outlet at most, beyond what retention keeps anyway. */
+  readonly unreadMax?: number
 }
 
-/** The room log in `store`. Closing it leaves the store open. */
-export function createLmdbLog (store: Store, options: LmdbLogOptions): Log {
+/** The room log in `store`, with the outlet for consumers. Closing it leaves the store open. */
+export function createLmdbLog (store: Store, options: LmdbLogOptions): Log & { outlet (): Outlet } {
   return new LmdbLog(store, options)
 }
 
 /** Characters of an author and a nonce together; what the journal's records can say is far more. */
 const NONCE_CHARACTERS_MAX = 4096
+const UNREAD_MAX = 1_000_000
 
 interface UnderWay { readonly room: string, readonly author: string, readonly nonce: string, readonly published: Promise<Published> }
 
@@ -37,10 +42,15 @@ class LmdbLog implements Log {
   readonly #layers: Layers
   readonly #watchers = new Watchers()
   readonly #writer: Writer
+  readonly #store: Store
+  readonly #unreadMax: number
+  #outlet: LmdbOutlet | null = null
   /** Publishes of nonces that are queued or in flight; as many as the queue and one batch hold. */
   readonly #underWay = new Map<number, UnderWay>()
 
   constructor (store: Store, options: LmdbLogOptions) {
+    this.#store = store
+    this.#unreadMax = options.unreadMax ?? UNREAD_MAX
     this.#clock = options.clock
     this.#windowMs = options.dedupMinutes * 60_000
     this.#nonces = new Nonces(store, this.#windowMs)
@@ -127,8 +137,20 @@ class LmdbLog implements Log {
     await new Promise<void>((resolve, reject) => this.#writer.offer({ kind: 'remove', room, resolve, reject }))
   }
 
+  /** Made when it is first asked for: a log without consumers pays nothing for them. */
+  outlet (): Outlet {
+    if (this.#outlet === null) {
+      const outlet = this.#outlet = new LmdbOutlet({ store: this.#store, log: this, movements: this.#layers, clock: this.#clock, unreadMax: this.#unreadMax })
+      this.#writer.moved = (room) => outlet.moved(room)
+      this.#writer.holdBack((room, head) => outlet.floor(room, head))
+    }
+    return this.#outlet
+  }
+
   async close (): Promise<void> {
+    const outlet = this.#outlet?.close()
     await this.#writer.close()
+    await outlet
     this.#watchers.clear()
   }
 

@@ -20,7 +20,7 @@ t.test('numbers of batches', { skip }, async (t) => {
   t.teardown(() => redis.close())
   const batch = packBatch([{ kind: GROUP.publish, room: Buffer.from('r'), epoch: '', drafts: [packDraft({ op: OUT.MESSAGE, tail: packTail([['a', 'a', 0], 0, 'hi', null]) }, null)] }])
   const publish = async (instance: string, number: number, claim: number): Promise<Buffer> =>
-    await callFunction(redis, '0', 'publish', PREFIX, [instance, number, claim, 1_700_000_000_000, 'seed', 600_000, 3_600_000, 10_000, 1e9, 1000, 60_000, batch]) as Buffer
+    await callFunction(redis, '0', 'publish', PREFIX, [instance, number, claim, 1_700_000_000_000, 'seed', 600_000, 3_600_000, 10_000, 1e9, 1000, 60_000, 5000, batch]) as Buffer
   const seqOf = (reply: Buffer): number | undefined => readReply(reply).groups[0]?.first
 
   const first = await publish('one', 1, 0)

@@ -8,6 +8,9 @@
 //                               b bytes, o time of the oldest, i incarnation, x when its expiry was set
 //   uproar:{k}:log:ROOM      ─▶ stream, the room's history: one entry a run, id `SEQ-0` of its first, one field d
 //   uproar:{k}:state:ROOM    ─▶ hash: q seq, s:KEY settings, g:KEY guarded; values in MessagePack
+//   uproar:{k}:groups        ─▶ hash: consumer of the feed ─▶ "n ms t", what it has acknowledged (redis-outlet.ts)
+//   uproar:{k}:lease:CONSUMER ─▶ the member of it that reads this shard
+//   uproar:{0}:members:CONSUMER ─▶ sorted set: its members by when they were last here
 //   uproar:{k}:nonces:W:T    ─▶ hash of the T-th W minutes: nonce (16) ─▶ seq and ts as in the entry, lineage
 //   uproar:{k}:done:INSTANCE ─▶ hash: n the instance's last batch, r the reply to it
 //
@@ -262,6 +265,11 @@ export function readRun (run: Uint8Array): Uint8Array[] {
     at = end
   }
   return entries
+}
+
+/** The room's name of a segment. */
+export function segmentRoom ({ room }: Segment): string {
+  return bytesText(Buffer.from(room, 'latin1'))
 }
 
 /** The key of maps by room, as segments carry it. */

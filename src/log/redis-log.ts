@@ -8,9 +8,11 @@ import type { Metrics } from '../base/metrics.ts'
 import { RedisFault, type Redis, type RedisWord } from '../base/redis.ts'
 import { entrySeq } from '../../proto/entry.ts'
 import type { Draft, Head, Log, LogPage, Published, ReadLimit, RoomState, Watcher } from './log.ts'
+import type { Outlet } from './outlet.ts'
 import { callFunction, type RedisFunction } from '../base/redis-functions.ts'
 import { GROUP, isCanary, nonceHash, packDraft, readRun, readState, roomBytes, roomKey, shardOf } from './redis-layout.ts'
 import { ACT_MS, Backlog, newSeed, RedisPublisher, type PublisherOptions, type RedisAct } from './redis-publisher.ts'
+import { RedisOutlet } from './redis-outlet.ts'
 import { RedisReader } from './redis-reader.ts'
 import { Shard } from './redis-shard.ts'
 import { Watchers } from './watchers.ts'
@@ -26,11 +28,16 @@ export interface RedisLogOptions {
   readonly dedupMinutes: number
   readonly retention: { readonly hours: number, readonly entriesMax: number, readonly mbMax: number }
   /** How long, and how many batches, a shard's stream waits for readers that lag. */
-  readonly stream: { readonly minutes: number, readonly batchesMax: number }
+  readonly stream: {
+    readonly minutes: number
+    readonly batchesMax: number
+    /** Instead of both, while consumers of the feed have not read them. */
+    readonly unreadMax?: number
+  }
 }
 
 /** Opens the room log; closing it leaves `redis` open. Throws StartFault when Redis cannot serve it. */
-export async function openRedisLog (redis: Redis, options: RedisLogOptions): Promise<Log> {
+export async function openRedisLog (redis: Redis, options: RedisLogOptions): Promise<Log & { outlet (): Outlet }> {
   await redis.check()
   const log = new RedisLog(redis, options)
   try {
@@ -47,6 +54,7 @@ export async function openRedisLog (redis: Redis, options: RedisLogOptions): Pro
 const PAGE_BYTES = 1_048_576
 const PAGE_ENTRIES = 10_000
 const RETRY_MS = 50
+const UNREAD_MAX = 500_000
 const MB = 1_048_576
 const HOUR_MS = 3_600_000
 
@@ -63,6 +71,7 @@ class RedisLog implements Log {
   readonly #shards: readonly Shard[]
   readonly #publishers: readonly RedisPublisher[]
   readonly #reader: RedisReader
+  #outlet: RedisOutlet | null = null
   #isClosed = false
   #closing: Promise<void> | null = null
 
@@ -75,7 +84,7 @@ class RedisLog implements Log {
     this.#shards = Array.from({ length: options.shards }, (_, index) => new Shard({
       index, prefix: `${options.prefix}{${index}}:`, watchers: this.#watchers, metrics: options.metrics, history: (room, seq) => this.#forward(room, seq, PAGE_WIDE)
     }))
-    const stream = [options.stream.batchesMax, options.stream.minutes * 60_000] as const
+    const stream = [options.stream.batchesMax, options.stream.minutes * 60_000, options.stream.unreadMax ?? UNREAD_MAX] as const
     this.#reader = new RedisReader({ redis, shards: this.#shards, metrics: options.metrics, seed: newSeed, stream })
     const publishing: PublisherOptions = {
       redis, clock: options.clock, metrics: options.metrics, backlog: new Backlog(options.queueMax), instance: newSeed(), dedupMs: options.dedupMinutes * 60_000,
@@ -172,7 +181,15 @@ class RedisLog implements Log {
     return this.#closing
   }
 
+  /** Made when it is first asked for: an instance without consumers pays nothing for them. */
+  outlet (): Outlet {
+    const { prefix, shards, metrics } = this.#options
+    this.#outlet ??= new RedisOutlet({ redis: this.#redis, prefix, shards, metrics, log: this })
+    return this.#outlet
+  }
+
   async #close (): Promise<void> {
+    await this.#outlet?.close()
     await Promise.all(this.#publishers.map((publisher) => publisher.close()))
     await this.#reader.stop()
     this.#reads.close()

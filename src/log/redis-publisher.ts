@@ -50,8 +50,8 @@ export interface PublisherOptions {
   readonly dedupMs: number
   /** Retention as the functions take it: milliseconds, entries, bytes. */
   readonly keep: readonly [number, number, number]
-  /** The stream's bounds: batches, milliseconds. */
-  readonly stream: readonly [number, number]
+  /** The stream's bounds: batches, milliseconds, batches where consumers of the feed have not read them. */
+  readonly stream: readonly [number, number, number]
   /** The shard's stream has begun another incarnation. */
   readonly suspect: (shard: Shard) => void
 }

@@ -27,8 +27,8 @@ export interface ReaderOptions {
   readonly metrics: Metrics
   /** A fresh random word for a shard that has no incarnation yet, or needs another. */
   readonly seed: () => string
-  /** The stream's bounds: batches, milliseconds. */
-  readonly stream: readonly [number, number]
+  /** The stream's bounds: batches, milliseconds, batches where consumers of the feed have not read them. */
+  readonly stream: readonly [number, number, number]
 }
 
 export class RedisReader {

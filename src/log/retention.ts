@@ -37,6 +37,8 @@ export class Retention {
   readonly #layers: Layers
   readonly #options: RetentionOptions
   readonly #due = new Set<string>()
+  /** The last entry of a room that may go: the feed's consumers may need the later ones. */
+  floor: (room: string, head: HeadRecord) => number = (_room, head) => head.seq
   #sweepFrom: Uint8Array = new Uint8Array([0])
   #hasRemoved = true
 
@@ -66,7 +68,8 @@ export class Retention {
       rooms++
       this.#sweepFrom = Buffer.concat([key, Buffer.alloc(1)])
       const head = unpackHead(value)
-      if (isOver(head, this.#options) || surplus(this.#layers, head, this.#options, now, 1).count > 0) this.#noteDue(keyName(key))
+      const room = keyName(key)
+      if (isOver(head, this.#options) || surplus(this.#layers, head, this.#options, { now, slice: 1, last: this.floor(room, head) }).count > 0) this.#noteDue(room)
     }
     if (rooms < SWEEP_ROOMS) this.#sweepFrom = new Uint8Array([0])
   }
@@ -78,7 +81,7 @@ export class Retention {
     this.#due.delete(room)
     const head = batch.ground.head(room)
     if (head === null) return
-    const { count, bytes } = surplus(this.#layers, head, this.#options, batch.ground.now, slice)
+    const { count, bytes } = surplus(this.#layers, head, this.#options, { now: batch.ground.now, slice, last: this.floor(room, head) })
     if (count > 0) batch.expire(room, count, bytes)
     if (count === slice) this.#due.add(room)
   }
@@ -112,13 +115,13 @@ function isOver (head: HeadRecord, options: RetentionOptions): boolean {
   return head.seq - head.first >= options.entriesMax || head.bytes > options.mbMax * MB
 }
 
-/** How many of the oldest entries are to go now, and their bytes; looks at `slice` entries at most. */
-function surplus (layers: Layers, head: HeadRecord, options: RetentionOptions, now: number, slice: number): { count: number, bytes: number } {
+/** How many of the oldest entries are to go now, and their bytes; looks at `slice` entries at most, and none beyond `last`. */
+function surplus (layers: Layers, head: HeadRecord, options: RetentionOptions, { now, slice, last }: { now: number, slice: number, last: number }): { count: number, bytes: number } {
   const old = now - options.hours * HOUR_MS
   const young = now - KEPT_MS
   let count = 0
   let bytes = 0
-  for (let seq = head.first; seq <= head.seq && count < slice; seq++) {
+  for (let seq = head.first; seq <= last && count < slice; seq++) {
     const entry = layers.entry(head.number, seq)
     if (entry !== undefined) {
       const ts = entryTs(entry)

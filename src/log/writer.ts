@@ -67,6 +67,8 @@ export class Writer {
   readonly #records = new RecordWriter()
   readonly #queue: BoundedQueue<Act>
   readonly #timers: readonly Timer[]
+  /** Told once a commit which rooms got entries; must not throw or wait. */
+  moved: ((room: string) => void) | null = null
   #commits: number
   #closed = false
   #closing: Promise<void> | null = null
@@ -102,6 +104,11 @@ export class Writer {
     }
     const { clock } = options
     this.#timers = [clock.every(SWEEP_MS, () => this.#sweep()), clock.every(SETTLE_MS, () => this.#settleSoon()), clock.every(SYNC_MS, () => { void this.#sync() })]
+  }
+
+  /** Retention lets nothing go beyond what this says. */
+  holdBack (floor: Retention['floor']): void {
+    this.#retention.floor = floor
   }
 
   /** Throws AppError `unavailable` when the log is closed or the store stopped. */
@@ -301,6 +308,7 @@ export class Writer {
     for (const { room, entries } of batch.events) {
       if (entries === null) this.#watchers.lost(room)
       else this.#watchers.entries(room, entries)
+      if (entries !== null && this.moved !== null) this.moved(room)
     }
     const { metrics } = this.#options
     metrics.add('uproar_log_entries_total', batch.appends.length)

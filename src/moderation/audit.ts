@@ -55,9 +55,25 @@ export class Audit {
     this.#log = log
   }
 
-  /** Writes a row; durable before it resolves. Rejects with the log's AppError. */
-  async append (row: AuditDraft): Promise<void> {
-    await this.#log.publish(ROOM, { op: OUT.STATE, tail: packTail([row]), author: row.by ?? '', nonce: null })
+  /** Writes a row, once for a nonce; durable before it resolves. Rejects with the log's AppError. */
+  async append (row: AuditDraft, nonce: string | null = null): Promise<void> {
+    await this.#log.publish(ROOM, { op: OUT.STATE, tail: packTail([row]), author: row.by ?? '', nonce })
+  }
+
+  /** Calls with the newest rows and every one that is written from now on, by whichever instance; how to end it. */
+  async follow (onRow: (row: AuditRow) => void): Promise<() => void> {
+    let isOver = false
+    let unwatch = (): void => {}
+    // When the log has lost something it goes on in a new epoch, and so do we.
+    const begin = (): void => {
+      if (!isOver) unwatch = this.#log.watch(ROOM, { entries: (batch) => { for (const entry of batch) onRow(readRow(entry)) }, lost: begin })
+    }
+    begin()
+    for (const entry of (await this.#log.before(ROOM, null, { entries: PAGE_ENTRIES, bytes: PAGE_BYTES })).entries) onRow(readRow(entry))
+    return () => {
+      isOver = true
+      unwatch()
+    }
   }
 
   /** Rows, newest first. `next`: ask on with `before` = this; null: there are no older ones. Rejects with the log's AppError. */

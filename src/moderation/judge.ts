@@ -9,7 +9,7 @@ import { screen, type Terms } from './screen.ts'
 export interface Verdict {
   readonly judgement: Judgement
   /** Which rule, for audit rows and metrics. */
-  readonly rule: 'none' | 'term' | 'link' | 'capitals' | 'emotes' | 'signs' | 'mentions' | 'repeat' | 'crowd'
+  readonly rule: 'none' | 'term' | 'link' | 'capitals' | 'emotes' | 'signs' | 'mentions' | 'repeat' | 'crowd' | 'hook'
   /** For the author. */
   readonly reason: string
 }

@@ -25,7 +25,7 @@ import { Pages, type History, type HistoryQuery } from './pages.ts'
 import { Reader, type Skip, type Step } from './reader.ts'
 import { Removals } from './removals.ts'
 import { Ring } from './ring.ts'
-import { blockedTerms, modesOf, readSettings, toldSettings, type RoomSettings, type ToldSettings } from './settings.ts'
+import { blockedTerms, modesOf, readSettings, toldSettings, type RoomModes, type RoomSettings, type ToldSettings } from './settings.ts'
 import type { Viewer } from './viewer.ts'
 
 export interface RoomContext extends BroadcastContext {
@@ -65,7 +65,7 @@ export class Room implements Watcher {
   /** The settings as viewers are told them. */
   told: ToldSettings
   /** The settings as they bind authors: what shield mode adds is in them. */
-  modes: RoomSettings
+  modes: RoomModes
   terms: Terms
   /** The same as they were written. */
   blockedTerms: readonly string[]
@@ -109,7 +109,7 @@ export class Room implements Watcher {
       flushed: () => this.#flushed()
     }, this.ring, this.#frame)
     this.settings = readSettings(state)
-    this.modes = modesOf(this.settings)
+    this.modes = modesOf(this.settings, state)
     this.blockedTerms = blockedTerms(state)
     this.terms = compileTerms(this.blockedTerms)
     this.told = toldSettings(this.settings)
@@ -438,7 +438,7 @@ export class Room implements Watcher {
   #adopt (state: RoomState): void {
     const before = { guard: this.guard, delayMs: this.#delayMs() }
     this.settings = readSettings(state)
-    this.modes = modesOf(this.settings)
+    this.modes = modesOf(this.settings, state)
     this.guard = guardOf(state.guarded)
     const blocked = blockedTerms(state)
     // Every sanction is a STATE entry: a thousand terms are not compiled anew for each.

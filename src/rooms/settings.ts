@@ -37,6 +37,9 @@ export interface RoomSettings {
   readonly pinned: number
 }
 
+/** The settings as they bind authors, and what of them viewers are not told. */
+export type RoomModes = RoomSettings & { readonly hook: HookMode }
+
 export type ToldSettings = typeof ALWAYS_TOLD & Readonly<Partial<RoomSettings>>
 
 /** Settings that every viewer is told, whether set or not; the others come with JOINED only where they are set. */
@@ -57,6 +60,10 @@ const MODES: ReadonlySet<string> = new Set([
   'slowModeSeconds', 'locked', 'membersOnly', 'subscribersOnly', 'minimumAccountAgeDays', 'emoteOnly', 'uniqueChat', 'preModeration', 'shield', 'publicationDelaySeconds', 'autoLevel', 'allowedLinks'
 ])
 
+/** Whether messages are shown to the hook first, and what counts when it does not answer: they pass (`open`) or not (`closed`). */
+export const HOOK_MODES = ['off', 'open', 'closed'] as const
+export type HookMode = (typeof HOOK_MODES)[number]
+
 type Check = (value: unknown) => string | null
 
 const text = (max: number): Check => (value) => typeof value === 'string' && [...value].length <= max && !/\p{Cc}/u.test(value) ? null : `must be a text of at most ${max} characters`
@@ -76,7 +83,8 @@ const PUBLIC: Readonly<Record<string, Check>> = {
   membersOnly: flag, subscribersOnly: flag, minimumAccountAgeDays: whole(0, 3650), emoteOnly: flag, uniqueChat: flag, preModeration: flag, shield: flag,
   publicationDelaySeconds: oneOf(0, 2, 4, 6), autoLevel: whole(0, LEVEL_MAX), allowedLinks: hosts, pinned: whole(0, Number.MAX_SAFE_INTEGER)
 }
-const GUARDED: Readonly<Record<string, Check>> = { blockedTerms: terms }
+const hook: Check = (value) => HOOK_MODES.includes(value as HookMode) ? null : `must be one of ${HOOK_MODES.join(', ')}`
+const GUARDED: Readonly<Record<string, Check>> = { blockedTerms: terms, hook }
 
 /** Names of the settings that a room takes, for documents and schemas. */
 export const SETTING_NAMES = [...Object.keys(PUBLIC), ...Object.keys(GUARDED)] as const
@@ -121,13 +129,20 @@ function isDefault (name: string, value: unknown): boolean {
 }
 
 /** The settings as they bind authors: with shield mode each is at least as strict as SHIELD. */
-export function modesOf (settings: RoomSettings): RoomSettings {
-  if (!settings.shield) return settings
+export function modesOf (settings: RoomSettings, state: RoomState): RoomModes {
+  const modes = { ...settings, hook: hookMode(state) }
+  if (!settings.shield) return modes
   return {
-    ...settings, membersOnly: true, uniqueChat: true,
+    ...modes, membersOnly: true, uniqueChat: true,
     slowModeSeconds: Math.max(settings.slowModeSeconds, SHIELD.slowModeSeconds),
     autoLevel: Math.max(settings.autoLevel, SHIELD.autoLevel)
   }
+}
+
+/** The hook's mode of a room's state. */
+function hookMode (state: RoomState): HookMode {
+  const value = state.guarded['hook'] as HookMode
+  return HOOK_MODES.includes(value) ? value : 'off'
 }
 
 /** The blocked terms of a room's state. */
