@@ -225,11 +225,11 @@ export class Broadcast {
     this.#timer = clock.after(wait, () => this.#due())
   }
 
-  /** The window's time is over; a commit that is about to come is still taken in. */
+  /** The window's time is over; a commit that is about to come, or is due this very moment, is still taken in. */
   #due (): void {
     const late = this.#addedAt + this.#interval - this.#dueAt
-    if (late > 0 && late < Math.min(RHYTHM_MS_MAX, this.#interval / 2)) {
-      this.#timer = this.#context.clock.after(late + GRACE_MS, () => this.#timeUp())
+    if (Math.abs(late) < Math.min(RHYTHM_MS_MAX, this.#interval / 2)) {
+      this.#timer = this.#context.clock.after(Math.max(0, late) + GRACE_MS, () => this.#timeUp())
     } else {
       this.#timeUp()
     }
