@@ -1,11 +1,13 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store (or redis) ─▶ log ─▶ feed ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ consumers ─▶ drain
+//   store (or redis) ─▶ log ─▶ feed ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ consumers ─▶ probe ─▶ drain
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
 // closes. The drain is last, so it comes first in a stop: viewers go while everything still serves them.
 
+import { hash } from 'node:crypto'
+import { statfsSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { createApi } from './api/api.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
@@ -13,6 +15,7 @@ import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
 import { Lifecycle, type Part } from './base/lifecycle.ts'
 import { Metrics } from './base/metrics.ts'
+import { reachableHost } from './base/peers.ts'
 import { parseRedisUrl } from './base/redis-place.ts'
 import { Redis } from './base/redis.ts'
 import { openStore } from './base/store.ts'
@@ -36,8 +39,9 @@ import type { Outlet } from './log/outlet.ts'
 import { canaryRooms, openRedisLog } from './log/redis-log.ts'
 import { HttpScorer, RulesScorer, type Scorer, Worker } from './moderation/moderation.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
+import { issueTicket, Probe } from './probe/probe.ts'
 import { Revocations } from './revocation/revocation.ts'
-import { Rooms } from './rooms/rooms.ts'
+import { PROBE_ROOM, Rooms } from './rooms/rooms.ts'
 
 export interface App {
   /** Starts every part; resolves with the ports in use (0 where this process has no such role). */
@@ -69,7 +73,6 @@ export interface AppOptions {
 export function createApp (config: Config, options: AppOptions): App {
   const { log, version, sharing = ALONE } = options
   const clock = options.clock ?? systemClock
-  const fault = (error: unknown, what: string): void => log.error({ err: error, what }, 'fault')
   const { blockedTermsFile, jwtPublicKeyFile } = config
   const terms = blockedTermsFile === null ? compileTerms([]) : checked(() => loadTermsFile(blockedTermsFile), 'BLOCKED_TERMS_FILE: ')
   if (jwtPublicKeyFile !== null) checked(() => publicKeyFile(jwtPublicKeyFile))
@@ -79,6 +82,11 @@ export function createApp (config: Config, options: AppOptions): App {
 
   async function start (): Promise<{ port: number, wsPort: number }> {
     const metrics = new Metrics()
+    metrics.set('uproar_build_info', 1, version)
+    const fault = (error: unknown, what: string): void => {
+      metrics.add('uproar_faults_total')
+      log.error({ err: error, what }, 'fault')
+    }
     const { log: roomLog, directory, canaryRooms, redis } = await openEngines(config, { lifecycle, clock, metrics })
     const feeds = openFeeds(config, { roomLog, lifecycle, clock, metrics, log })
     const revocations = new Revocations({ log: roomLog, clock, hours: config.revocationHours, fault })
@@ -97,7 +105,8 @@ export function createApp (config: Config, options: AppOptions): App {
     lifecycle.add(cluster)
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
     const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
-    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, fault })
+    const ticket = config.probeS === 0 ? undefined : issueTicket(sharing.devSecret === null ? undefined : hash('sha256', Buffer.concat([sharing.devSecret, Buffer.from('probe')])))
+    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, probe: ticket, fault })
     if (serves('gateway')) lifecycle.add(gateway)
     cluster.listen({ viewersChanged: (room) => rooms.viewersChanged(room), toUser: (user, bytes) => gateway.toUser(user, bytes), crowded: (user, before) => gateway.crowded(user, before) })
     revocations.changed(() => {
@@ -110,13 +119,18 @@ export function createApp (config: Config, options: AppOptions): App {
       ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
       wsPort: () => gateway.port,
-      ready: async () => {
-        metrics.set('uproar_canary_seconds', canary.age / 1000)
-        return { ready: canary.verdict === 'ok', checks: { delivery: canary.verdict } }
-      }
+      ready: async () => ({ ready: canary.verdict === 'ok', checks: { delivery: canary.verdict } })
     })
+    metrics.read('uproar_canary_seconds', () => canary.age / 1000)
+    metrics.read('uproar_draining', () => Number(gateway.isDraining))
+    metrics.read('uproar_ready', () => Number(canary.verdict === 'ok' && !gateway.isDraining))
+    if (redis === null) metrics.read('uproar_disk_free_bytes', () => freeBytes(config.dataDir))
     if (serves('api')) lifecycle.add(api)
     for (const part of workers(config, { feeds, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
+    if (ticket !== undefined && serves('gateway')) {
+      const target = (): { host: string, port: number, isTls: boolean } => ({ host: reachableHost(config.host).replace(/^\[|\]$/g, ''), port: gateway.port, isTls: config.tlsCertFile !== null })
+      lifecycle.add(new Probe({ ticket, room: PROBE_ROOM, everyS: config.probeS, target, clock, metrics }))
+    }
     lifecycle.add({ name: 'drain', stop: async () => { await Promise.all([api.drain(), gateway.sendAway()]) } })
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
@@ -209,6 +223,16 @@ async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock
 
 /** Where `npm run build` puts the page and the client. */
 const ASSETS_DIR = new URL('../dist/web/', import.meta.url).pathname
+
+/** Free space that this process may use; NaN where the system does not say. */
+function freeBytes (folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder)
+    return bavail * bsize
+  } catch {
+    return NaN
+  }
+}
 
 function checked<Value> (read: () => Value, prefix = ''): Value {
   try {

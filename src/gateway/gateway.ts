@@ -4,11 +4,11 @@
 import { PROTOCOL } from '../../proto/ops.ts'
 import { errorCode, type ErrorName } from '../../proto/codes.ts'
 import { LIMITS } from '../../proto/values.ts'
-import type { Revoked } from '../auth/auth.ts'
+import type { Identity, Revoked } from '../auth/auth.ts'
 import type { Authenticator } from '../auth/authenticator.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
-import type { Metrics } from '../base/metrics.ts'
+import { UNCOUNTED, type Metrics } from '../base/metrics.ts'
 import { paced } from '../base/pace.ts'
 import { addressRange, TrustedProxies } from '../base/peers.ts'
 import { stampOf, type Cluster } from '../cluster/cluster.ts'
@@ -42,6 +42,8 @@ export interface GatewayOptions {
   readonly cluster?: Census
   /** Which tokens count no longer; by default all do. */
   readonly revoked?: Revoked
+  /** The server's own viewer: whoever offers this secret as a subprotocol is that user, and is neither counted nor listed. */
+  readonly probe?: { readonly secret: string, readonly identity: Identity } | undefined
   readonly fault: (error: unknown, what: string) => void
 }
 
@@ -50,6 +52,9 @@ export type Census = Pick<Cluster, 'note' | 'elsewhere' | 'noteUser'>
 
 const ALONE: Census = { note () {}, elsewhere: () => 0, noteUser () {} }
 const NONE_REVOKED: Revoked = { has: () => false }
+
+/** Stands for the probe's: it is limited by no address. */
+const PROBE_ADDRESS = ''
 
 const TICK_MS = 250
 const TICKS_PER_EXPIRY_CHECK = 4
@@ -89,6 +94,8 @@ export class Gateway implements SocketEvents {
   readonly #ingest: Ingest
   readonly #listener: Listener
   readonly #context: SessionContext
+  readonly #probeContext: SessionContext
+  readonly #probeSecret: string | null
   readonly #proxies: TrustedProxies
   readonly #origins: ReadonlySet<string>
   readonly #census: Census
@@ -130,6 +137,9 @@ export class Gateway implements SocketEvents {
       pingSeconds: 10
     }
     this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session) }
+    const { probe } = options
+    this.#probeSecret = probe?.secret ?? null
+    this.#probeContext = probe === undefined ? this.#context : { ...this.#context, metrics: UNCOUNTED, authenticator: { verify: async () => probe.identity } }
   }
 
   get port (): number { return this.#listener.port }
@@ -199,9 +209,11 @@ export class Gateway implements SocketEvents {
   }
 
   open (socket: Socket, address: string): Session {
-    const session = new Session(this.#context, socket, address, this.#numbers++)
-    this.#sessions.add(session)
+    const isProbe = address === PROBE_ADDRESS
+    const session = new Session(isProbe ? this.#probeContext : this.#context, socket, address, this.#numbers++)
     this.#unwelcomed.set(session, this.#clock.elapsed())
+    if (isProbe) return session
+    this.#sessions.add(session)
     const range = addressRange(address)
     const here = (this.#perAddress.get(range) ?? 0) + 1
     this.#perAddress.set(range, here)
@@ -224,15 +236,8 @@ export class Gateway implements SocketEvents {
   }
 
   close (session: Session): void {
-    this.#sessions.delete(session)
     this.#unwelcomed.delete(session)
-    const range = addressRange(session.address)
-    const left = (this.#perAddress.get(range) ?? 1) - 1
-    if (left === 0) this.#perAddress.delete(range)
-    else this.#perAddress.set(range, left)
-    this.#noteAddress(range, left)
-    this.#forgetUser(session)
-    this.#metrics.set('uproar_connections', this.#sessions.size)
+    if (session.address !== PROBE_ADDRESS) this.#forget(session)
     try {
       session.gone()
     } catch (error) {
@@ -242,6 +247,17 @@ export class Gateway implements SocketEvents {
 
   // ---- the rest ---------------------------------------------------------------------------------------------------------
 
+  #forget (session: Session): void {
+    this.#sessions.delete(session)
+    const range = addressRange(session.address)
+    const left = (this.#perAddress.get(range) ?? 1) - 1
+    if (left === 0) this.#perAddress.delete(range)
+    else this.#perAddress.set(range, left)
+    this.#noteAddress(range, left)
+    this.#forgetUser(session)
+    this.#metrics.set('uproar_connections', this.#sessions.size)
+  }
+
   #admit ({ origin, protocols, forwardedFor, peer }: Handshake): Admission {
     const { connectionsMax, connectionsPerAddressMax } = this.#config
     if (this.#isDraining) return this.#refused('draining', '503 Service Unavailable', 'unavailable', 'the server is going away', 2)
@@ -249,6 +265,7 @@ export class Gateway implements SocketEvents {
     if (this.#origins.size > 0 && origin !== '' && !this.#origins.has(origin.toLowerCase())) return this.#refused('origin', '403 Forbidden', 'forbidden', 'this origin may not connect (ORIGINS)')
     const offered = protocols.split(',').map((part) => part.trim()).filter((part) => part !== '')
     if (offered.length > 0 && !offered.includes(PROTOCOL)) return this.#refused('protocol', '400 Bad Request', 'bad_request', `this server speaks the subprotocol ${PROTOCOL}`)
+    if (this.#probeSecret !== null && offered.includes(this.#probeSecret)) return { admitted: true, address: PROBE_ADDRESS, protocol: PROTOCOL }
     if (connectionsMax > 0 && this.#sessions.size >= connectionsMax) return this.#refused('full', '503 Service Unavailable', 'overloaded', 'the server has all the connections it takes', 10)
     const address = this.#proxies.clientAddress(peer, forwardedFor)
     if (connectionsPerAddressMax > 0 && this.#countOf(addressRange(address)) >= connectionsPerAddressMax) {
@@ -298,7 +315,7 @@ export class Gateway implements SocketEvents {
   #identified (session: Session): void {
     this.#unwelcomed.delete(session)
     const id = session.identity?.id
-    if (id === undefined) return
+    if (id === undefined || session.address === PROBE_ADDRESS) return
     const own = this.#perUser.get(id) ?? []
     if (own.includes(session)) return
     own.push(session)

@@ -151,6 +151,7 @@ export class Ingest {
   #published (draft: MessageDraft, published: Published): Published {
     this.#underWay--
     this.#settle(draft, true)
+    if (draft.author.identity.isProbe === true) return published
     if (published.repeated) this.#metrics.add('uproar_messages_repeated_total')
     else this.#metrics.add('uproar_messages_accepted_total', 1, draft.author.via)
     this.#metrics.observe('uproar_accept_seconds', (this.#clock.elapsed() - draft.elapsed) / 1000)
