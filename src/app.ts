@@ -8,17 +8,21 @@
 
 import { hash } from 'node:crypto'
 import { statfsSync } from 'node:fs'
+import { hostname } from 'node:os'
 import type { Logger } from 'pino'
 import { createApi } from './api/api.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
+import type { WorkerNumbers } from './base/gathering.ts'
 import { Lifecycle, type Part } from './base/lifecycle.ts'
 import { Metrics } from './base/metrics.ts'
+import { OtlpExporter } from './base/otlp.ts'
 import { reachableHost } from './base/peers.ts'
 import { parseRedisUrl } from './base/redis-place.ts'
 import { Redis } from './base/redis.ts'
 import { openStore } from './base/store.ts'
+import { Traces } from './base/traces.ts'
 import type { SelfPortrait } from './cluster/cluster.ts'
 import { createLocalCluster } from './cluster/local-cluster.ts'
 import { createRedisCluster } from './cluster/redis-cluster.ts'
@@ -58,9 +62,11 @@ export interface Sharing {
   readonly ownPort: number
   /** What dev tokens are signed with, where no key is configured; null: a secret of this process. */
   readonly devSecret: Buffer | null
+  /** How the numbers of all of them are had; null: there is this one. */
+  readonly numbers: Pick<WorkerNumbers, 'provide' | 'gather'> | null
 }
 
-const ALONE: Sharing = { sharesPorts: false, ownPort: 0, devSecret: null }
+const ALONE: Sharing = { sharesPorts: false, ownPort: 0, devSecret: null, numbers: null }
 
 export interface AppOptions {
   readonly log: Logger
@@ -83,12 +89,14 @@ export function createApp (config: Config, options: AppOptions): App {
   async function start (): Promise<{ port: number, wsPort: number }> {
     const metrics = new Metrics()
     metrics.set('uproar_build_info', 1, version)
+    sharing.numbers?.provide(() => metrics.text())
     const fault = (error: unknown, what: string): void => {
       metrics.add('uproar_faults_total')
       log.error({ err: error, what }, 'fault')
     }
+    const traces = openTraces(config, { lifecycle, clock, metrics, log, version })
     const { log: roomLog, directory, canaryRooms, redis } = await openEngines(config, { lifecycle, clock, metrics })
-    const feeds = openFeeds(config, { roomLog, lifecycle, clock, metrics, log })
+    const feeds = openFeeds(config, { roomLog, lifecycle, clock, metrics, log, traces })
     const revocations = new Revocations({ log: roomLog, clock, hours: config.revocationHours, fault })
     lifecycle.add(revocations)
     const authenticator = createAuthenticator(config, { clock, log, revoked: revocations, devSecret: sharing.devSecret })
@@ -103,10 +111,10 @@ export function createApp (config: Config, options: AppOptions): App {
     const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
     lifecycle.add(cluster)
-    const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
+    const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, traces, fault })
     const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
     const ticket = config.probeS === 0 ? undefined : issueTicket(sharing.devSecret === null ? undefined : hash('sha256', Buffer.concat([sharing.devSecret, Buffer.from('probe')])))
-    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, probe: ticket, fault })
+    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, probe: ticket, note: (what, details) => log.info(details, what), fault })
     if (serves('gateway')) lifecycle.add(gateway)
     cluster.listen({ viewersChanged: (room) => rooms.viewersChanged(room), toUser: (user, bytes) => gateway.toUser(user, bytes), crowded: (user, before) => gateway.crowded(user, before) })
     revocations.changed(() => {
@@ -119,6 +127,7 @@ export function createApp (config: Config, options: AppOptions): App {
       ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
       wsPort: () => gateway.port,
+      numbers: () => sharing.numbers?.gather() ?? metrics.text(),
       ready: async () => ({ ready: canary.verdict === 'ok', checks: { delivery: canary.verdict } })
     })
     metrics.read('uproar_canary_seconds', () => canary.age / 1000)
@@ -149,6 +158,17 @@ export function createApp (config: Config, options: AppOptions): App {
   }
 }
 
+/** Where traces go, if anywhere. First to start and last to stop, so that what the others do last is sent too. */
+function openTraces (config: Config, parts: { lifecycle: Lifecycle, clock: Clock, metrics: Metrics, log: Logger, version: string }): Traces | null {
+  const { otlpUrl: url, traceSample: sample } = config
+  const { lifecycle, clock, metrics, log, version } = parts
+  if (url === null) return null
+  const resource = { 'service.name': 'uproar', 'service.version': version, 'service.instance.id': `${hostname()}:${process.pid}` }
+  const exporter = new OtlpExporter({ url, resource, version, clock, metrics, say: (level, message, details) => log[level](details, message) })
+  lifecycle.add({ name: 'traces', start: () => exporter.start(), stop: () => exporter.stop() })
+  return new Traces({ sample, clock, exporter, note: (details) => log.debug(details, 'a message was accepted') })
+}
+
 interface Feeds {
   /** Over the room log. */
   readonly ofLog: Feed
@@ -158,16 +178,16 @@ interface Feeds {
 }
 
 /** The feed that consumers read, in Kafka where there are brokers, and the one that the relay brings there. Nothing connects before it is used. */
-function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Lifecycle, clock: Clock, metrics: Metrics, log: Logger }): Feeds {
-  const { roomLog, lifecycle, clock, metrics, log } = parts
+function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Lifecycle, clock: Clock, metrics: Metrics, log: Logger, traces: Traces | null }): Feeds {
+  const { roomLog, lifecycle, clock, metrics, log, traces } = parts
   const say: Say = (level, message, details = {}) => log[level](details, message)
-  const ofLog = new LogFeed({ log: roomLog, clock, metrics, say })
+  const ofLog = new LogFeed({ log: roomLog, clock, metrics, say, traces })
   lifecycle.add({ name: 'feed', stop: () => ofLog.close() })
   const { kafkaBrokers: brokers, kafkaPrefix: prefix, kafkaPartitions: partitions, kafkaTls: tls, kafkaUsername: username, kafkaPassword: password } = config
   if (brokers.length === 0) return { ofLog, kafka: null, feed: ofLog }
   const mechanism = config.kafkaSasl as 'none' | 'plain' | 'scram-sha-256' | 'scram-sha-512'
   const sasl = mechanism === 'none' || username === null || password === null ? null : { mechanism, username, password }
-  const kafka = new KafkaFeed({ brokers, prefix, partitions, tls, sasl, metrics, say })
+  const kafka = new KafkaFeed({ brokers, prefix, partitions, tls, sasl, metrics, say, traces })
   lifecycle.add({ name: 'kafka', stop: () => kafka.close() })
   return { ofLog, kafka, feed: kafka }
 }

@@ -22,6 +22,7 @@ import { docRoutes, registerDocs } from './docs.ts'
 import { eventRoutes, Streams } from './events.ts'
 import { healthRoutes } from './health.ts'
 import { instanceRoutes } from './instances.ts'
+import { logLevelRoutes } from './log-level.ts'
 import { messageRoutes } from './messages.ts'
 import { moderationRoutes } from './moderation.ts'
 import { Origins } from './origins.ts'
@@ -148,6 +149,7 @@ class HttpPart implements Api {
     eventRoutes(app, this.#deps, this.#streams)
     connectionRoutes(app, this.#deps)
     instanceRoutes(app, this.#deps)
+    logLevelRoutes(app, this.#deps)
     revocationRoutes(app, this.#deps)
     tokenRoutes(app, this.#deps)
     healthRoutes(app, this.#deps, () => this.#isDraining)

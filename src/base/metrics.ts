@@ -78,6 +78,8 @@ export const METRICS = {
   uproar_faults_total: { type: 'counter', help: 'Faults of the server\'s own, each with a line in the log' },
   uproar_spans_total: { type: 'counter', help: 'Spans of traces (`OTLP_URL`), by what became of them', label: 'outcome', values: ['sent', 'dropped', 'failed'] },
   uproar_disk_free_bytes: { type: 'gauge', help: 'Free space where `DATA_DIR` is; only of the embedded log' },
+  uproar_worker_up: { type: 'gauge', help: '1: this worker serves; of all workers (`WORKERS`), each of whose series bears its number', label: 'worker' },
+  uproar_worker_restarts_total: { type: 'counter', help: 'Times that this worker ended by itself and was started again', label: 'worker' },
   uproar_build_info: { type: 'gauge', help: '1, with the version that runs', label: 'version' },
   uproar_canary_seconds: { type: 'gauge', help: 'Age of the last canary entry that came back, in seconds' }
 } as const satisfies Record<string, Row>

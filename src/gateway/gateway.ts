@@ -44,6 +44,8 @@ export interface GatewayOptions {
   readonly revoked?: Revoked
   /** The server's own viewer: whoever offers this secret as a subprotocol is that user, and is neither counted nor listed. */
   readonly probe?: { readonly secret: string, readonly identity: Identity } | undefined
+  /** Has it in the operator's log that a connection came or went: of one in LOG_CONNECTIONS. */
+  readonly note?: (what: string, details: Readonly<Record<string, unknown>>) => void
   readonly fault: (error: unknown, what: string) => void
 }
 
@@ -94,6 +96,7 @@ export class Gateway implements SocketEvents {
   readonly #ingest: Ingest
   readonly #listener: Listener
   readonly #context: SessionContext
+  readonly #note: (what: string, details: Readonly<Record<string, unknown>>) => void
   readonly #probeContext: SessionContext
   readonly #probeSecret: string | null
   readonly #proxies: TrustedProxies
@@ -137,6 +140,7 @@ export class Gateway implements SocketEvents {
       pingSeconds: 10
     }
     this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session) }
+    this.#note = options.note ?? (() => {})
     const { probe } = options
     this.#probeSecret = probe?.secret ?? null
     this.#probeContext = probe === undefined ? this.#context : { ...this.#context, metrics: UNCOUNTED, authenticator: { verify: async () => probe.identity } }
@@ -214,6 +218,7 @@ export class Gateway implements SocketEvents {
     this.#unwelcomed.set(session, this.#clock.elapsed())
     if (isProbe) return session
     this.#sessions.add(session)
+    if (this.#isLogged(session)) this.#note('a connection came', { session: session.id, address })
     const range = addressRange(address)
     const here = (this.#perAddress.get(range) ?? 0) + 1
     this.#perAddress.set(range, here)
@@ -237,6 +242,7 @@ export class Gateway implements SocketEvents {
 
   close (session: Session): void {
     this.#unwelcomed.delete(session)
+    if (this.#isLogged(session)) this.#noteEnd(session)
     if (session.address !== PROBE_ADDRESS) this.#forget(session)
     try {
       session.gone()
@@ -246,6 +252,16 @@ export class Gateway implements SocketEvents {
   }
 
   // ---- the rest ---------------------------------------------------------------------------------------------------------
+
+  /** By its number, so that whoever was logged as coming is logged as going. */
+  #isLogged ({ number, address }: Session): boolean {
+    const every = this.#config.logConnections
+    return every > 0 && number % every === 0 && address !== PROBE_ADDRESS
+  }
+
+  #noteEnd ({ id, address, identity, rooms, since, isClosed }: Session): void {
+    this.#note('a connection went', { session: id, address, user: identity?.id ?? null, rooms, seconds: Math.round((this.#clock.now() - since) / 1000), by: isClosed ? 'server' : 'client' })
+  }
 
   #forget (session: Session): void {
     this.#sessions.delete(session)
