@@ -16,7 +16,7 @@ const GATHER_MS = ANSWER_MS * 2
 const ASKED_MAX = 100
 
 /** Questions to another process, each answered once, late or never. */
-export class Asking {
+class Asking {
   readonly #timeoutMs: number
   #open = new Map<number, (text: string | null) => void>()
   #ids = 0
@@ -46,10 +46,13 @@ export class Asking {
 /** The worker's side: answers for its own numbers, and asks for everybody's. */
 export class WorkerNumbers {
   readonly #send: (word: NumbersWord) => void
-  readonly #asking = new Asking(GATHER_MS)
+  readonly #asking: Asking
   #own: () => Promise<string> = async () => ''
 
-  constructor (send: (word: NumbersWord) => void) { this.#send = send }
+  constructor (send: (word: NumbersWord) => void, timeoutMs: number = GATHER_MS) {
+    this.#send = send
+    this.#asking = new Asking(timeoutMs)
+  }
 
   /** From now on these are this worker's numbers. */
   provide (own: () => Promise<string>): void {
@@ -69,7 +72,9 @@ export class WorkerNumbers {
 
 /** The supervisor's side. */
 export class AllNumbers {
-  readonly #asking = new Asking(ANSWER_MS)
+  readonly #asking: Asking
+
+  constructor (timeoutMs: number = ANSWER_MS) { this.#asking = new Asking(timeoutMs) }
 
   hear (word: NumbersWord): void {
     if (word.word === 'counted') this.#asking.answered(word.id, word.text)
