@@ -70,7 +70,7 @@ export const METRICS = {
   uproar_instances: { type: 'gauge', help: 'Instances of the cluster alive at the last beat, this one included' },
   uproar_census_seconds: { type: 'gauge', help: 'Age of the last count over all instances that came back, in seconds' },
   uproar_census_names: { type: 'gauge', help: 'Rooms, addresses and users that this instance counts' },
-  uproar_bus_frames_total: { type: 'counter', help: 'Frames and values on the bus between instances, by what became of them', label: 'way' },
+  uproar_bus_frames_total: { type: 'counter', help: 'Frames and values on the bus between instances, by what became of them', label: 'way', values: ['sent', 'received', 'dropped'] },
   uproar_revocations: { type: 'gauge', help: 'Revocations of tokens that are kept' },
   uproar_ready: { type: 'gauge', help: '1: `/readyz` answers 200' },
   uproar_draining: { type: 'gauge', help: '1: it is stopping, and sends its viewers away' },
