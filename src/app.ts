@@ -97,7 +97,7 @@ export function createApp (config: Config, options: AppOptions): App {
     lifecycle.add(cluster)
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
     const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
-    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, fault })
+    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, rhythm: roomLog.rhythm, fault })
     if (serves('gateway')) lifecycle.add(gateway)
     cluster.listen({ viewersChanged: (room) => rooms.viewersChanged(room), toUser: (user, bytes) => gateway.toUser(user, bytes), crowded: (user, before) => gateway.crowded(user, before) })
     revocations.changed(() => {

@@ -28,7 +28,7 @@ export const METRICS = {
   uproar_refusals_total: { type: 'counter', help: 'Requests refused, by error name', label: 'name' },
   uproar_verdicts_total: { type: 'counter', help: 'Messages that the screen did not let pass at once, by what became of them', label: 'judgement' },
   uproar_actions_total: { type: 'counter', help: 'Moderation actions carried out, by name', label: 'action' },
-  uproar_accept_seconds: { type: 'histogram', help: 'From a SEND being read to its OK, durable log included', buckets: LATENCY },
+  uproar_accept_seconds: { type: 'histogram', help: 'From the arrival of a SEND to its OK, durable log included', buckets: LATENCY },
   uproar_log_commits_total: { type: 'counter', help: 'Group commits of the room log' },
   uproar_log_entries_total: { type: 'counter', help: 'Entries appended to the room log' },
   uproar_log_failures_total: { type: 'counter', help: 'Group commits that failed' },

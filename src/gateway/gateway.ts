@@ -13,7 +13,9 @@ import { paced } from '../base/pace.ts'
 import { addressRange, TrustedProxies } from '../base/peers.ts'
 import { stampOf, type Cluster } from '../cluster/cluster.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
+import type { Rhythm } from '../log/log.ts'
 import { SWEEP_BYTES, type Fanout, type Rooms } from '../rooms/rooms.ts'
+import { Inbox } from './inbox.ts'
 import { Session, type SessionContext } from './session.ts'
 import type { Admission, Handshake, Socket, SocketEvents } from './socket.ts'
 import { Listener } from './uws.ts'
@@ -42,6 +44,8 @@ export interface GatewayOptions {
   readonly cluster?: Census
   /** Which tokens count no longer; by default all do. */
   readonly revoked?: Revoked
+  /** Of the log, where it has one. */
+  readonly rhythm?: Rhythm | null
   readonly fault: (error: unknown, what: string) => void
 }
 
@@ -107,6 +111,7 @@ export class Gateway implements SocketEvents {
   #mustReview = false
   /** Sessions with OKs to send at the end of this turn. */
   #toFlush: Session[] = []
+  readonly #inbox: Inbox | null
 
   constructor (options: GatewayOptions) {
     const { config, clock, metrics, rooms, ingest, moderator, authenticator, fault } = options
@@ -119,6 +124,8 @@ export class Gateway implements SocketEvents {
     this.#census = options.cluster ?? ALONE
     this.#revoked = options.revoked ?? NONE_REVOKED
     this.#proxies = new TrustedProxies(config.trustedProxies)
+    const { rhythm = null } = options
+    this.#inbox = rhythm === null ? null : new Inbox(rhythm, clock, (session, bytes) => this.#read(session, bytes, true))
     this.#origins = new Set(config.origins.map((origin) => origin.toLowerCase()))
     const limits = {
       messageBytes: config.clientMessageBytesMax,
@@ -129,7 +136,7 @@ export class Gateway implements SocketEvents {
       metaBytes: LIMITS.metaBytes,
       pingSeconds: 10
     }
-    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session) }
+    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session), arrivedAt: () => this.#inbox?.arrivedAt ?? clock.elapsed() }
   }
 
   get port (): number { return this.#listener.port }
@@ -212,6 +219,10 @@ export class Gateway implements SocketEvents {
   }
 
   message (session: Session, bytes: Uint8Array, isBinary: boolean): void {
+    if (this.#inbox === null || !isBinary || !this.#inbox.keep(session, bytes)) this.#read(session, bytes, isBinary)
+  }
+
+  #read (session: Session, bytes: Uint8Array, isBinary: boolean): void {
     this.#tell(session, 'a client message', () => session.message(bytes, isBinary))
   }
 
@@ -346,6 +357,7 @@ export class Gateway implements SocketEvents {
   async #sendAway (): Promise<void> {
     this.#isDraining = true
     this.#listener.stopListening()
+    this.#inbox?.readAll()
     // What was accepted before is answered where it was asked, as far as that takes no time.
     await this.#until(() => this.#ingest.underWay === 0, IN_FLIGHT_MS / 10)
     await paced([...this.#sessions], { ms: this.#config.drainS * 1000, perSecondMin: DRAIN_PER_SECOND_MIN },

@@ -94,10 +94,10 @@ export class Ingest {
   /**
    * Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not: Held where it
    * waits. No async functions here: each costs every message a promise and two turns of the microtask queue.
+   * `arrivedAt`: when the submission came, by clock.elapsed().
    */
-  accept (room: Room, author: Submitter, submission: Submission): Promise<Published | Refusal> {
-    const started = this.#clock.elapsed()
-    const draft = shape(room, author, submission, this.#clock.now(), started, this.#config)
+  accept (room: Room, author: Submitter, submission: Submission, arrivedAt = this.#clock.elapsed()): Promise<Published | Refusal> {
+    const draft = shape(room, author, submission, this.#clock.now(), arrivedAt, this.#config)
     if (draft instanceof Refusal) return this.#refuseUnlessKnown(room, author, submission.nonce, draft)
     for (const step of this.#steps) {
       const refusal = step.check(draft)

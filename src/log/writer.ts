@@ -18,6 +18,7 @@ import type { Store } from '../base/store.ts'
 import { Batch, type Act } from './batch.ts'
 import { Journal } from './journal.ts'
 import type { Layers } from './layers.ts'
+import type { Rhythm } from './log.ts'
 import { decodeRecord, RecordWriter } from './record.ts'
 import { Retention, type RetentionOptions } from './retention.ts'
 import type { Watchers } from './watchers.ts'
@@ -58,7 +59,7 @@ const SYNC_MS = 1000
 /** With so much waiting for the tables nothing more is taken. */
 const UNSETTLED_BYTES_MAX = 268_435_456
 
-export class Writer {
+export class Writer implements Rhythm {
   readonly #options: WriterOptions
   readonly #layers: Layers
   readonly #watchers: Watchers
@@ -88,6 +89,8 @@ export class Writer {
   #paceFrom = -Infinity
   #paceRetryMs = PACE_RETRY_MS_MIN
   #turnAt = -Infinity
+  #isGathering = false
+  readonly #listeners: (() => void)[] = []
 
   /** Reads what the journal has and the tables have not. Throws StartFault when it cannot. */
   constructor (store: Store, layers: Layers, watchers: Watchers, options: WriterOptions) {
@@ -109,6 +112,12 @@ export class Writer {
   /** Retention lets nothing go beyond what this says. */
   holdBack (floor: Retention['floor']): void {
     this.#retention.floor = floor
+  }
+
+  get isGathering (): boolean { return this.#isGathering }
+
+  listen (call: () => void): void {
+    this.#listeners.push(call)
   }
 
   /** Throws AppError `unavailable` when the log is closed or the store stopped. */
@@ -197,7 +206,10 @@ export class Writer {
       this.#turnAt = performance.now()
       return
     }
+    this.#isGathering = true
     await new Promise((resolve) => setTimeout(resolve, wait))
+    this.#isGathering = false
+    for (const call of this.#listeners) call()
     this.#turnAt = due
     this.#gathered = this.#gathered * 0.8 + this.#queue.size * 0.2
   }
