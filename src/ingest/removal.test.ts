@@ -183,6 +183,30 @@ t.test('with a publication delay viewers wait, moderators do not, and what is re
   }
 })
 
+t.test('with a publication delay an instance that opens the room keeps back what the others do', async (t) => {
+  const { open, enter, clock, said, done, instance } = await stage(t)
+  const room = await open(ROOM)
+  await said(room, ANN, 'long ago')
+  await done(MOD, 'set', { settings: { publicationDelaySeconds: 4 } })
+  clock.advance(4000)
+  const bad = await said(room, ANN, 'bad')
+  await said(room, ANN, 'good')
+  const turns = async (): Promise<void> => { for (let n = 0; n < 20; n++) await new Promise((resolve) => setImmediate(resolve)) }
+  const other = await instance().rooms.open(ROOM, null) as Room
+  const late = enter(other, { as: BOB })
+  const mod = enter(other, { as: MOD })
+  await turns()
+  for (const [way, texts] of Object.entries({ joined: bodies(late), history: await pageBodies(other, BOB), forward: await pageBodies(other, null, { after: 0, limit: 100 }), stream: await pulled(other, BOB), resumed: await pulled(other, null, [room.epoch, 1]) })) {
+    t.same(texts.filter((text) => text !== 'long ago'), [], `${way}: nothing that is to wait`)
+  }
+  t.ok(bodies(mod).includes('bad'), 'moderators see it at once there too')
+  await done(MOD, 'remove', { seq: bad })
+  clock.advance(4000)
+  await turns()
+  t.same(bodies(late), ['long ago', 'good'], 'and then it comes, without what was removed in time')
+  for (const viewer of [late, mod]) t.same(viewer.account().faults, [])
+})
+
 t.test('a viewer too slow for the ring is told of every removal that it passes over', async (t) => {
   const { open, enter, settle, said, done, say, log } = await stage(t, { SLOW_KB: '16', RING_KB_MAX: '64', RING_ENTRIES_MAX: '200', SLOW_TIMEOUT_S: '300' })
   const room = await open(ROOM)
