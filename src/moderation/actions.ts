@@ -7,7 +7,7 @@
 // Must not know sockets, how the room was loaded or how entries are published (ingest/moderator.ts does).
 
 import { Refusal } from '../base/errors.ts'
-import { HELD_MAX, isOver, notePatch, PURGED_MAX, REMOVED_MAX, REQUESTS_MAX, SANCTION_KINDS, sanctionPatch, SANCTIONS_MAX, without, type Guard, type HeldMessage, type Sanction, type SanctionKind } from './guard.ts'
+import { HELD_MAX, HELD_PER_AUTHOR_MAX, isOver, notePatch, PURGED_MAX, REMOVED_MAX, REQUESTS_MAX, SANCTION_KINDS, sanctionPatch, SANCTIONS_MAX, without, type Guard, type HeldMessage, type Sanction, type SanctionKind } from './guard.ts'
 import { mayAct, RANK, rankOf, type ActionName } from './ranks.ts'
 import type { Args, Request } from './requests.ts'
 
@@ -220,9 +220,11 @@ function spaceFor (facts: Facts, what: 'sanctions' | 'removed' | 'purged'): Reco
     : `this room has ${max} ${what === 'removed' ? 'removed messages' : 'purged users'} in the log that it keeps; clear it`, 60_000)
 }
 
-/** Why one more message cannot be held, or null. */
-export function holdRefusal (guard: Guard): Refusal | null {
-  return guard.held.size >= HELD_MAX ? new Refusal('overloaded', `${HELD_MAX} messages wait for a moderator already; try again later`, 10_000) : null
+/** Why one more message of this author cannot be held, or null. */
+export function holdRefusal ({ held }: Guard, author: string): Refusal | null {
+  if (held.size >= HELD_MAX) return new Refusal('overloaded', `${HELD_MAX} messages wait for a moderator already; try again later`, 10_000)
+  const own = [...held.values()].filter(({ user }) => user[0] === author).length
+  return own >= HELD_PER_AUTHOR_MAX ? new Refusal('overloaded', `${own} messages of yours wait for a moderator already; try again later`, 10_000) : null
 }
 
 function decision (effects: readonly Effect[], more: Partial<Omit<Decision, 'effects'>> = {}): Decision {
