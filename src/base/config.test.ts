@@ -58,6 +58,7 @@ t.test('each fault is found, by name', (t) => {
     [{ IDLE_TIMEOUT_S: '7' }, /^IDLE_TIMEOUT_S: /], [{ IDLE_TIMEOUT_S: '961' }, /^IDLE_TIMEOUT_S: /],
     [{ ROLE: 'gateway,baker' }, /^ROLE: .* not baker/], [{ ROLE: 'relay' }, /^KAFKA_BROKERS: the role relay/], [{ ROLE: ',' }, /^ROLE: .* not nothing/],
     [{ JWKS_URL: 'example.org/keys' }, /^JWKS_URL: must be a URL/], [{ JWKS_URL: 'ftp://example.org/keys' }, /^JWKS_URL: must be an http/],
+    ...['JWKS_URL', 'SCORER_URL', 'HOOK_URL'].map((name): [Record<string, string>, RegExp] => [{ [name]: 'https://me:hunter2@example.org/' }, new RegExp(`^${name}: must not hold a user name or password$`)]),
     [{ WS_PUBLIC_URL: 'https://example.org' }, /^WS_PUBLIC_URL: must be a ws or wss/],
     [{ ORIGINS: '*' }, /^ORIGINS: .*\(it has "\*"\)/], [{ ORIGINS: 'https://a.example/' }, /^ORIGINS: /],
     [{ TRUSTED_PROXIES: 'loopback' }, /^TRUSTED_PROXIES: .*"loopback"/], [{ TRUSTED_PROXIES: '10.0.0.0/33' }, /^TRUSTED_PROXIES: /], [{ TRUSTED_PROXIES: '10.0.0.0/8/8' }, /^TRUSTED_PROXIES: /], [{ TRUSTED_PROXIES: '10.0.0.0/' }, /^TRUSTED_PROXIES: /],

@@ -52,7 +52,7 @@ export const SETTINGS = {
   apiKeys: { group: 'auth', env: 'API_KEYS', type: 'list', default: [], secret: true, doc: 'server keys, 24 characters at least; each may act for any user' },
 
   connectionsMax: { group: 'limits', env: 'CONNECTIONS_MAX', type: 'int', default: 0, min: 0, max: 10_000_000, doc: 'connections to this process; 0: no limit' },
-  connectionsPerAddressMax: { group: 'limits', env: 'CONNECTIONS_PER_ADDRESS_MAX', type: 'int', default: 1000, min: 0, max: 10_000_000, doc: 'connections from one address, to all instances; 0: no limit' },
+  connectionsPerAddressMax: { group: 'limits', env: 'CONNECTIONS_PER_ADDRESS_MAX', type: 'int', default: 1000, min: 0, max: 10_000_000, doc: 'connections from one address, to all instances; 0: no limit. As many again may be in their handshake, and four times as many open to the HTTP port' },
   connectionsPerUserMax: { group: 'limits', env: 'CONNECTIONS_PER_USER_MAX', type: 'int', default: 10, min: 0, max: 10_000_000, doc: 'connections of one user, to all instances; the oldest gives way; 0: no limit' },
   roomsPerConnectionMax: { group: 'limits', env: 'ROOMS_PER_CONNECTION_MAX', type: 'int', default: 16, min: 1, max: 256, doc: 'rooms that one connection may be in' },
   messagesPerSecondMax: { group: 'limits', env: 'MESSAGES_PER_SECOND_MAX', type: 'int', default: 2, min: 0, max: 1_000_000, doc: 'messages of one user a second, over time; 0: no limit' },
@@ -236,6 +236,14 @@ function archiveFaults (config: Partial<Config>): string[] {
   return faults
 }
 
+/** What is wrong with an address that the server calls. One with a password in it would stand in logs, and fetch takes none. */
+function addressFaults (name: string, text: string | null | undefined): string[] {
+  if (text == null) return []
+  const { protocol, username, password } = new URL(text)
+  if (!/^https?:$/.test(protocol)) return [`${name}: must be an http or https address`]
+  return username === '' && password === '' ? [] : [`${name}: must not hold a user name or password`]
+}
+
 /** Faults that show only when settings are held together. */
 function together (config: Partial<Config>): string[] {
   const faults: string[] = []
@@ -245,7 +253,6 @@ function together (config: Partial<Config>): string[] {
   if (config.tlsCertFile != null && config.tlsKeyFile != null) faults.push(...tlsFaults(config.tlsCertFile, config.tlsKeyFile))
   if (config.jwtSecret != null && Buffer.byteLength(config.jwtSecret) < 32) faults.push('JWT_SECRET: must have 32 bytes at least')
   if (config.apiKeys?.some((key) => key.length < 24) === true) faults.push('API_KEYS: every key must have 24 characters at least')
-  if (config.jwksUrl != null && !/^https?:/.test(config.jwksUrl)) faults.push('JWKS_URL: must be an http or https address')
   const keys = [config.jwtSecret, config.jwtPublicKeyFile, config.jwksUrl].filter((key) => key != null)
   if (keys.length > 1) faults.push('JWT_SECRET, JWT_PUBLIC_KEY_FILE, JWKS_URL: set one of them')
   for (const origin of config.origins ?? []) if (!/^https?:\/\/[^/]+$/.test(origin)) faults.push(`ORIGINS: must be origins such as https://example.org (it has ${JSON.stringify(origin)})`)
@@ -264,7 +271,7 @@ function together (config: Partial<Config>): string[] {
   const unheard = config.scorers?.filter((scorer) => !['rules', 'http'].includes(scorer)) ?? []
   if (unheard.length > 0) faults.push(`SCORERS: must be a list of rules, http (it has ${unheard.join(', ')})`)
   if (config.scorers?.includes('http') === true && config.scorerUrl === null) faults.push('SCORER_URL: the scorer http needs it')
-  for (const [name, url] of [['SCORER_URL', config.scorerUrl], ['HOOK_URL', config.hookUrl]] as const) if (url != null && !/^https?:/.test(url)) faults.push(`${name}: must be an http or https address`)
+  for (const [name, url] of [['SCORER_URL', config.scorerUrl], ['HOOK_URL', config.hookUrl], ['JWKS_URL', config.jwksUrl]] as const) faults.push(...addressFaults(name, url))
   if (config.kafkaPrefix != null && !/^[a-zA-Z0-9._-]{1,64}$/.test(config.kafkaPrefix)) faults.push('KAFKA_PREFIX: must be 1 to 64 letters, digits, dots, dashes or underscores')
   if (config.kafkaSasl !== 'none' && (config.kafkaUsername == null || config.kafkaPassword == null)) faults.push('KAFKA_USERNAME, KAFKA_PASSWORD: KAFKA_SASL needs both')
   if (config.role?.includes('relay') === true && config.kafkaBrokers?.length === 0) faults.push('KAFKA_BROKERS: the role relay needs it')

@@ -413,6 +413,24 @@ t.test('handshakes: origins, subprotocols, addresses, the whole server', async (
   t.match(shake({ peer: '10.0.0.4' }), { admitted: false, status: /^503/ })
 })
 
+t.test('silent connections: an address has only so many, until they are over or speak', async (t) => {
+  const { gateway, clock } = await setUp(t, { CONNECTIONS_PER_ADDRESS_MAX: '3', TRUSTED_PROXIES: '10.9.0.0/16' })
+  const come = (peer = '10.0.0.1'): boolean => gateway.connect(peer)
+  t.same([come(), come(), come(), come()], [true, true, true, false])
+  t.ok(come('10.0.0.2'), 'another address is not concerned')
+  t.same(Array.from({ length: 10 }, () => come('10.9.1.1')), Array(10).fill(true), 'nor are proxies, behind whom everybody is')
+  gateway.speak('10.0.0.1')
+  t.same([come(), come()], [true, false], 'who speaks makes room')
+  const household = (n: number): boolean => come(`2001:0db8:0000:0001:0000:0000:0000:000${n}`)
+  t.same([1, 2, 3, 4].map(household), [true, true, true, false], 'of IPv6 its first 64 bits count')
+  clock.advance(12_000)
+  t.notOk(come(), 'the library may still hold them')
+  clock.advance(12_000)
+  t.ok(come(), 'by now they are gone')
+  gateway.speak('10.0.0.77')
+  t.same([come('10.0.0.77'), come('10.0.0.77'), come('10.0.0.77'), come('10.0.0.77')], [true, true, true, false], 'a word too many counts for nothing')
+})
+
 t.test('addresses: one form for one address, and only trusted hops are believed', async (t) => {
   const proxies = new TrustedProxies(['127.0.0.1', '10.0.0.0/8', 'fd00::/8'])
   const table: [string, string, string][] = [

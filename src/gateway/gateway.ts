@@ -10,12 +10,13 @@ import type { Clock, Timer } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import type { Metrics } from '../base/metrics.ts'
 import { paced } from '../base/pace.ts'
-import { addressRange, TrustedProxies } from '../base/peers.ts'
+import { addressRange, plainAddress, TrustedProxies } from '../base/peers.ts'
 import { stampOf, type Cluster } from '../cluster/cluster.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
 import type { Rhythm } from '../log/log.ts'
 import { SWEEP_BYTES, type Fanout, type Rooms } from '../rooms/rooms.ts'
 import { Inbox } from './inbox.ts'
+import { Newcomers } from './newcomers.ts'
 import { Session, type SessionContext } from './session.ts'
 import type { Admission, Handshake, Socket, SocketEvents } from './socket.ts'
 import { Listener } from './uws.ts'
@@ -94,6 +95,7 @@ export class Gateway implements SocketEvents {
   readonly #listener: Listener
   readonly #context: SessionContext
   readonly #proxies: TrustedProxies
+  readonly #newcomers: Newcomers
   readonly #origins: ReadonlySet<string>
   readonly #census: Census
   readonly #revoked: Revoked
@@ -126,6 +128,7 @@ export class Gateway implements SocketEvents {
     this.#proxies = new TrustedProxies(config.trustedProxies)
     const { rhythm = null } = options
     this.#inbox = rhythm === null ? null : new Inbox(rhythm, clock, (session, bytes) => this.#read(session, bytes, true))
+    this.#newcomers = new Newcomers(clock, config.connectionsPerAddressMax)
     this.#origins = new Set(config.origins.map((origin) => origin.toLowerCase()))
     const limits = {
       messageBytes: config.clientMessageBytesMax,
@@ -195,6 +198,17 @@ export class Gateway implements SocketEvents {
   }
 
   // ---- SocketEvents: nothing here may throw into the library ----------------------------------------------------------
+
+  connect (peer: string): boolean {
+    const address = plainAddress(peer)
+    if (this.#proxies.trusts(address) || this.#newcomers.came(address)) return true
+    this.#metrics.add('uproar_connections_refused_total', 1, 'silent')
+    return false
+  }
+
+  speak (peer: string): void {
+    this.#newcomers.spoke(plainAddress(peer))
+  }
 
   admit (handshake: Handshake): Admission {
     try {

@@ -182,7 +182,7 @@ export class Ingest {
       const first = await this.#firstResult(room, author, nonce)
       if (first !== null) return first
       if (room.guard.held.has(ref)) return held
-      const full = holdRefusal(room.guard)
+      const full = holdRefusal(room.guard, author.identity.id)
       if (full !== null) throw new AppError('overloaded', full.message, { retryAfterMs: full.retryAfterMs as number })
       const { id } = author.identity
       await this.#audit.append({ room: room.name, action: 'hold', by: null, source: rule === 'hook' ? 'hook' : 'rule', whom: id, text: held.text, reason, args: { ref, rule }, failure: null })

@@ -14,10 +14,11 @@ import { BoundedQueue } from '../base/bounded.ts'
 import { systemClock, type Clock, type Timer } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import type { Store } from '../base/store.ts'
+import { read, type Store } from '../base/store.ts'
 import { Batch, type Act } from './batch.ts'
 import { Journal } from './journal.ts'
 import type { Layers } from './layers.ts'
+import { META } from './layout.ts'
 import type { Rhythm } from './log.ts'
 import { decodeRecord, RecordWriter } from './record.ts'
 import { Retention, type RetentionOptions } from './retention.ts'
@@ -61,6 +62,7 @@ const UNSETTLED_BYTES_MAX = 268_435_456
 
 export class Writer implements Rhythm {
   readonly #options: WriterOptions
+  readonly #store: Store
   readonly #layers: Layers
   readonly #watchers: Watchers
   readonly #retention: Retention
@@ -99,7 +101,10 @@ export class Writer implements Rhythm {
     this.#watchers = watchers
     this.#retention = new Retention(store, layers, options.retention)
     this.#queue = new BoundedQueue(options.queueMax)
-    this.#journal = new Journal(store.dir, options.durability === 'flush')
+    this.#store = store
+    this.#journal = new Journal(store.dir, { isSynced: options.durability === 'flush', isNeeded: read(store.tables.meta, META.unsettled) !== undefined })
+    // From here until a clean end the tables alone are not the log.
+    store.tables.meta.putSync(META.unsettled, new Uint8Array([1]))
     this.#commits = layers.settled
     for (const { commit, payload } of this.#journal.after(layers.settled)) {
       layers.add(commit, decodeRecord(payload))
@@ -150,6 +155,8 @@ export class Writer implements Rhythm {
     await this.#sync()
     for (let time = 0; time < 2 && (this.#layers.isSettling || this.#layers.current.count > 0); time++) await this.#settle()
     await this.#journal.close()
+    const isSettled = !this.#layers.isSettling && this.#layers.current.count === 0
+    if (isSettled) await this.#store.commit(() => { void this.#store.tables.meta.remove(META.unsettled) }).catch(() => {})
   }
 
   #sweep (): void {

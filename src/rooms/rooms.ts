@@ -368,7 +368,7 @@ export class Rooms {
 }
 
 function checkName (name: string): Refusal | null {
-  if (!isRoom(name)) return new Refusal('bad_request', 'room must be 1 to 64 of A-Z a-z 0-9 _ . : -')
+  if (!isRoom(name)) return new Refusal('bad_request', 'room must be 1 to 64 of A-Z a-z 0-9 _ . : -, and not . or ..')
   return name.startsWith(RESERVED_PREFIX) ? new Refusal('forbidden', `names that start with ${RESERVED_PREFIX} belong to the server`) : null
 }
 
