@@ -9,7 +9,7 @@ const ROOT = join(import.meta.dirname, '..')
 
 /** From left to right: a module imports only from layers to its left, and from itself. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['cluster', 'revocation'], ['feed'], ['archive'], ['moderation'], ['rooms'], ['ingest'], ['gateway', 'api'], ['app'], ['supervisor'], ['main']
+  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['cluster', 'revocation'], ['feed'], ['archive'], ['moderation'], ['rooms'], ['ingest'], ['gateway', 'api', 'probe'], ['app'], ['supervisor'], ['main']
 ]
 
 /** Modules beside the layers, and what they may import. */
@@ -32,7 +32,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   moderation: ['moderation.ts', 'json-server.suite.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
   rooms: ['rooms.ts', 'stage.suite.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
-  deploy: ['services/services.ts', 'services/redis.ts', 'services/kafka.ts', 'services/tcp-proxy.ts', 'balancer.ts'],
+  deploy: ['services/services.ts', 'services/redis.ts', 'services/kafka.ts', 'services/prometheus.ts', 'services/tcp-proxy.ts', 'grafana/dashboards.ts', 'balancer.ts'],
   replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts'],
   bench: ['crowd.ts']
 }

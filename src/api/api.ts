@@ -22,6 +22,7 @@ import { docRoutes, registerDocs } from './docs.ts'
 import { eventRoutes, Streams } from './events.ts'
 import { healthRoutes } from './health.ts'
 import { instanceRoutes } from './instances.ts'
+import { logLevelRoutes } from './log-level.ts'
 import { messageRoutes } from './messages.ts'
 import { moderationRoutes } from './moderation.ts'
 import { Origins } from './origins.ts'
@@ -38,6 +39,7 @@ export type { ApiDeps, ConnectionInfo, Readiness } from './deps.ts'
 /** Addresses that are counted at once; beyond it the one that asked longest ago is forgotten. */
 const ADDRESSES_MAX = 100_000
 const MINUTE_MS = 60_000
+const STATUS_CLASSES: readonly (string | undefined)[] = [undefined, '1xx', '2xx', '3xx', '4xx', '5xx']
 /** Responses under way get this long at stop; then their connections are cut. */
 const DRAIN_MS = 3000
 
@@ -134,6 +136,7 @@ class HttpPart implements Api {
       identify(request, reply, authenticator).then((answered) => { if (answered === undefined) done() }, done)
     })
     app.addHook('onResponse', (request, reply, done) => {
+      metrics.add('uproar_http_requests_total', 1, STATUS_CLASSES[Math.floor(reply.statusCode / 100)] ?? '5xx')
       if (reply.refusal !== null) metrics.add('uproar_refusals_total', 1, reply.refusal.name)
       if (log.isLevelEnabled('debug')) log.debug(requestLine(request, reply), 'request')
       done()
@@ -148,6 +151,7 @@ class HttpPart implements Api {
     eventRoutes(app, this.#deps, this.#streams)
     connectionRoutes(app, this.#deps)
     instanceRoutes(app, this.#deps)
+    logLevelRoutes(app, this.#deps)
     revocationRoutes(app, this.#deps)
     tokenRoutes(app, this.#deps)
     healthRoutes(app, this.#deps, () => this.#isDraining)

@@ -45,6 +45,8 @@ export interface ApiDeps {
   /** A port on loopback that is this process's alone, for the same requests; 0: none. */
   readonly ownPort: number
   readonly ready: () => Promise<Readiness>
+  /** What `/metrics` serves, of all who share the port; by default this process's. */
+  readonly numbers?: () => Promise<string>
   /** The port that the gateway listens on; asked at each request. */
   readonly wsPort: () => number
   /** Folder of the built pages (dist/web). */

@@ -40,6 +40,10 @@ export const SETTINGS = {
 
   role: { group: 'process', env: 'ROLE', type: 'list', default: ['all'], doc: 'roles of this process: `all`, or a list of `gateway,api,relay,moderator,archiver,notifier`' },
   logLevel: { group: 'process', env: 'LOG_LEVEL', type: 'choice', default: 'info', choices: ['trace', 'debug', 'info', 'warn', 'error', 'silent'], doc: 'least level that is logged' },
+  logConnections: { group: 'process', env: 'LOG_CONNECTIONS', type: 'int', default: 1000, min: 0, max: 1_000_000_000, doc: 'one WebSocket connection in so many has its coming and going in the log; 0: none' },
+  probeS: { group: 'process', env: 'PROBE_S', type: 'int', default: 5, min: 0, max: 60, doc: 'how often the built-in viewer says something and waits for it to come back, seconds (role `gateway`); 0: there is none' },
+  otlpUrl: { group: 'process', env: 'OTLP_URL', type: 'optional', check: 'url', secret: true, doc: 'collector that traces are sent to (OTLP over HTTP, JSON), such as `http://127.0.0.1:4318`; without it there are none' },
+  traceSample: { group: 'process', env: 'TRACE_SAMPLE', type: 'int', default: 1000, min: 1, max: 1_000_000_000, doc: 'one message in so many is traced; the same in every process' },
   drainS: { group: 'process', env: 'DRAIN_S', type: 'int', default: 10, min: 0, max: 3600, doc: 'time over which a stop sends viewers away, at a steady pace, seconds; few viewers go faster (200 a second)' },
   stopTimeoutS: { group: 'process', env: 'STOP_TIMEOUT_S', type: 'int', default: 20, min: 1, max: 3600, doc: 'time for a clean stop, the drain included, seconds; at least `DRAIN_S` and 5; a second signal ends at once' },
 
@@ -276,5 +280,6 @@ function together (config: Partial<Config>): string[] {
   if (config.kafkaSasl !== 'none' && (config.kafkaUsername == null || config.kafkaPassword == null)) faults.push('KAFKA_USERNAME, KAFKA_PASSWORD: KAFKA_SASL needs both')
   if (config.role?.includes('relay') === true && config.kafkaBrokers?.length === 0) faults.push('KAFKA_BROKERS: the role relay needs it')
   faults.push(...archiveFaults(config))
+  if (config.otlpUrl != null && !/^https?:/.test(config.otlpUrl)) faults.push('OTLP_URL: must be an http or https address')
   return faults
 }

@@ -4,11 +4,11 @@
 import { PROTOCOL } from '../../proto/ops.ts'
 import { errorCode, type ErrorName } from '../../proto/codes.ts'
 import { LIMITS } from '../../proto/values.ts'
-import type { Revoked } from '../auth/auth.ts'
+import type { Identity, Revoked } from '../auth/auth.ts'
 import type { Authenticator } from '../auth/authenticator.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
-import type { Metrics } from '../base/metrics.ts'
+import { UNCOUNTED, type Metrics } from '../base/metrics.ts'
 import { paced } from '../base/pace.ts'
 import { addressRange, plainAddress, TrustedProxies } from '../base/peers.ts'
 import { stampOf, type Cluster } from '../cluster/cluster.ts'
@@ -47,6 +47,10 @@ export interface GatewayOptions {
   readonly revoked?: Revoked
   /** Of the log, where it has one. */
   readonly rhythm?: Rhythm | null
+  /** The server's own viewer: whoever offers this secret as a subprotocol is that user, and is neither counted nor listed. */
+  readonly probe?: { readonly secret: string, readonly identity: Identity } | undefined
+  /** Has it in the operator's log that a connection came or went: of one in LOG_CONNECTIONS. */
+  readonly note?: (what: string, details: Readonly<Record<string, unknown>>) => void
   readonly fault: (error: unknown, what: string) => void
 }
 
@@ -55,6 +59,9 @@ export type Census = Pick<Cluster, 'note' | 'elsewhere' | 'noteUser'>
 
 const ALONE: Census = { note () {}, elsewhere: () => 0, noteUser () {} }
 const NONE_REVOKED: Revoked = { has: () => false }
+
+/** Stands for the probe's: it is limited by no address. */
+const PROBE_ADDRESS = ''
 
 const TICK_MS = 250
 const TICKS_PER_EXPIRY_CHECK = 4
@@ -94,6 +101,9 @@ export class Gateway implements SocketEvents {
   readonly #ingest: Ingest
   readonly #listener: Listener
   readonly #context: SessionContext
+  readonly #note: (what: string, details: Readonly<Record<string, unknown>>) => void
+  readonly #probeContext: SessionContext
+  readonly #probeSecret: string | null
   readonly #proxies: TrustedProxies
   readonly #newcomers: Newcomers
   readonly #origins: ReadonlySet<string>
@@ -140,6 +150,10 @@ export class Gateway implements SocketEvents {
       pingSeconds: 10
     }
     this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session), arrivedAt: () => this.#inbox?.arrivedAt ?? clock.elapsed() }
+    this.#note = options.note ?? (() => {})
+    const { probe } = options
+    this.#probeSecret = probe?.secret ?? null
+    this.#probeContext = probe === undefined ? this.#context : { ...this.#context, metrics: UNCOUNTED, authenticator: { verify: async () => probe.identity } }
   }
 
   get port (): number { return this.#listener.port }
@@ -220,9 +234,12 @@ export class Gateway implements SocketEvents {
   }
 
   open (socket: Socket, address: string): Session {
-    const session = new Session(this.#context, socket, address, this.#numbers++)
-    this.#sessions.add(session)
+    const isProbe = address === PROBE_ADDRESS
+    const session = new Session(isProbe ? this.#probeContext : this.#context, socket, address, this.#numbers++)
     this.#unwelcomed.set(session, this.#clock.elapsed())
+    if (isProbe) return session
+    this.#sessions.add(session)
+    if (this.#isLogged(session)) this.#note('a connection came', { session: session.id, address })
     const range = addressRange(address)
     const here = (this.#perAddress.get(range) ?? 0) + 1
     this.#perAddress.set(range, here)
@@ -249,15 +266,9 @@ export class Gateway implements SocketEvents {
   }
 
   close (session: Session): void {
-    this.#sessions.delete(session)
     this.#unwelcomed.delete(session)
-    const range = addressRange(session.address)
-    const left = (this.#perAddress.get(range) ?? 1) - 1
-    if (left === 0) this.#perAddress.delete(range)
-    else this.#perAddress.set(range, left)
-    this.#noteAddress(range, left)
-    this.#forgetUser(session)
-    this.#metrics.set('uproar_connections', this.#sessions.size)
+    if (this.#isLogged(session)) this.#noteEnd(session)
+    if (session.address !== PROBE_ADDRESS) this.#forget(session)
     try {
       session.gone()
     } catch (error) {
@@ -267,6 +278,27 @@ export class Gateway implements SocketEvents {
 
   // ---- the rest ---------------------------------------------------------------------------------------------------------
 
+  /** By its number, so that whoever was logged as coming is logged as going. */
+  #isLogged ({ number, address }: Session): boolean {
+    const every = this.#config.logConnections
+    return every > 0 && number % every === 0 && address !== PROBE_ADDRESS
+  }
+
+  #noteEnd ({ id, address, identity, rooms, since, isClosed }: Session): void {
+    this.#note('a connection went', { session: id, address, user: identity?.id ?? null, rooms, seconds: Math.round((this.#clock.now() - since) / 1000), by: isClosed ? 'server' : 'client' })
+  }
+
+  #forget (session: Session): void {
+    this.#sessions.delete(session)
+    const range = addressRange(session.address)
+    const left = (this.#perAddress.get(range) ?? 1) - 1
+    if (left === 0) this.#perAddress.delete(range)
+    else this.#perAddress.set(range, left)
+    this.#noteAddress(range, left)
+    this.#forgetUser(session)
+    this.#metrics.set('uproar_connections', this.#sessions.size)
+  }
+
   #admit ({ origin, protocols, forwardedFor, peer }: Handshake): Admission {
     const { connectionsMax, connectionsPerAddressMax } = this.#config
     if (this.#isDraining) return this.#refused('draining', '503 Service Unavailable', 'unavailable', 'the server is going away', 2)
@@ -274,6 +306,7 @@ export class Gateway implements SocketEvents {
     if (this.#origins.size > 0 && origin !== '' && !this.#origins.has(origin.toLowerCase())) return this.#refused('origin', '403 Forbidden', 'forbidden', 'this origin may not connect (ORIGINS)')
     const offered = protocols.split(',').map((part) => part.trim()).filter((part) => part !== '')
     if (offered.length > 0 && !offered.includes(PROTOCOL)) return this.#refused('protocol', '400 Bad Request', 'bad_request', `this server speaks the subprotocol ${PROTOCOL}`)
+    if (this.#probeSecret !== null && offered.includes(this.#probeSecret)) return { admitted: true, address: PROBE_ADDRESS, protocol: PROTOCOL }
     if (connectionsMax > 0 && this.#sessions.size >= connectionsMax) return this.#refused('full', '503 Service Unavailable', 'overloaded', 'the server has all the connections it takes', 10)
     const address = this.#proxies.clientAddress(peer, forwardedFor)
     if (connectionsPerAddressMax > 0 && this.#countOf(addressRange(address)) >= connectionsPerAddressMax) {
@@ -323,7 +356,7 @@ export class Gateway implements SocketEvents {
   #identified (session: Session): void {
     this.#unwelcomed.delete(session)
     const id = session.identity?.id
-    if (id === undefined) return
+    if (id === undefined || session.address === PROBE_ADDRESS) return
     const own = this.#perUser.get(id) ?? []
     if (own.includes(session)) return
     own.push(session)

@@ -18,7 +18,7 @@ import { TokenBucket } from '../base/bounded.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Refusal, refusalOf } from '../base/errors.ts'
-import type { Metrics } from '../base/metrics.ts'
+import type { Counting } from '../base/metrics.ts'
 import { Held, type Ingest, type Moderator } from '../ingest/ingest.ts'
 import { SWEEP_BYTES, type JoinOptions, type Member, type Rooms, type Viewer } from '../rooms/rooms.ts'
 import type { Socket } from './socket.ts'
@@ -27,9 +27,9 @@ export interface SessionContext {
   readonly rooms: Rooms
   readonly ingest: Ingest
   readonly moderator: Pick<Moderator, 'act'>
-  readonly authenticator: Authenticator
+  readonly authenticator: Pick<Authenticator, 'verify'>
   readonly clock: Clock
-  readonly metrics: Metrics
+  readonly metrics: Counting
   readonly config: Config
   readonly limits: Readonly<Record<string, number>>
   /** The session has (another) user now: limits per user are the gateway's. */
@@ -128,6 +128,7 @@ export class Session implements Viewer {
 
   send (bytes: Uint8Array): boolean {
     if (this.isClosed) return false
+    this.#context.metrics.add('uproar_socket_writes_total')
     if (this.socket.send(bytes)) return true
     this.tooSlow()
     return false
@@ -196,6 +197,7 @@ export class Session implements Viewer {
     if (this.#isUnread()) return this.tooSlow()
     const bytes = oks.length === 1 ? oks[0] as Uint8Array : Buffer.concat(oks)
     let isSent = true
+    this.#context.metrics.add('uproar_socket_writes_total')
     this.socket.cork(() => { isSent = this.socket.send(bytes) })
     if (!isSent) this.tooSlow()
   }
