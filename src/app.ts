@@ -18,6 +18,7 @@ import { Redis } from './base/redis.ts'
 import { openStore } from './base/store.ts'
 import type { SelfPortrait } from './cluster/cluster.ts'
 import { createLocalCluster } from './cluster/local-cluster.ts'
+import { Orders } from './cluster/orders.ts'
 import { createRedisCluster } from './cluster/redis-cluster.ts'
 import type { Directory } from './directory/directory.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
@@ -100,12 +101,15 @@ export function createApp (config: Config, options: AppOptions): App {
     const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, fault })
     if (serves('gateway')) lifecycle.add(gateway)
     cluster.listen({ viewersChanged: (room) => rooms.viewersChanged(room), toUser: (user, bytes) => gateway.toUser(user, bytes), crowded: (user, before) => gateway.crowded(user, before) })
+    const drain = async (): Promise<void> => { await Promise.all([api.drain(), gateway.sendAway()]) }
+    const orders = new Orders(cluster, { kick: (target, reason) => gateway.kick(target, reason), drain: () => { drain().catch((error: unknown) => fault(error, 'draining')) } })
     revocations.changed(() => {
       metrics.set('uproar_revocations', revocations.size)
       gateway.reviewTokens()
     })
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, revocations, assetsDir: ASSETS_DIR,
+      config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, orders, revocations, version, assetsDir: ASSETS_DIR,
+      engines: [{ part: 'log', engine: redis === null ? 'embedded' : 'redis' }, { part: 'feed', engine: feeds.kafka === null ? 'embedded' : 'kafka' }],
       sharesPort: sharing.sharesPorts,
       ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
@@ -117,7 +121,7 @@ export function createApp (config: Config, options: AppOptions): App {
     })
     if (serves('api')) lifecycle.add(api)
     for (const part of workers(config, { feeds, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
-    lifecycle.add({ name: 'drain', stop: async () => { await Promise.all([api.drain(), gateway.sendAway()]) } })
+    lifecycle.add({ name: 'drain', stop: drain })
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
   }

@@ -28,6 +28,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   base: ['*'],
   auth: ['auth.ts', 'authenticator.ts'],
   log: ['log.ts', 'outlet.ts'],
+  cluster: ['cluster.ts', 'orders.ts'],
   feed: ['feed.ts', 'standby.ts', 'feed.suite.ts'],
   moderation: ['moderation.ts', 'json-server.suite.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
   rooms: ['rooms.ts', 'stage.suite.ts'],
