@@ -16,6 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   web: ['proto'],
   replay: ['proto', 'base', 'web'],
+  cli: ['base', 'auth', 'cluster', 'feed', 'replay'],
   docs: ['proto', 'base'],
   scenarios: ['*'],
   bench: ['*'],
@@ -26,15 +27,15 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
 const FACES: Readonly<Record<string, readonly string[]>> = {
   proto: ['*'],
   base: ['*'],
-  auth: ['auth.ts', 'authenticator.ts'],
+  auth: ['auth.ts', 'authenticator.ts', 'dev-tokens.ts'],
   log: ['log.ts', 'outlet.ts'],
   cluster: ['cluster.ts', 'orders.ts'],
-  feed: ['feed.ts', 'standby.ts', 'feed.suite.ts'],
+  feed: ['feed.ts', 'standby.ts', 'feed.suite.ts', 'kafka-report.ts'],
   moderation: ['moderation.ts', 'json-server.suite.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
   rooms: ['rooms.ts', 'stage.suite.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
   deploy: ['services/services.ts', 'services/redis.ts', 'services/kafka.ts', 'services/tcp-proxy.ts', 'balancer.ts'],
-  replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts'],
+  replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts', 'command.ts', 'faults.ts'],
   bench: ['crowd.ts']
 }
 
