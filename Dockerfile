@@ -24,7 +24,7 @@ RUN npm run build && npm prune --omit=dev --no-audit --no-fund \
 FROM node:22.23.3-bookworm-slim@sha256:c3de60bf2f9dd0ac6370e6117950ff62d6e339527e7472301c9c78a017978392
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 WS_PORT=9001 DATA_DIR=/data
 WORKDIR /app
-RUN mkdir /data && chown 1000:1000 /data && ln -s /app/src/cli/main.ts /usr/local/bin/uproar
+RUN mkdir /data && chown 1000:1000 /data && ln -s /app/src/cli/uproar.js /usr/local/bin/uproar
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist

@@ -118,6 +118,7 @@ t.test('scripts and tests are where the runner looks', (t) => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
   const files = Object.values(scripts).flatMap((script) => [...script.matchAll(/node (\S+\.ts)/g)].map((match) => match[1] as string))
   t.same(files.filter((path) => !existsSync(join(root, path))), [], 'every script names a file that exists')
+  t.ok((statSync(join(root, 'src/cli/uproar.js')).mode & 0o111) !== 0, 'and the command can be executed')
   t.equal(scripts.start, 'exec node src/main.ts', 'a signal to npm reaches the program, not a shell before it')
   const include = /include:\n\s*- "([^"]+)"/.exec(read('.taprc'))?.[1] ?? ''
   const tests = globSync('{src,proto,bench,deploy}/**/*.test.ts', { cwd: root })

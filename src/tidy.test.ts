@@ -49,8 +49,8 @@ const ADAPTERS: readonly string[] = [
 /** The one place that may know the sockets' library (tests and benches may too). */
 const SOCKETS = { library: 'uWebSockets.js', module: 'gateway' }
 
-/** Where running begins, beside tests and the scripts of package.json: the program, and the pages that the build bundles. */
-const ENTRIES = ['src/main.ts', 'src/web/page/app.ts', 'src/web/moderate/console.ts', 'src/web/status/status.ts']
+/** Where running begins, beside tests and the scripts of package.json: the programs, and the pages that the build bundles. */
+const ENTRIES = ['src/main.ts', 'src/cli/main.ts', 'src/web/page/app.ts', 'src/web/moderate/console.ts', 'src/web/status/status.ts']
 
 const TOP_LEVEL = ['src', 'bench', 'proto', 'deploy', 'Dockerfile', 'package.json', 'package-lock.json', 'tsconfig.json', 'README.md', 'LICENSE']
 const IGNORED = ['node_modules', 'dist', 'data', '.git', '.tap']

@@ -1,8 +1,9 @@
 // The command line against a server that stands in: what it asks, what it prints, what it says of every fault, and that
 // help teaches. The doctor on settings and engines that are well and that are not.
 
+import { execFile } from 'node:child_process'
 import { createServer, type IncomingMessage } from 'node:http'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createTcp, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -67,6 +68,20 @@ t.test('help teaches, and faults show it', async (t) => {
   for (const words of [['kick'], ['kick', 'ann', '--session', 's'], ['kick', 'ann', 'ben'], ['drain'], ['drain', 'a', 'b'], ['token'], ['doctor', 'x'], ['doctor', '--pid', '-1'], ['rooms', '--limit', '0'], ['rooms', '--limit', 'ten'], ['connections', '--limit', '1001'], ['rooms', '--url', 'ftp://x']]) {
     t.match(await run(words), { status: 2, printed: '', said: new RegExp(`usage: uproar ${words[0]}`) }, words.join(' '))
   }
+})
+
+t.test('as a program, and without one', async (t) => {
+  const start = (file: string, ...words: string[]): Promise<Outcome> => new Promise((resolve) => {
+    execFile(process.execPath, [file, ...words], { timeout: 20_000, env: {} }, (error, printed, said) => resolve({ status: Number(error?.code ?? 0), printed, said }))
+  })
+  const program = join(import.meta.dirname, 'uproar.js')
+  t.match(await start(program, '--help'), { status: 0, printed: /^usage: uproar/, said: '' })
+  t.match(await start(program, 'dance'), { status: 2 })
+  const folder = mkdtempSync(join(tmpdir(), 'uproar-package-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
+  copyFileSync(program, join(folder, 'uproar.js'))
+  t.match(await start(join(folder, 'uproar.js'), 'rooms'), { status: 1, said: /this package is the client alone/ })
 })
 
 t.test('a server that cannot be asked', async (t) => {

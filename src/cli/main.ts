@@ -1,6 +1,4 @@
-#!/usr/bin/env node
-// `uproar`: the operator's command as a program. It is started by whatever node comes first, so it takes `npx uproar`, `npm
-// run uproar --` or the image, which bring Node 22 along.
+// The operator's command as a program; uproar.js is how it is started.
 
 import { runCli } from './cli.ts'
 
