@@ -32,6 +32,7 @@ import { openStore } from './base/store.ts'
 import { Traces } from './base/traces.ts'
 import type { SelfPortrait } from './cluster/cluster.ts'
 import { createLocalCluster } from './cluster/local-cluster.ts'
+import { Orders } from './cluster/orders.ts'
 import { createRedisCluster } from './cluster/redis-cluster.ts'
 import type { Directory } from './directory/directory.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
@@ -126,12 +127,15 @@ export function createApp (config: Config, options: AppOptions): App {
     const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, rhythm: roomLog.rhythm, probe: ticket, note: (what, details) => log.info(details, what), fault })
     if (serves('gateway')) lifecycle.add(gateway)
     cluster.listen({ viewersChanged: (room) => rooms.viewersChanged(room), toUser: (user, bytes) => gateway.toUser(user, bytes), crowded: (user, before) => gateway.crowded(user, before) })
+    const drain = async (): Promise<void> => { await Promise.all([api.drain(), gateway.sendAway()]) }
+    const orders = new Orders(cluster, { kick: (target, reason) => gateway.kick(target, reason), drain: () => { drain().catch((error: unknown) => fault(error, 'draining')) } })
     revocations.changed(() => {
       metrics.set('uproar_revocations', revocations.size)
       gateway.reviewTokens()
     })
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, revocations, assetsDir: ASSETS_DIR,
+      config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, orders, revocations, version, assetsDir: ASSETS_DIR,
+      engines: [{ part: 'log', engine: redis === null ? 'embedded' : 'redis' }, { part: 'feed', engine: feeds.kafka === null ? 'embedded' : 'kafka' }],
       sharesPort: sharing.sharesPorts,
       ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
@@ -149,7 +153,7 @@ export function createApp (config: Config, options: AppOptions): App {
       const target = (): { host: string, port: number, isTls: boolean } => ({ host: reachableHost(config.host).replace(/^\[|\]$/g, ''), port: gateway.port, isTls: config.tlsCertFile !== null })
       lifecycle.add(new Probe({ ticket, room: PROBE_ROOM, everyS: config.probeS, target, clock, metrics }))
     }
-    lifecycle.add({ name: 'drain', stop: async () => { await Promise.all([api.drain(), gateway.sendAway()]) } })
+    lifecycle.add({ name: 'drain', stop: drain })
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
   }

@@ -32,6 +32,7 @@ import { roomRoutes } from './rooms.ts'
 import { SHARED } from './schemas.ts'
 import { createServer } from './server.ts'
 import { boundSockets } from './sockets.ts'
+import { statusRoutes } from './status.ts'
 import { tokenRoutes } from './tokens.ts'
 
 export type { ApiDeps, ConnectionInfo, Readiness } from './deps.ts'
@@ -155,6 +156,7 @@ class HttpPart implements Api {
     revocationRoutes(app, this.#deps)
     tokenRoutes(app, this.#deps)
     healthRoutes(app, this.#deps, () => this.#isDraining)
+    statusRoutes(app, this.#deps, () => this.#isDraining)
     docRoutes(app)
     pageRoutes(app, this.#deps, assets, origins.pagePolicy)
   }

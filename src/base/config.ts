@@ -1,6 +1,6 @@
 // Configuration: one table of settings, read from the environment once, checked whole, then frozen. All faults are
 // reported together, by name, before anything starts. README shows the same table and a test holds the two together.
-// A setting with `secret` never appears in a log or an error.
+// A setting with `secret` never appears in a log or an error, and may stand in a file instead, which NAME_FILE names.
 
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { accessSync, constants, readFileSync, statSync } from 'node:fs'
@@ -139,15 +139,16 @@ export class ConfigError extends StartFault {
 
 /** What a stop takes beside the drain: requests under way, engines. */
 const STOP_BESIDE_DRAIN_S = 5
-const ROLES = ['all', 'gateway', 'api', 'relay', 'moderator', 'archiver', 'notifier']
+/** What ROLE may name. */
+export const ROLES: readonly string[] = ['all', 'gateway', 'api', 'relay', 'moderator', 'archiver', 'notifier']
 
 /** Reads and checks the environment. Throws ConfigError with every fault at once. */
 export function loadConfig (env: Readonly<Record<string, string | undefined>> = process.env): Config {
   const faults: string[] = []
   const values: Record<string, unknown> = {}
   for (const [key, setting] of Object.entries(SETTINGS) as [string, Setting][]) {
-    const text = env[setting.env]?.trim()
-    const value = text === undefined || text === '' ? unset(setting) : parse(setting, text)
+    const text = given(setting, env)
+    const value = text instanceof Fault ? text : text === undefined || text === '' ? unset(setting) : parse(setting, text)
     if (value instanceof Fault) faults.push(`${setting.env}: ${value.reason}${setting.secret === true ? '' : ` (it is ${JSON.stringify(text)})`}`)
     else values[key] = value
   }
@@ -160,6 +161,19 @@ export function loadConfig (env: Readonly<Record<string, string | undefined>> = 
 class Fault {
   readonly reason: string
   constructor (reason: string) { this.reason = reason }
+}
+
+/** What the environment says, or the file that it names: containers are handed their secrets as files. */
+function given (setting: Setting, env: Readonly<Record<string, string | undefined>>): string | undefined | Fault {
+  const own = env[setting.env]?.trim()
+  const path = setting.secret === true ? env[`${setting.env}_FILE`]?.trim() : undefined
+  if (path === undefined || path === '') return own
+  if (own !== undefined && own !== '') return new Fault(`set it or ${setting.env}_FILE, not both`)
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch {
+    return new Fault(`${setting.env}_FILE must name a file that can be read`)
+  }
 }
 
 function unset (setting: Setting): unknown {

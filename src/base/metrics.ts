@@ -144,6 +144,11 @@ export class Metrics {
     return this.#read.get(name)?.() ?? this.#plain.get(name)?.get(label) ?? 0
   }
 
+  /** Every label value of this name that was counted, with its value. */
+  values (name: NameOf<'counter' | 'gauge'>): ReadonlyMap<string, number> {
+    return this.#plain.get(name) as Map<string, number>
+  }
+
   /** The text that `/metrics` serves. */
   text (): Promise<string> {
     return this.registry.metrics()

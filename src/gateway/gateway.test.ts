@@ -355,6 +355,21 @@ t.test('one user\'s connections: the oldest gives way', async (t) => {
   t.same([second.socket.ended, third.socket.ended], [null, null])
 })
 
+t.test('an operator closes connections for good: of a user, of an address, or one', async (t) => {
+  const { enter, gateway } = await setUp(t)
+  const [first, second, ben, cleo] = [await enter('ann'), await enter('ann'), await enter('ben'), await enter('cleo')]
+  t.equal(gateway.kick({ user: 'ann' }, 'enough'), 2)
+  t.match([first.socket.ended, second.socket.ended], [{ code: 4505 }, { code: 4505 }])
+  t.match(first.socket.frames.at(-1), [OUT.BYE, 4505, 'enough'])
+  t.same([ben.socket.ended, cleo.socket.ended], [null, null])
+  const [{ session, address } = { session: '', address: '' }] = gateway.connections({ limit: 1, user: 'ben' })
+  t.equal(gateway.kick({ session }, 'enough'), 1)
+  t.match([ben.socket.ended, cleo.socket.ended], [{ code: 4505 }, null])
+  t.equal(gateway.kick({ user: 'nobody' }, 'enough') + gateway.kick({ session: 'none' }, 'enough') + gateway.kick({ address: '192.0.2.1' }, 'enough'), 0)
+  t.ok(gateway.kick({ address }, 'enough') >= 1)
+  t.match(cleo.socket.ended, { code: 4505 })
+})
+
 t.test('an expired token ends writing, then the connection; AUTH renews it, for the same user only', async (t) => {
   const { connect, gateway, clock, token, until } = await setUp(t, { WS_PORT: '0' })
   await gateway.start()

@@ -12,6 +12,7 @@ import { UNCOUNTED, type Metrics } from '../base/metrics.ts'
 import { paced } from '../base/pace.ts'
 import { addressRange, plainAddress, TrustedProxies } from '../base/peers.ts'
 import { stampOf, type Cluster } from '../cluster/cluster.ts'
+import type { KickTarget } from '../cluster/orders.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
 import type { Rhythm } from '../log/log.ts'
 import { SWEEP_BYTES, type Fanout, type Rooms } from '../rooms/rooms.ts'
@@ -196,6 +197,14 @@ export class Gateway implements SocketEvents {
   /** The user has too many connections on all instances: those that opened before the stamp give way. */
   crowded (user: string, beforeStamp: number): void {
     for (const session of [...this.#perUser.get(user) ?? []]) if (stampOf(session) < beforeStamp) this.#replace(session)
+  }
+
+  /** Closes connections for good, by an operator's order; answers how many. Looks through all of them, but for a user's. */
+  kick (target: KickTarget, reason: string): number {
+    const all = 'user' in target ? this.#perUser.get(target.user) ?? [] : this.#sessions
+    const found = [...all].filter((session) => 'user' in target || ('session' in target ? session.id === target.session : session.address === target.address))
+    for (const session of found) session.close('kicked', reason)
+    return found.length
   }
 
   /** Connections of this process, newest last; `limit` of them at most. */
