@@ -1,19 +1,26 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store (or redis) ─▶ log ─▶ feed ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ consumers ─▶ probe ─▶ drain
+//   store (or redis) ─▶ log ─▶ feed ─▶ archive ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ consumers ─▶ probe ─▶ drain
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
 // closes. The drain is last, so it comes first in a stop: viewers go while everything still serves them.
 
 import { hash } from 'node:crypto'
-import { statfsSync } from 'node:fs'
+import { readFileSync, statfsSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { createApi } from './api/api.ts'
+import type { Archive } from './archive/archive.ts'
+import { Archiver } from './archive/archiver.ts'
+import { chdbFault, createChdbArchive } from './archive/chdb-archive.ts'
+import { createClickHouseArchive } from './archive/clickhouse-archive.ts'
+import { createNoArchive } from './archive/no-archive.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
+import { StartFault } from './base/errors.ts'
 import type { WorkerNumbers } from './base/gathering.ts'
 import { Lifecycle, type Part } from './base/lifecycle.ts'
 import { Metrics } from './base/metrics.ts'
@@ -25,6 +32,7 @@ import { openStore } from './base/store.ts'
 import { Traces } from './base/traces.ts'
 import type { SelfPortrait } from './cluster/cluster.ts'
 import { createLocalCluster } from './cluster/local-cluster.ts'
+import { Orders } from './cluster/orders.ts'
 import { createRedisCluster } from './cluster/redis-cluster.ts'
 import type { Directory } from './directory/directory.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
@@ -97,6 +105,8 @@ export function createApp (config: Config, options: AppOptions): App {
     const traces = openTraces(config, { lifecycle, clock, metrics, log, version })
     const { log: roomLog, directory, canaryRooms, redis } = await openEngines(config, { lifecycle, clock, metrics })
     const feeds = openFeeds(config, { roomLog, lifecycle, clock, metrics, log, traces })
+    const archive = openArchive(config, log)
+    lifecycle.add({ name: 'archive', start: () => archive.start(), stop: () => archive.close() })
     const revocations = new Revocations({ log: roomLog, clock, hours: config.revocationHours, fault })
     lifecycle.add(revocations)
     const authenticator = createAuthenticator(config, { clock, log, revoked: revocations, devSecret: sharing.devSecret })
@@ -114,15 +124,18 @@ export function createApp (config: Config, options: AppOptions): App {
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, traces, fault })
     const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
     const ticket = config.probeS === 0 ? undefined : issueTicket(sharing.devSecret === null ? undefined : hash('sha256', Buffer.concat([sharing.devSecret, Buffer.from('probe')])))
-    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, probe: ticket, note: (what, details) => log.info(details, what), fault })
+    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, rhythm: roomLog.rhythm, probe: ticket, note: (what, details) => log.info(details, what), fault })
     if (serves('gateway')) lifecycle.add(gateway)
     cluster.listen({ viewersChanged: (room) => rooms.viewersChanged(room), toUser: (user, bytes) => gateway.toUser(user, bytes), crowded: (user, before) => gateway.crowded(user, before) })
+    const drain = async (): Promise<void> => { await Promise.all([api.drain(), gateway.sendAway()]) }
+    const orders = new Orders(cluster, { kick: (target, reason) => gateway.kick(target, reason), drain: () => { drain().catch((error: unknown) => fault(error, 'draining')) } })
     revocations.changed(() => {
       metrics.set('uproar_revocations', revocations.size)
       gateway.reviewTokens()
     })
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, revocations, assetsDir: ASSETS_DIR,
+      config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, orders, revocations, version, assetsDir: ASSETS_DIR,
+      engines: [{ part: 'log', engine: redis === null ? 'embedded' : 'redis' }, { part: 'feed', engine: feeds.kafka === null ? 'embedded' : 'kafka' }],
       sharesPort: sharing.sharesPorts,
       ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
@@ -135,12 +148,12 @@ export function createApp (config: Config, options: AppOptions): App {
     metrics.read('uproar_ready', () => Number(canary.verdict === 'ok' && !gateway.isDraining))
     if (redis === null) metrics.read('uproar_disk_free_bytes', () => freeBytes(config.dataDir))
     if (serves('api')) lifecycle.add(api)
-    for (const part of workers(config, { feeds, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
+    for (const part of workers(config, { feeds, archive, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
     if (ticket !== undefined && serves('gateway')) {
       const target = (): { host: string, port: number, isTls: boolean } => ({ host: reachableHost(config.host).replace(/^\[|\]$/g, ''), port: gateway.port, isTls: config.tlsCertFile !== null })
       lifecycle.add(new Probe({ ticket, room: PROBE_ROOM, everyS: config.probeS, target, clock, metrics }))
     }
-    lifecycle.add({ name: 'drain', stop: async () => { await Promise.all([api.drain(), gateway.sendAway()]) } })
+    lifecycle.add({ name: 'drain', stop: drain })
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
   }
@@ -193,8 +206,8 @@ function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Life
 }
 
 /** What works on the feed in this process. Reading every message has a price, so in `all` only what has a purpose does. */
-function workers (config: Config, parts: { feeds: Feeds, roomLog: Log, moderator: Moderator, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
-  const { feeds: { ofLog, kafka, feed }, roomLog, moderator, metrics, log, serves } = parts
+function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomLog: Log, moderator: Moderator, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
+  const { feeds: { ofLog, kafka, feed }, archive, roomLog, moderator, metrics, log, serves } = parts
   const say: Say = (level, message, details = {}) => log[level](details, message)
   const all: Part[] = []
   if (serves('relay') && kafka !== null) all.push(new Relay({ from: ofLog, to: kafka }))
@@ -203,7 +216,28 @@ function workers (config: Config, parts: { feeds: Feeds, roomLog: Log, moderator
     all.push(new Worker({ feed, scorers, takesActions: kafka !== null, act: (room, by, action, args, source, once) => moderator.act(room, by, action, args, source, once), metrics, say }))
   }
   if (config.role.includes('notifier') || (serves('notifier') && kafka !== null)) all.push(new Notifier(feed, say))
+  if (serves('archiver')) all.push(new Archiver({ feed, archive, metrics, say }))
   return all
+}
+
+/** The archive, or why there is none. Nothing connects before it is started, and then in the background. */
+function openArchive (config: Config, log: Logger): Archive {
+  const say: Say = (level, message, details = {}) => log[level](details, message)
+  const none = (reason: string): Archive => {
+    log[config.archive === 'off' ? 'info' : 'warn']({ reason }, 'there is no archive: search, replay and statistics of the past are not served')
+    return createNoArchive(`there is no archive here: ${reason}`)
+  }
+  if (config.archive === 'off') return none('ARCHIVE is off')
+  if (config.clickhouseUrl !== null) {
+    const { clickhouseUrl: url, clickhouseUser: username, clickhousePassword: password, clickhouseDatabase: database, clickhouseStoragePolicy: storagePolicy, clickhouseCaFile: caFile } = config
+    const tiers = config.archiveTiers.map((tier) => ({ volume: tier.split(':')[0] as string, afterDays: Number(tier.split(':')[1]) }))
+    return createClickHouseArchive({ url, username, password, caCert: caFile === null ? null : readFileSync(caFile), layout: { database, storagePolicy, tiers, isSynced: false }, say })
+  }
+  if (config.archive === 'auto' && (config.redisUrl !== null || config.kafkaBrokers.length > 0)) return none('with Redis or Kafka it takes CLICKHOUSE_URL')
+  const fault = chdbFault()
+  if (fault === null) return createChdbArchive({ directory: join(config.dataDir, 'archive'), say })
+  if (config.archive === 'on') throw new StartFault(`ARCHIVE: ${fault}`)
+  return none(fault)
 }
 
 type OutletLog = Log & { outlet (): Outlet }

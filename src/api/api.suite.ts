@@ -87,7 +87,7 @@ export async function startBench (t: Test, options: BenchOptions = {}): Promise<
   const authenticator = createAuthenticator(config, { clock, log, revoked: revocations })
   const api = createApi({
     config, log, clock, metrics, authenticator, rooms, ingest, moderator, connections: () => [], wsPort: () => 9001, assetsDir: join(dataDir, 'no-pages'),
-    cluster: { instances: async () => [] }, revocations, sharesPort: false, ownPort: 0,
+    cluster: { instances: async () => [] }, orders: { kick: () => 0, drain () {} }, version: 'test', engines: [], revocations, sharesPort: false, ownPort: 0,
     ready: async () => ({ ready: true, checks: { delivery: 'ok' } }),
     ...options.deps
   })

@@ -4,7 +4,7 @@
 //   request ─▶ origins (guard headers, CORS) ─▶ draining? ─▶ count (per address) ─▶ identify ─▶ shape ─▶ handler
 //                └───────────────── refuse: {"error": {code, name, message, retryAfterMs}} ─────────┘
 //
-// Must not know sockets or how the log is kept. Bounds: BODY_BYTES_MAX, request and handler time-outs, ADDRESSES_MAX.
+// Must not know WebSockets or how the log is kept. Bounds: BODY_BYTES_MAX, request and handler time-outs, ADDRESSES_MAX.
 
 import rateLimit from '@fastify/rate-limit'
 import { createServer as createHttpServer, type Server } from 'node:http'
@@ -31,6 +31,8 @@ import { revocationRoutes } from './revocations.ts'
 import { roomRoutes } from './rooms.ts'
 import { SHARED } from './schemas.ts'
 import { createServer } from './server.ts'
+import { boundSockets } from './sockets.ts'
+import { statusRoutes } from './status.ts'
 import { tokenRoutes } from './tokens.ts'
 
 export type { ApiDeps, ConnectionInfo, Readiness } from './deps.ts'
@@ -119,6 +121,7 @@ class HttpPart implements Api {
     const { config, log, metrics, authenticator, assetsDir } = this.#deps
     const origins = new Origins(config.origins)
     const proxies = new TrustedProxies(config.trustedProxies)
+    boundSockets(app.server, config.connectionsPerAddressMax, proxies, () => metrics.add('uproar_connections_refused_total', 1, 'http'))
     answerFaults(app, log)
     app.decorateRequest('caller')
     app.decorateRequest('address', '')
@@ -153,6 +156,7 @@ class HttpPart implements Api {
     revocationRoutes(app, this.#deps)
     tokenRoutes(app, this.#deps)
     healthRoutes(app, this.#deps, () => this.#isDraining)
+    statusRoutes(app, this.#deps, () => this.#isDraining)
     docRoutes(app)
     pageRoutes(app, this.#deps, assets, origins.pagePolicy)
   }

@@ -9,6 +9,7 @@ import type { Config } from '../base/config.ts'
 import type { Refusal } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Cluster } from '../cluster/cluster.ts'
+import type { Orders } from '../cluster/orders.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
 import type { Revocations } from '../revocation/revocation.ts'
 import type { Rooms } from '../rooms/rooms.ts'
@@ -22,6 +23,13 @@ export interface ConnectionInfo {
   readonly bufferedBytes: number
 }
 
+/** A part of the server that is kept somewhere: what serves it. */
+export interface Engine {
+  readonly part: 'log' | 'feed' | 'archive'
+  /** `embedded`, or the name of the engine; `none` where the server has no such part. */
+  readonly engine: string
+}
+
 export interface Readiness {
   readonly ready: boolean
   readonly checks: Readonly<Record<string, string>>
@@ -33,12 +41,16 @@ export interface ApiDeps {
   readonly clock: Clock
   readonly metrics: Metrics
   readonly authenticator: Pick<Authenticator, 'verify' | 'serverKey' | 'devTokens'>
-  readonly rooms: Pick<Rooms, 'open' | 'find' | 'describe' | 'configure' | 'remove' | 'list'>
+  readonly rooms: Pick<Rooms, 'open' | 'find' | 'describe' | 'configure' | 'remove' | 'list' | 'mostWatched'>
   readonly ingest: Pick<Ingest, 'accept'>
   readonly moderator: Pick<Moderator, 'act' | 'held' | 'standing' | 'person' | 'terms' | 'audit' | 'auditAll'>
   /** WebSocket connections of this process. */
   readonly connections: (query: { limit: number, user?: string, room?: string }) => readonly ConnectionInfo[]
   readonly cluster: Pick<Cluster, 'instances'>
+  readonly orders: Pick<Orders, 'kick' | 'drain'>
+  readonly version: string
+  /** What this server stands on, for its status page. */
+  readonly engines: readonly Engine[]
   readonly revocations: Revoked & Pick<Revocations, 'revoke' | 'restore' | 'list'>
   /** Other processes listen on the same port, and the kernel deals connections among them. */
   readonly sharesPort: boolean

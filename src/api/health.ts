@@ -58,7 +58,8 @@ export function healthRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'metrics
   })
 }
 
-async function inTime (deps: Pick<ApiDeps, 'ready' | 'log'>): Promise<Readiness> {
+/** Readiness, or why it could not be told in time. */
+export async function inTime (deps: Pick<ApiDeps, 'ready' | 'log'>): Promise<Readiness> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<Readiness>((resolve) => {
     timer = setTimeout(resolve, READY_TIMEOUT_MS, { ready: false, checks: { http: `no answer in ${READY_TIMEOUT_MS} ms` } })

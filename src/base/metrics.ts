@@ -31,7 +31,7 @@ export const METRICS = {
   uproar_refusals_total: { type: 'counter', help: 'Requests refused, by error name', label: 'name', values: ['rate_limited', 'overloaded', 'unavailable', 'internal'] },
   uproar_verdicts_total: { type: 'counter', help: 'Messages that the screen did not let pass at once, by what became of them', label: 'judgement', values: ['block', 'hold', 'shadow'] },
   uproar_actions_total: { type: 'counter', help: 'Moderation actions carried out, by name', label: 'action' },
-  uproar_accept_seconds: { type: 'histogram', help: 'From a SEND being read to its OK, durable log included', buckets: LATENCY },
+  uproar_accept_seconds: { type: 'histogram', help: 'From the arrival of a SEND to its OK, durable log included', buckets: LATENCY },
   uproar_log_commits_total: { type: 'counter', help: 'Group commits of the room log' },
   uproar_log_entries_total: { type: 'counter', help: 'Entries appended to the room log' },
   uproar_log_failures_total: { type: 'counter', help: 'Group commits that failed' },
@@ -50,6 +50,12 @@ export const METRICS = {
   uproar_feed_lag_seconds: { type: 'gauge', help: 'Age of the oldest record that a consumer works on, by consumer', label: 'consumer' },
   uproar_kafka_produced_total: { type: 'counter', help: 'Records that Kafka has taken, by topic', label: 'topic' },
   uproar_kafka_failures_total: { type: 'counter', help: 'Requests to Kafka that failed or took too long (they are tried again), by what they were for', label: 'what' },
+  uproar_archive_up: { type: 'gauge', help: 'Whether the archive answers this archiver (1) or not (0)' },
+  uproar_archive_rows_total: { type: 'counter', help: 'Rows that the archive has taken, by table (repetitions included); how far it lags: uproar_feed_lag_* of the consumer archiver', label: 'table' },
+  uproar_archive_batches_total: { type: 'counter', help: 'Inserts that the archive has taken' },
+  uproar_archive_bytes_total: { type: 'counter', help: 'Bytes of rows that the archive has taken, before it packs them' },
+  uproar_archive_failures_total: { type: 'counter', help: 'Inserts that failed or took too long (they are tried again)' },
+  uproar_archive_insert_seconds: { type: 'histogram', help: 'Time that the inserts of a batch took', buckets: [...LATENCY, 5, 10] },
   uproar_scores_total: { type: 'counter', help: 'Messages that a scorer found something about, by scorer', label: 'scorer' },
   uproar_scorer_calls_total: { type: 'counter', help: 'Calls of the HTTP scorer, by outcome', label: 'outcome' },
   uproar_scorer_seconds: { type: 'histogram', help: 'Time that a call of the HTTP scorer took', buckets: LATENCY },
@@ -136,6 +142,11 @@ export class Metrics {
   /** The value now, for tests and the status of the server itself. */
   value (name: NameOf<'counter' | 'gauge'>, label = ''): number {
     return this.#read.get(name)?.() ?? this.#plain.get(name)?.get(label) ?? 0
+  }
+
+  /** Every label value of this name that was counted, with its value. */
+  values (name: NameOf<'counter' | 'gauge'>): ReadonlyMap<string, number> {
+    return this.#plain.get(name) as Map<string, number>
   }
 
   /** The text that `/metrics` serves. */

@@ -10,10 +10,14 @@ import type { Clock, Timer } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { UNCOUNTED, type Metrics } from '../base/metrics.ts'
 import { paced } from '../base/pace.ts'
-import { addressRange, TrustedProxies } from '../base/peers.ts'
+import { addressRange, plainAddress, TrustedProxies } from '../base/peers.ts'
 import { stampOf, type Cluster } from '../cluster/cluster.ts'
+import type { KickTarget } from '../cluster/orders.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
+import type { Rhythm } from '../log/log.ts'
 import { SWEEP_BYTES, type Fanout, type Rooms } from '../rooms/rooms.ts'
+import { Inbox } from './inbox.ts'
+import { Newcomers } from './newcomers.ts'
 import { Session, type SessionContext } from './session.ts'
 import type { Admission, Handshake, Socket, SocketEvents } from './socket.ts'
 import { Listener } from './uws.ts'
@@ -42,6 +46,8 @@ export interface GatewayOptions {
   readonly cluster?: Census
   /** Which tokens count no longer; by default all do. */
   readonly revoked?: Revoked
+  /** Of the log, where it has one. */
+  readonly rhythm?: Rhythm | null
   /** The server's own viewer: whoever offers this secret as a subprotocol is that user, and is neither counted nor listed. */
   readonly probe?: { readonly secret: string, readonly identity: Identity } | undefined
   /** Has it in the operator's log that a connection came or went: of one in LOG_CONNECTIONS. */
@@ -100,6 +106,7 @@ export class Gateway implements SocketEvents {
   readonly #probeContext: SessionContext
   readonly #probeSecret: string | null
   readonly #proxies: TrustedProxies
+  readonly #newcomers: Newcomers
   readonly #origins: ReadonlySet<string>
   readonly #census: Census
   readonly #revoked: Revoked
@@ -117,6 +124,7 @@ export class Gateway implements SocketEvents {
   #mustReview = false
   /** Sessions with OKs to send at the end of this turn. */
   #toFlush: Session[] = []
+  readonly #inbox: Inbox | null
 
   constructor (options: GatewayOptions) {
     const { config, clock, metrics, rooms, ingest, moderator, authenticator, fault } = options
@@ -129,6 +137,9 @@ export class Gateway implements SocketEvents {
     this.#census = options.cluster ?? ALONE
     this.#revoked = options.revoked ?? NONE_REVOKED
     this.#proxies = new TrustedProxies(config.trustedProxies)
+    const { rhythm = null } = options
+    this.#inbox = rhythm === null ? null : new Inbox(rhythm, clock, (session, bytes) => this.#read(session, bytes, true))
+    this.#newcomers = new Newcomers(clock, config.connectionsPerAddressMax)
     this.#origins = new Set(config.origins.map((origin) => origin.toLowerCase()))
     const limits = {
       messageBytes: config.clientMessageBytesMax,
@@ -139,7 +150,7 @@ export class Gateway implements SocketEvents {
       metaBytes: LIMITS.metaBytes,
       pingSeconds: 10
     }
-    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session) }
+    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session), arrivedAt: () => this.#inbox?.arrivedAt ?? clock.elapsed() }
     this.#note = options.note ?? (() => {})
     const { probe } = options
     this.#probeSecret = probe?.secret ?? null
@@ -188,6 +199,14 @@ export class Gateway implements SocketEvents {
     for (const session of [...this.#perUser.get(user) ?? []]) if (stampOf(session) < beforeStamp) this.#replace(session)
   }
 
+  /** Closes connections for good, by an operator's order; answers how many. Looks through all of them, but for a user's. */
+  kick (target: KickTarget, reason: string): number {
+    const all = 'user' in target ? this.#perUser.get(target.user) ?? [] : this.#sessions
+    const found = [...all].filter((session) => 'user' in target || ('session' in target ? session.id === target.session : session.address === target.address))
+    for (const session of found) session.close('kicked', reason)
+    return found.length
+  }
+
   /** Connections of this process, newest last; `limit` of them at most. */
   connections (query: { limit: number, user?: string, room?: string }): ConnectionInfo[] {
     const found: ConnectionInfo[] = []
@@ -202,6 +221,17 @@ export class Gateway implements SocketEvents {
   }
 
   // ---- SocketEvents: nothing here may throw into the library ----------------------------------------------------------
+
+  connect (peer: string): boolean {
+    const address = plainAddress(peer)
+    if (this.#proxies.trusts(address) || this.#newcomers.came(address)) return true
+    this.#metrics.add('uproar_connections_refused_total', 1, 'silent')
+    return false
+  }
+
+  speak (peer: string): void {
+    this.#newcomers.spoke(plainAddress(peer))
+  }
 
   admit (handshake: Handshake): Admission {
     try {
@@ -229,6 +259,10 @@ export class Gateway implements SocketEvents {
   }
 
   message (session: Session, bytes: Uint8Array, isBinary: boolean): void {
+    if (this.#inbox === null || !isBinary || !this.#inbox.keep(session, bytes)) this.#read(session, bytes, isBinary)
+  }
+
+  #read (session: Session, bytes: Uint8Array, isBinary: boolean): void {
     this.#tell(session, 'a client message', () => session.message(bytes, isBinary))
   }
 
@@ -379,6 +413,7 @@ export class Gateway implements SocketEvents {
   async #sendAway (): Promise<void> {
     this.#isDraining = true
     this.#listener.stopListening()
+    this.#inbox?.readAll()
     // What was accepted before is answered where it was asked, as far as that takes no time.
     await this.#until(() => this.#ingest.underWay === 0, IN_FLIGHT_MS / 10)
     await paced([...this.#sessions], { ms: this.#config.drainS * 1000, perSecondMin: DRAIN_PER_SECOND_MIN },

@@ -36,6 +36,8 @@ export interface SessionContext {
   readonly identified: (session: Session) => void
   /** Calls the session's flush() at the end of this turn of the loop. */
   readonly flushSoon: (session: Session) => void
+  /** When the message that is being read came, by clock.elapsed(). */
+  readonly arrivedAt: () => number
   readonly fault: (error: unknown, what: string) => void
 }
 
@@ -323,7 +325,7 @@ export class Session implements Viewer {
     const member = this.#memberOf(name)
     if (member === undefined) return this.#refuse(frame, notJoined(name))
     const author = { identity: this.identity, address: this.address, via: 'socket' } as const
-    this.#context.ingest.accept(member.room, author, { nonce, kind, body, ext: ext ?? null }).then((result) => {
+    this.#context.ingest.accept(member.room, author, { nonce, kind, body, ext: ext ?? null }, this.#context.arrivedAt()).then((result) => {
       if (result instanceof Held) this.#answer([OUT.HELD, rid, result.ref, result.text])
       else if (result instanceof Refusal) this.#refuse(frame, result)
       else this.#acknowledge(encode([OUT.OK, rid, [result.seq, result.ts]]), member)

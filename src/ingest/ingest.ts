@@ -99,10 +99,10 @@ export class Ingest {
   /**
    * Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not: Held where it
    * waits. No async functions here: each costs every message a promise and two turns of the microtask queue.
+   * `arrivedAt`: when the submission came, by clock.elapsed().
    */
-  accept (room: Room, author: Submitter, submission: Submission): Promise<Published | Refusal> {
-    const started = this.#clock.elapsed()
-    const draft = shape(room, author, submission, this.#clock.now(), started, this.#config)
+  accept (room: Room, author: Submitter, submission: Submission, arrivedAt = this.#clock.elapsed()): Promise<Published | Refusal> {
+    const draft = shape(room, author, submission, this.#clock.now(), arrivedAt, this.#config)
     if (draft instanceof Refusal) return this.#refuseUnlessKnown(room, author, submission.nonce, draft)
     for (const step of this.#steps) {
       const refusal = step.check(draft)
@@ -190,7 +190,7 @@ export class Ingest {
       const first = await this.#firstResult(room, author, nonce)
       if (first !== null) return first
       if (room.guard.held.has(ref)) return held
-      const full = holdRefusal(room.guard)
+      const full = holdRefusal(room.guard, author.identity.id)
       if (full !== null) throw new AppError('overloaded', full.message, { retryAfterMs: full.retryAfterMs as number })
       const { id } = author.identity
       await this.#audit.append({ room: room.name, action: 'hold', by: null, source: rule === 'hook' ? 'hook' : 'rule', whom: id, text: held.text, reason, args: { ref, rule }, failure: null })

@@ -108,13 +108,15 @@ export class Broadcast {
   #extra: Uint8Array | null = null
   #isStopped = false
 
-  /** Begins behind the ring's last entry. */
+  /** Begins behind the newest entry of the ring that is old enough to be shown. */
   constructor (context: BroadcastContext, hooks: BroadcastHooks, ring: Ring, frame: Uint8Array) {
     this.#context = context
     this.#hooks = hooks
     this.#ring = ring
     this.#frame = frame
-    this.#flushed = ring.last
+    this.#flushed = hooks.delayMs() === 0 ? ring.last : ring.first - 1
+    this.#flushed = this.#horizon()
+    if (this.#flushed < ring.last) this.#schedule()
   }
 
   /** Every slice was sent everything up to here. */

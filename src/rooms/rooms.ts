@@ -234,6 +234,13 @@ export class Rooms {
     })
   }
 
+  /** Rooms in memory here with the most viewers on all instances, most first. Looks at every one of them: for people, not for a hot path. */
+  mostWatched (count: number): { room: string, viewers: number }[] {
+    return [...this.#active.values()].filter((room) => room.viewers > 0 && !room.name.startsWith(RESERVED_PREFIX))
+      .map((room) => ({ room: room.name, viewers: room.total }))
+      .sort((a, b) => b.viewers - a.viewers || (a.room < b.room ? -1 : 1)).slice(0, count)
+  }
+
   /** The audit row of a change that is no action of moderation; it stands before the change. */
   #noteAct (action: string, room: string, by: Identity, args: Record<string, unknown>): Promise<void> {
     return this.#audit.append({ room, action, by: by.id, source: 'human', whom: null, text: null, reason: null, args, failure: null })
@@ -385,7 +392,7 @@ export class Rooms {
 }
 
 function checkName (name: string, by: Identity | null = null): Refusal | null {
-  if (!isRoom(name)) return new Refusal('bad_request', 'room must be 1 to 64 of A-Z a-z 0-9 _ . : -')
+  if (!isRoom(name)) return new Refusal('bad_request', 'room must be 1 to 64 of A-Z a-z 0-9 _ . : -, and not . or ..')
   if (by?.isProbe === true && name === PROBE_ROOM) return null
   return name.startsWith(RESERVED_PREFIX) ? new Refusal('forbidden', `names that start with ${RESERVED_PREFIX} belong to the server`) : null
 }
