@@ -8,7 +8,7 @@
 //
 //   messages ─┬─▶ marks (what was removed, by whom) ─┐
 //             └─▶ minutes (messages, chatters)       ├─▶ chat: the view for readers
-//   audit ────┬──────────────────── (why) ───────────┘
+//   audit ────┬─▶ reasons (why) ─────────────────────┘
 //             └─▶ moderation (actions a minute)
 //   viewers (a minute)      highlights (top words and emotes of a room's day, made anew when the day changed)
 
@@ -186,36 +186,54 @@ CREATE TABLE IF NOT EXISTS highlights (
 PARTITION BY toYYYYMM(day)
 ORDER BY (room, day)${settings(layout)}`
 
-/**
- * The view for readers: each entry once, with whether it was removed, by whom and why. Columns of messages, and:
- * `removed` (0, 1), `removed_seq` (seq of the REMOVE entry), `removed_at`, `removed_by`, `removed_why`.
- * Give it a room and bounds of seq or ts wherever there are some: ORDER BY … LIMIT alone reads all that remains.
- */
-const chat = `
-CREATE VIEW IF NOT EXISTS chat AS
-SELECT ${MESSAGE_COLUMNS.map((column) => `m.${column} AS ${column}`).join(', ')},
-  one.target > 0 OR ofUser.up_to > 0 OR ofAll.up_to > 0 AS removed,
-  multiIf(one.target > 0, one.seq, ofUser.up_to > 0, ofUser.seq, ofAll.seq) AS removed_seq,
-  multiIf(one.target > 0, one.ts, ofUser.up_to > 0, ofUser.ts, ofAll.ts) AS removed_at,
-  multiIf(one.target > 0, one.by, ofUser.up_to > 0, ofUser.by, ofAll.by) AS removed_by,
-  multiIf(one.target > 0, one.why, ofUser.up_to > 0, ofUser.why, ofAll.why) AS removed_why
-FROM messages AS m FINAL
-LEFT ANY JOIN (SELECT * FROM marks_with_why WHERE target > 0) AS one ON one.room = m.room AND one.epoch = m.epoch AND one.target = m.seq
-ASOF LEFT JOIN (SELECT * FROM marks_with_why WHERE target_user != '') AS ofUser ON ofUser.room = m.room AND ofUser.epoch = m.epoch AND ofUser.target_user = m.user AND m.seq <= ofUser.up_to
-ASOF LEFT JOIN (SELECT * FROM marks_with_why WHERE target = 0 AND target_user = '') AS ofAll ON ofAll.room = m.room AND ofAll.epoch = m.epoch AND m.seq <= ofAll.up_to`
+/** Why something was removed: the actions that remove, small enough to be joined. */
+const reasons = (layout: Layout): readonly string[] => [`
+CREATE TABLE IF NOT EXISTS reasons (
+  room String COMMENT 'the room',
+  target UInt64 COMMENT 'seq of the message; 0: a user''s messages, or all',
+  whom String COMMENT 'the user whose messages; empty: one message, or all',
+  ts DateTime64(3, 'UTC') COMMENT 'when',
+  reason String COMMENT 'why; empty: not said'
+) ENGINE = ReplacingMergeTree ORDER BY (room, target, whom, ts)${settings(layout)}`, `
+CREATE MATERIALIZED VIEW IF NOT EXISTS reasons_of_audit TO reasons AS
+SELECT room, target, if(target > 0, '', whom) AS whom, ts, reason FROM audit
+WHERE failure = '' AND action IN ('remove', 'purge', 'clear', 'timeout', 'ban', 'shadowBan', 'banAddress')`]
 
 /** Marks with the reason of the last action before them that names the same. */
 const marksWithWhy = `
 CREATE VIEW IF NOT EXISTS marks_with_why AS
-SELECT k.room AS room, k.epoch AS epoch, k.seq AS seq, k.ts AS ts, k.target AS target, k.target_user AS target_user, k.up_to AS up_to, k.by AS by, a.reason AS why
+SELECT k.room AS room, k.epoch AS epoch, k.seq AS seq, k.ts AS ts, k.target AS target, k.target_user AS target_user, k.up_to AS up_to, k.by AS by,
+  tupleElement(arrayLast(reason -> tupleElement(reason, 1) <= k.ts, r.list), 2) AS why
 FROM marks AS k FINAL
-ASOF LEFT JOIN (SELECT room, target, if(target > 0, '', whom) AS whom, ts, reason FROM audit FINAL WHERE action IN ('remove', 'purge', 'clear', 'timeout', 'ban', 'shadowBan', 'banAddress') AND failure = '') AS a
-  ON a.room = k.room AND a.target = k.target AND a.whom = k.target_user AND a.ts <= k.ts`
+LEFT ANY JOIN (SELECT room, target, whom, arraySort(groupArray((ts, reason))) AS list FROM reasons GROUP BY room, target, whom) AS r
+  ON r.room = k.room AND r.target = k.target AND r.whom = k.target_user`
+
+/** A mark as the joins below bring it: (up_to, seq, ts, by, why). */
+const MARK = '(up_to, seq, ts, by, why)'
+
+/**
+ * The view for readers: each entry once, with whether it was removed, by whom and why. Columns of messages, and:
+ * `removed` (0, 1), `removed_seq` (seq of the REMOVE entry), `removed_at`, `removed_by`, `removed_why`.
+ * Give it a room and bounds of seq or ts wherever there are some: ORDER BY … LIMIT alone reads all that remains. (Joins of
+ * equal keys, because the room in a WHERE then narrows all of them.)
+ */
+const chat = `
+CREATE VIEW IF NOT EXISTS chat AS
+SELECT ${MESSAGE_COLUMNS.map((column) => `m.${column} AS ${column}`).join(', ')},
+  [tupleElement(one.mark, 2) > 0, tupleElement(ofUser, 1) > 0, tupleElement(ofAll, 1) > 0] AS hits,
+  multiIf(hits[1], one.mark, hits[2], ofUser, ofAll) AS mark,
+  arrayFirst(x -> tupleElement(x, 1) >= m.seq, users.list) AS ofUser,
+  arrayFirst(x -> tupleElement(x, 1) >= m.seq, clearings.list) AS ofAll,
+  tupleElement(mark, 2) > 0 AS removed, tupleElement(mark, 2) AS removed_seq, tupleElement(mark, 3) AS removed_at, tupleElement(mark, 4) AS removed_by, tupleElement(mark, 5) AS removed_why
+FROM messages AS m FINAL
+LEFT ANY JOIN (SELECT room, epoch, target, ${MARK} AS mark FROM marks_with_why WHERE target > 0) AS one ON one.room = m.room AND one.epoch = m.epoch AND one.target = m.seq
+LEFT ANY JOIN (SELECT room, epoch, target_user, arraySort(groupArray(${MARK})) AS list FROM marks_with_why WHERE target_user != '' GROUP BY room, epoch, target_user) AS users ON users.room = m.room AND users.epoch = m.epoch AND users.target_user = m.user
+LEFT ANY JOIN (SELECT room, epoch, arraySort(groupArray(${MARK})) AS list FROM marks_with_why WHERE target = 0 AND target_user = '' GROUP BY room, epoch) AS clearings ON clearings.room = m.room AND clearings.epoch = m.epoch`
 
 export const STEPS: readonly Step[] = [{
   number: 1,
   title: 'messages, marks, audit, viewers, statistics by minute and by day, and the view for readers',
   statements: (layout) => [
-    messages(layout), ...marks(layout), audit(layout), viewers(layout), ...minutes(layout), ...moderation(layout), highlights(layout), marksWithWhy, chat
+    messages(layout), ...marks(layout), audit(layout), ...reasons(layout), viewers(layout), ...minutes(layout), ...moderation(layout), highlights(layout), marksWithWhy, chat
   ]
 }]
