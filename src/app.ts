@@ -8,6 +8,7 @@
 
 import type { Logger } from 'pino'
 import { createApi } from './api/api.ts'
+import { noArchive, Reads } from './archive/reads.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
@@ -29,6 +30,7 @@ import { Notifier } from './feed/notifier.ts'
 import { Relay } from './feed/relay.ts'
 import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
 import { Ingest, Moderator } from './ingest/ingest.ts'
+import { Library } from './library/library.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
@@ -91,12 +93,14 @@ export function createApp (config: Config, options: AppOptions): App {
     const cluster = redis === null
       ? createLocalCluster({ clock, version, self })
       : createRedisCluster({ redis, prefix: config.redisPrefix, usersMax: config.connectionsPerUserMax, clock, metrics, version, self, fault })
+    const reads = new Reads(noArchive('this server has no archive'))
     const listener = createListener(config, { sharesPort: sharing.sharesPorts })
-    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, fault })
+    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, past: reads, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
     lifecycle.add(cluster)
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
     const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
+    const library = new Library({ reads, rooms, clock, fault })
     const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, fault })
     if (serves('gateway')) lifecycle.add(gateway)
     cluster.listen({ viewersChanged: (room) => rooms.viewersChanged(room), toUser: (user, bytes) => gateway.toUser(user, bytes), crowded: (user, before) => gateway.crowded(user, before) })
@@ -105,7 +109,7 @@ export function createApp (config: Config, options: AppOptions): App {
       gateway.reviewTokens()
     })
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, revocations, assetsDir: ASSETS_DIR,
+      config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, cluster, revocations, assetsDir: ASSETS_DIR,
       sharesPort: sharing.sharesPorts,
       ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),

@@ -1,5 +1,5 @@
 // What the archive knows of removals: for the entries of one read, which are gone, since when, by whom and why. Looked up
-// for just those, in two bounded queries: joining all marks to all messages would cost more the longer a room lives.
+// for just those, in one bounded query: joining all marks to all messages would cost more the longer a room lives.
 
 import type { Archive, Limits } from './archive.ts'
 import type { EntryRow, Removed } from './said.ts'
@@ -13,9 +13,8 @@ interface Mark {
   readonly target_user: string
   readonly up_to: number
   readonly by: string
+  readonly why: string
 }
-
-interface Reason { readonly room: string, readonly target: number, readonly whom: string, readonly at: number, readonly reason: string }
 
 const LIMITS: Limits = { seconds: 5, rowsMax: 100_000 }
 
@@ -30,16 +29,15 @@ export async function removalsOf (archive: Archive, rows: readonly EntryRow[], w
     least: concerned.reduce((least, { seq }) => Math.min(least, seq), Infinity)
   }
   const marks = await archive.query<Mark>(`
-    SELECT room, epoch, seq, toUnixTimestamp64Milli(ts) AS at, target, target_user, up_to, by FROM marks FINAL
+    SELECT room, epoch, seq, toUnixTimestamp64Milli(ts) AS at, target, target_user, up_to, by, ${withWhy ? 'why FROM marks_with_why' : "'' AS why FROM marks FINAL"}
     WHERE room IN {rooms:Array(String)}
       AND (target IN {seqs:Array(UInt64)} OR (target = 0 AND up_to >= {least:UInt64} AND (target_user = '' OR target_user IN {users:Array(String)})))
     ORDER BY room, epoch, seq`, params, LIMITS)
   if (marks.length === 0) return rows.map(() => null)
-  const reasons = withWhy ? await reasonsOf(archive, params) : []
   const byPlace = Map.groupBy(marks, ({ room, epoch }) => `${room}\n${epoch}`)
   return rows.map((row) => {
     const mark = byPlace.get(`${row.room}\n${row.epoch}`)?.find((one) => concerns(one, row))
-    return mark === undefined ? null : { at: mark.at, by: mark.by === '' ? null : mark.by, reason: reasonOf(mark, reasons) }
+    return mark === undefined ? null : { at: mark.at, by: mark.by === '' ? null : mark.by, reason: mark.why === '' ? null : mark.why }
   })
 }
 
@@ -48,20 +46,4 @@ function concerns (mark: Mark, { seq, user, op }: EntryRow): boolean {
   if (mark.target > 0) return mark.target === seq
   if (seq > mark.up_to) return false
   return mark.target_user === '' || (op === 'message' && mark.target_user === user)
-}
-
-/** Actions that may have led to the marks, oldest first. */
-function reasonsOf (archive: Archive, { rooms, seqs, users }: { rooms: readonly string[], seqs: readonly number[], users: readonly string[] }): Promise<Reason[]> {
-  return archive.query<Reason>(`
-    SELECT room, target, whom, toUnixTimestamp64Milli(ts) AS at, reason FROM audit FINAL
-    WHERE room IN {rooms:Array(String)} AND failure = ''
-      AND action IN ('remove', 'purge', 'clear', 'timeout', 'ban', 'shadowBan', 'banAddress')
-      AND (target IN {seqs:Array(UInt64)} OR (target = 0 AND (whom = '' OR whom IN {users:Array(String)})))
-    ORDER BY ts`, { rooms, seqs, users }, LIMITS)
-}
-
-/** The audit row stands before what it led to: the last one that names the same. */
-function reasonOf (mark: Mark, reasons: readonly Reason[]): string | null {
-  const found = reasons.findLast(({ room, target, whom, at }) => room === mark.room && at <= mark.at && (mark.target > 0 ? target === mark.target : target === 0 && whom === mark.target_user))
-  return found === undefined || found.reason === '' ? null : found.reason
 }

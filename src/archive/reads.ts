@@ -11,6 +11,7 @@ import { bytesOf, ENTRY_COLUMNS, saidOf, type EntryRow, type Said } from './said
 
 export type { Removed, Said } from './said.ts'
 export type { ExportFormat } from './archive.ts'
+export { noArchive } from './no-archive.ts'
 
 /** Where a search stands: everything found so far lies behind it. */
 export interface Place {
@@ -126,17 +127,15 @@ export class Reads {
 
   /** Messages, chatters and removals by step. */
   points (span: Span): Promise<Point[]> {
-    return this.#archive.query<Point>(`
-      SELECT ${STEP} AS at, groupBitmapMerge(messages) AS messages, uniqMerge(chatters) AS chatters, groupBitmapMerge(removals) AS removals
-      FROM minutes WHERE ${WITHIN} AND epoch = {epoch:String} GROUP BY at ORDER BY at`, { ...span }, NUMBERS)
+    return this.#archive.query<Counted & { at: number }>(`
+      SELECT ${STEP} AS at, ${COUNTED} FROM minutes WHERE ${WITHIN} AND epoch = {epoch:String} GROUP BY at ORDER BY at`, { ...span }, NUMBERS)
+      .then((rows) => rows.map((row) => ({ at: row.at, ...countsOf(row) })))
   }
 
   /** The same over the whole span. */
   async total (span: Span): Promise<Omit<Point, 'at'>> {
-    const [row] = await this.#archive.query<Omit<Point, 'at'>>(`
-      SELECT groupBitmapMerge(messages) AS messages, uniqMerge(chatters) AS chatters, groupBitmapMerge(removals) AS removals
-      FROM minutes WHERE ${WITHIN} AND epoch = {epoch:String}`, { ...span }, NUMBERS)
-    return row ?? { messages: 0, chatters: 0, removals: 0 }
+    const [row] = await this.#archive.query<Counted>(`SELECT ${COUNTED} FROM minutes WHERE ${WITHIN} AND epoch = {epoch:String}`, { ...span }, NUMBERS)
+    return countsOf(row ?? { said: 0, who: 0, gone: 0 })
   }
 
   /** Most viewers of each step that has any. */
@@ -198,6 +197,14 @@ export class Reads {
   }
 }
 
+interface Counted { readonly said: number, readonly who: number, readonly gone: number }
+
+const COUNTED = 'groupBitmapMerge(messages) AS said, uniqMerge(chatters) AS who, groupBitmapMerge(removals) AS gone'
+
+function countsOf ({ said, who, gone }: Counted): Omit<Point, 'at'> {
+  return { messages: said, chatters: who, removals: gone }
+}
+
 const STEP = 'intDiv(toUnixTimestamp(minute), {stepS:UInt32}) * {stepS:UInt32}'
 const WITHIN = "room = {room:String} AND minute >= toDateTime({from:UInt32}, 'UTC') AND minute < toDateTime({to:UInt32}, 'UTC')"
 
@@ -231,14 +238,9 @@ function searchParams ({ rooms, epoch, words, author, kind, newest, from, to, sh
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null)) as Params
 }
 
-// Marks as sets and one small join, so that a room of any size streams through.
 const EXPORT_SQL = `
-WITH (SELECT max(up_to) FROM marks FINAL WHERE room = {room:String} AND epoch = {epoch:String} AND target = 0 AND target_user = '') AS cleared
-SELECT m.room AS room, m.epoch AS epoch, m.seq AS seq, toUnixTimestamp64Milli(m.ts) AS ts, m.user AS user, m.name AS name, m.roles AS roles, m.kind AS kind,
-  m.body AS body, m.re AS re, m.thread AS thread, m.mentions AS mentions, m.ext AS ext, m.shadow AS shadow,
-  (m.seq <= cleared OR m.seq <= p.up_to OR m.seq IN (SELECT target FROM marks WHERE room = {room:String} AND epoch = {epoch:String} AND target > 0)) AS removed
-FROM (SELECT * FROM messages FINAL WHERE room = {room:String} AND epoch = {epoch:String} AND op = 'message'
-  AND ts >= fromUnixTimestamp64Milli({from:Int64}) AND ts < fromUnixTimestamp64Milli({to:Int64})) AS m
-LEFT ANY JOIN (SELECT target_user, max(up_to) AS up_to FROM marks FINAL
-  WHERE room = {room:String} AND epoch = {epoch:String} AND target_user != '' GROUP BY target_user) AS p ON p.target_user = m.user
-ORDER BY m.seq`
+SELECT room, epoch, seq, toUnixTimestamp64Milli(ts) AS ts, user, name, roles, kind, if(kind = 5, JSONExtractString(entry, 'body'), body) AS body, re, thread, mentions, ext, shadow,
+  removed, if(removed, toUnixTimestamp64Milli(removed_at), 0) AS removedAt, removed_by AS removedBy, removed_why AS removedWhy
+FROM chat WHERE room = {room:String} AND epoch = {epoch:String} AND op = 'message'
+  AND ts >= fromUnixTimestamp64Milli({from:Int64}) AND ts < fromUnixTimestamp64Milli({to:Int64})
+ORDER BY seq`

@@ -21,8 +21,8 @@ export interface Said {
 
 /** That a message was removed, by whom and why. `by` null: a rule; `reason` null: none was given. */
 export interface Removed {
-  /** Unix milliseconds. */
-  readonly at: number
+  /** Unix milliseconds; null: just now, the archive does not know it yet. */
+  readonly at: number | null
   readonly by: string | null
   readonly reason: string | null
 }
