@@ -49,7 +49,7 @@ const ADAPTERS: readonly string[] = [
 const SOCKETS = { library: 'uWebSockets.js', module: 'gateway' }
 
 /** Where running begins, beside tests and the scripts of package.json: the program, and the pages that the build bundles. */
-const ENTRIES = ['src/main.ts', 'src/web/page/app.ts', 'src/web/moderate/console.ts']
+const ENTRIES = ['src/main.ts', 'src/web/page/app.ts', 'src/web/moderate/console.ts', 'src/web/replay/watch.ts', 'src/web/stats/board.ts']
 
 const TOP_LEVEL = ['src', 'bench', 'proto', 'deploy', 'Dockerfile', 'package.json', 'package-lock.json', 'tsconfig.json', 'README.md', 'LICENSE']
 const IGNORED = ['node_modules', 'dist', 'data', '.git', '.tap']
