@@ -120,7 +120,8 @@ export class Reads {
 
   /** Messages, newest first. Those that are gone are among them and say so; `withWhy`: with the reason. */
   async search (query: Search, withWhy: boolean): Promise<readonly Said[]> {
-    const rows = await this.#archive.query<EntryRow>(searchSql(query), searchParams(query), SEARCH)
+    const asked = { ...query, words: await this.#lowered(query.words) }
+    const rows = await this.#archive.query<EntryRow>(searchSql(asked), searchParams(asked), SEARCH)
     const removals = await removalsOf(this.#archive, rows, withWhy)
     return rows.map((row, at) => saidOf(row, removals[at] ?? null))
   }
@@ -191,6 +192,13 @@ export class Reads {
     return row === undefined || Number(row.count) === 0 ? null : row.edge
   }
 
+  /** In lower case as the index has it: beyond ASCII the engine's idea of that counts. */
+  async #lowered (words: readonly string[]): Promise<readonly string[]> {
+    if (words.every((word) => /^[0-9A-Za-z]*$/.test(word))) return words.map((word) => word.toLowerCase())
+    const [row] = await this.#archive.query<{ lowered: string[] }>('SELECT arrayMap(word -> lowerUTF8(word), {words:Array(String)}) AS lowered', { words }, PAGE)
+    return row?.lowered ?? words
+  }
+
   async #entries (rows: readonly EntryRow[]): Promise<readonly Uint8Array[]> {
     const removals = await removalsOf(this.#archive, rows)
     return rows.map((row, at) => bytesOf(row, removals[at] !== null))
@@ -215,7 +223,7 @@ function searchSql (query: Search): string {
     "op = 'message'",
     query.rooms === null ? null : 'room IN {rooms:Array(String)}',
     query.epoch === null ? null : 'epoch = {epoch:String}',
-    query.words.length === 0 ? null : 'hasAllTokens(body, arrayMap(word -> lowerUTF8(word), {words:Array(String)}))',
+    query.words.length === 0 ? null : 'hasAllTokens(body, {words:Array(String)})',
     query.author === null ? null : 'user = {author:String}',
     query.kind === null ? null : 'kind = {kind:UInt8}',
     query.newest === null ? null : 'seq <= {newest:UInt64}',
@@ -240,7 +248,7 @@ function searchParams ({ rooms, epoch, words, author, kind, newest, from, to, sh
 
 const EXPORT_SQL = `
 SELECT room, epoch, seq, toUnixTimestamp64Milli(ts) AS ts, user, name, roles, kind, if(kind = 5, JSONExtractString(entry, 'body'), body) AS body, re, thread, mentions, ext, shadow,
-  removed, if(removed, toUnixTimestamp64Milli(removed_at), 0) AS removedAt, removed_by AS removedBy, removed_why AS removedWhy
+  toBool(removed) AS removed, if(chat.removed, toUnixTimestamp64Milli(removed_at), 0) AS removedAt, removed_by AS removedBy, removed_why AS removedWhy
 FROM chat WHERE room = {room:String} AND epoch = {epoch:String} AND op = 'message'
-  AND ts >= fromUnixTimestamp64Milli({from:Int64}) AND ts < fromUnixTimestamp64Milli({to:Int64})
+  AND chat.ts >= fromUnixTimestamp64Milli({from:Int64}) AND chat.ts < fromUnixTimestamp64Milli({to:Int64})
 ORDER BY seq`
