@@ -44,12 +44,12 @@ export type ArchiveState =
   | { readonly state: 'ok' }
   /** Begins, or is away: tried again without end. */
   | { readonly state: 'away', readonly reason: string }
-  /** There is none in this process, for good: switched off, or the optional package is not installed. */
+  /** There is none in this process, for good: switched off, the optional package is not installed, or it is of a newer program. */
   | { readonly state: 'none', readonly reason: string }
 
 export interface Archive {
-  /** Begins to open it in the background: chat does not wait for the archive. Rejects with StartFault when it is of a newer program. */
-  start (): Promise<void>
+  /** Begins to open it in the background: chat does not wait for the archive. One of a newer program is not opened: `none`. */
+  start (): void
 
   readonly verdict: ArchiveState
 
