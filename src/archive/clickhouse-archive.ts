@@ -1,8 +1,8 @@
 // The archive in a ClickHouse of its own, over HTTP. Every call has a deadline; nothing is sent twice by the client itself.
 // Bounds: CONNECTIONS_MAX connections.
 
-import { Readable } from 'node:stream'
-import { ClickHouseError, createClient, type ClickHouseClient } from '@clickhouse/client'
+import { addAbortSignal, Readable } from 'node:stream'
+import { ClickHouseError, ClickHouseLogLevel, createClient, type ClickHouseClient, type ClickHouseSettings } from '@clickhouse/client'
 import { AppError } from '../base/errors.ts'
 import type { Archive, ExportFormat, Lines, Params, Say } from './archive.ts'
 import { EngineFault } from './faults.ts'
@@ -18,6 +18,10 @@ const OPEN_MS = 5000
 /** What Parquet ends with, and how a server says that it failed in the middle. */
 const PARQUET_END = 'PAR1'
 const EXCEPTION = '__exception__'
+/** A read changes nothing, and ends when its connection does. */
+const READING: ClickHouseSettings = { readonly: '2', cancel_http_readonly_queries_on_client_close: 1 }
+/** Whole before it is sent: a failure in the middle is then a failure of the request. */
+const WHOLE: ClickHouseSettings = { wait_end_of_query: 1 }
 
 export interface ClickHouseOptions {
   readonly url: string
@@ -50,16 +54,16 @@ class HttpLink implements Link {
   }
 
   async query (sql: string, params: Params, deadlineMs: number): Promise<Uint8Array> {
-    // Whole before it is sent: a failure in the middle is then a failure of the request.
-    return this.#run(this.#client, `${sql}\nFORMAT JSONEachRow`, params, deadlineMs, { wait_end_of_query: 1 })
+    return this.#run(this.#client, `${sql}\nFORMAT JSONEachRow`, params, deadlineMs, { ...READING, ...WHOLE })
   }
 
   async * stream (sql: string, params: Params, format: ExportFormat, deadlineMs: number, _place: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)])
     let end = ''
     try {
-      const { stream } = await this.#client.exec({ query: `${sql}\nFORMAT ${format === 'ndjson' ? 'JSONEachRow' : 'Parquet'}`, query_params: { ...params }, abort_signal: deadline })
-      for await (const piece of stream as AsyncIterable<Buffer>) {
+      const { stream } = await this.#client.exec({ query: `${sql}\nFORMAT ${format === 'ndjson' ? 'JSONEachRow' : 'Parquet'}`, query_params: { ...params }, clickhouse_settings: READING, abort_signal: deadline })
+      // The client minds the signal only until the answer begins.
+      for await (const piece of addAbortSignal(deadline, stream) as AsyncIterable<Buffer>) {
         end = (end + piece.subarray(-2000).toString('latin1')).slice(-2000)
         if (end.includes(EXCEPTION)) throw new EngineFault(Number(/Code: (\d+)/.exec(end)?.[1] ?? NaN) || null, 'it failed in the middle of an export')
         yield piece
@@ -76,7 +80,7 @@ class HttpLink implements Link {
   }
 
   async command (sql: string, params: Params, deadlineMs: number): Promise<void> {
-    await this.#run(this.#client, sql, params, deadlineMs, { wait_end_of_query: 1 })
+    await this.#run(this.#client, sql, params, deadlineMs, WHOLE)
   }
 
   async close (): Promise<void> {
@@ -86,13 +90,13 @@ class HttpLink implements Link {
   #connect (database: string): ClickHouseClient {
     const { url, username, password, caCert } = this.#options
     return createClient({
-      url, username, password, database, application: 'uproar', request_timeout: REQUEST_MS_MAX, max_open_connections: CONNECTIONS_MAX,
+      url, username, password, database, application: 'uproar', log: { level: ClickHouseLogLevel.OFF }, request_timeout: REQUEST_MS_MAX, max_open_connections: CONNECTIONS_MAX,
       keep_alive: { enabled: true, idle_socket_ttl: IDLE_SOCKET_MS, eagerly_destroy_stale_sockets: true },
       ...(caCert === null ? {} : { tls: { ca_cert: caCert } })
     })
   }
 
-  async #run (client: ClickHouseClient, query: string, params: Params, deadlineMs: number, settings: { wait_end_of_query?: 1 } = {}, values?: Readable): Promise<Uint8Array> {
+  async #run (client: ClickHouseClient, query: string, params: Params, deadlineMs: number, settings: ClickHouseSettings = {}, values?: Readable): Promise<Uint8Array> {
     try {
       const request = { query, query_params: { ...params }, clickhouse_settings: settings, abort_signal: AbortSignal.timeout(deadlineMs) }
       const { stream } = await (values === undefined ? client.exec(request) : client.exec({ ...request, values }))
