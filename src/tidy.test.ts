@@ -29,7 +29,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   auth: ['auth.ts', 'authenticator.ts'],
   log: ['log.ts', 'outlet.ts'],
   feed: ['feed.ts', 'standby.ts', 'feed.suite.ts'],
-  archive: ['archive.ts', 'reads.ts'],
+  archive: ['archive.ts', 'reads.ts', 'archive.suite.ts'],
   moderation: ['moderation.ts', 'json-server.suite.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
   rooms: ['rooms.ts', 'stage.suite.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
