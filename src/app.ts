@@ -1,17 +1,25 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store (or redis) ─▶ log ─▶ feed ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ consumers ─▶ drain
+//   store (or redis) ─▶ log ─▶ feed ─▶ archive ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ consumers ─▶ drain
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
 // closes. The drain is last, so it comes first in a stop: viewers go while everything still serves them.
 
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { createApi } from './api/api.ts'
-import { noArchive, Reads } from './archive/reads.ts'
+import type { Archive } from './archive/archive.ts'
+import { Archiver } from './archive/archiver.ts'
+import { chdbFault, createChdbArchive } from './archive/chdb-archive.ts'
+import { createClickHouseArchive } from './archive/clickhouse-archive.ts'
+import { createNoArchive } from './archive/no-archive.ts'
+import { Reads } from './archive/reads.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
+import { StartFault } from './base/errors.ts'
 import { Lifecycle, type Part } from './base/lifecycle.ts'
 import { Metrics } from './base/metrics.ts'
 import { parseRedisUrl } from './base/redis-place.ts'
@@ -83,6 +91,8 @@ export function createApp (config: Config, options: AppOptions): App {
     const metrics = new Metrics()
     const { log: roomLog, directory, canaryRooms, redis } = await openEngines(config, { lifecycle, clock, metrics })
     const feeds = openFeeds(config, { roomLog, lifecycle, clock, metrics, log })
+    const archive = openArchive(config, log)
+    lifecycle.add({ name: 'archive', start: () => archive.start(), stop: () => archive.close() })
     const revocations = new Revocations({ log: roomLog, clock, hours: config.revocationHours, fault })
     lifecycle.add(revocations)
     const authenticator = createAuthenticator(config, { clock, log, revoked: revocations, devSecret: sharing.devSecret })
@@ -93,7 +103,7 @@ export function createApp (config: Config, options: AppOptions): App {
     const cluster = redis === null
       ? createLocalCluster({ clock, version, self })
       : createRedisCluster({ redis, prefix: config.redisPrefix, usersMax: config.connectionsPerUserMax, clock, metrics, version, self, fault })
-    const reads = new Reads(noArchive('this server has no archive'))
+    const reads = new Reads(archive)
     const listener = createListener(config, { sharesPort: sharing.sharesPorts })
     const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, past: reads, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
@@ -120,7 +130,7 @@ export function createApp (config: Config, options: AppOptions): App {
       }
     })
     if (serves('api')) lifecycle.add(api)
-    for (const part of workers(config, { feeds, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
+    for (const part of workers(config, { feeds, archive, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
     lifecycle.add({ name: 'drain', stop: async () => { await Promise.all([api.drain(), gateway.sendAway()]) } })
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
@@ -163,8 +173,8 @@ function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Life
 }
 
 /** What works on the feed in this process. Reading every message has a price, so in `all` only what has a purpose does. */
-function workers (config: Config, parts: { feeds: Feeds, roomLog: Log, moderator: Moderator, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
-  const { feeds: { ofLog, kafka, feed }, roomLog, moderator, metrics, log, serves } = parts
+function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomLog: Log, moderator: Moderator, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
+  const { feeds: { ofLog, kafka, feed }, archive, roomLog, moderator, metrics, log, serves } = parts
   const say: Say = (level, message, details = {}) => log[level](details, message)
   const all: Part[] = []
   if (serves('relay') && kafka !== null) all.push(new Relay({ from: ofLog, to: kafka }))
@@ -173,7 +183,28 @@ function workers (config: Config, parts: { feeds: Feeds, roomLog: Log, moderator
     all.push(new Worker({ feed, scorers, takesActions: kafka !== null, act: (room, by, action, args, source, once) => moderator.act(room, by, action, args, source, once), metrics, say }))
   }
   if (config.role.includes('notifier') || (serves('notifier') && kafka !== null)) all.push(new Notifier(feed, say))
+  if (serves('archiver')) all.push(new Archiver({ feed, archive, metrics, say }))
   return all
+}
+
+/** The archive, or why there is none. Nothing connects before it is started, and then in the background. */
+function openArchive (config: Config, log: Logger): Archive {
+  const say: Say = (level, message, details = {}) => log[level](details, message)
+  const none = (reason: string): Archive => {
+    log[config.archive === 'off' ? 'info' : 'warn']({ reason }, 'there is no archive: search, replay and statistics of the past are not served')
+    return createNoArchive(`there is no archive here: ${reason}`)
+  }
+  if (config.archive === 'off') return none('ARCHIVE is off')
+  if (config.clickhouseUrl !== null) {
+    const { clickhouseUrl: url, clickhouseUser: username, clickhousePassword: password, clickhouseDatabase: database, clickhouseStoragePolicy: storagePolicy, clickhouseCaFile: caFile } = config
+    const tiers = config.archiveTiers.map((tier) => ({ volume: tier.split(':')[0] as string, afterDays: Number(tier.split(':')[1]) }))
+    return createClickHouseArchive({ url, username, password, caCert: caFile === null ? null : readFileSync(caFile), layout: { database, storagePolicy, tiers, isSynced: false }, say })
+  }
+  if (config.archive === 'auto' && (config.redisUrl !== null || config.kafkaBrokers.length > 0)) return none('with Redis or Kafka it takes CLICKHOUSE_URL')
+  const fault = chdbFault()
+  if (fault === null) return createChdbArchive({ directory: join(config.dataDir, 'archive'), say })
+  if (config.archive === 'on') throw new StartFault(`ARCHIVE: ${fault}`)
+  return none(fault)
 }
 
 type OutletLog = Log & { outlet (): Outlet }

@@ -10,7 +10,8 @@ import { pino, type Logger } from 'pino'
 import type { Test } from 'tap'
 import { errorCode, ERRORS, type ErrorName } from '../../proto/codes.ts'
 import type { Archive } from '../archive/archive.ts'
-import { noArchive, Reads } from '../archive/reads.ts'
+import { createNoArchive } from '../archive/no-archive.ts'
+import { Reads } from '../archive/reads.ts'
 import { createAuthenticator, type Authenticator } from '../auth/authenticator.ts'
 import { systemClock, type Clock } from '../base/clock.ts'
 import { loadConfig } from '../base/config.ts'
@@ -83,7 +84,7 @@ export async function startBench (t: Test, options: BenchOptions = {}): Promise<
     clock, metrics, durability: 'commit', queueMax: config.logQueueMax, dedupMinutes: config.dedupMinutes,
     retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax }
   })
-  const reads = new Reads(options.archive ?? noArchive('this test has no archive'))
+  const reads = new Reads(options.archive ?? createNoArchive('this test has no archive'))
   const rooms = new Rooms({ log: roomLog, directory: createLmdbDirectory(store), fanout: noFanout, clock, metrics, config, past: reads, fault })
   const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms: compileTerms([]), fault })
   const revocations = new Revocations({ log: roomLog, clock, hours: 1, fault })

@@ -13,6 +13,16 @@ const DATABASE = 'uproar'
 /** How long a reader may take over a piece of a stream. */
 const IDLE_MS = 60_000
 
+/** Why there can be no embedded archive here; null: there can. */
+export function chdbFault (): string | null {
+  try {
+    createRequire(import.meta.url).resolve('chdb/connection')
+    return null
+  } catch {
+    return 'the optional package chdb is not installed, and CLICKHOUSE_URL is not set'
+  }
+}
+
 /** `process`: the child, for tests that kill it. */
 export function createChdbArchive (options: { readonly directory: string, readonly say: Say, readonly process?: ChdbProcess }): Archive {
   const { directory, say, process = chdbProcess(directory) } = options
@@ -29,11 +39,8 @@ class ChdbLink implements Link {
   constructor (process: ChdbProcess) { this.#process = process }
 
   async open (): Promise<void> {
-    try {
-      createRequire(import.meta.url).resolve('chdb/connection')
-    } catch {
-      throw new Unfit('the optional package chdb is not installed, and CLICKHOUSE_URL is not set')
-    }
+    const fault = chdbFault()
+    if (fault !== null) throw new Unfit(fault)
     await this.#process.open()
   }
 

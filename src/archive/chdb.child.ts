@@ -128,6 +128,8 @@ process.on('message', (asked: Asked) => {
   if (asked.ask === 'next' || asked.ask === 'end') return goOn(id, asked.ask === 'end')
   answer(asked).then((bytes) => tell({ id, bytes }), (error: unknown) => tell({ id, code: codeOf(error), message: (error as Error).message }))
 })
+// A terminal tells the whole group: when this ends is the parent's to say.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 // Whatever is under way: what was not answered was not acknowledged, and what was is on the disk. (An exit runs the
 // library's own end, which waits for what it has in the background.)
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))

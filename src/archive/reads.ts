@@ -11,7 +11,6 @@ import { bytesOf, ENTRY_COLUMNS, saidOf, type EntryRow, type Said } from './said
 
 export type { Removed, Said } from './said.ts'
 export type { ExportFormat } from './archive.ts'
-export { noArchive } from './no-archive.ts'
 
 /** Where a search stands: everything found so far lies behind it. */
 export interface Place {

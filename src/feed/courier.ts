@@ -2,13 +2,14 @@
 //
 //   handle(batch) ─┬─ resolved ──────────▶ done
 //                  ├─ the world failed ──▶ wait (0.1 to 5 s) ─▶ handle(batch) … without end
+//                  ├─ these records ─────▶ buried, with the reasons; the others are done
 //                  └─ anything else ─────▶ twice more ─▶ halves, each likewise ─▶ a record alone: buried, with the reason
 //
 // Owns this rule for all engines. Must not know where batches come from. Bound: one batch a call, TRIES tries a half.
 
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import type { FeedRecord, Say } from './feed.ts'
+import { RecordFaults, type FeedRecord, type Say } from './feed.ts'
 
 const TRIES = 3
 const WAIT_MS = [100, 250, 500, 1000, 2000, 5000] as const
@@ -49,6 +50,7 @@ export class Courier {
         this.#options.metrics.add('uproar_feed_records_total', batch.length, this.#options.consumer)
         return true
       } catch (error) {
+        if (error instanceof RecordFaults) return await this.#buryThese(batch, error)
         this.#note(error)
         if (isOutage(error)) await this.#wait(outages++)
         else if (++tries < TRIES) await this.#wait(0)
@@ -83,6 +85,12 @@ export class Courier {
     const { consumer, metrics, say } = this.#options
     metrics.add('uproar_feed_lost_total', 1, consumer)
     say('error', 'a record could not be handled nor put aside, and is passed over', { consumer, topic, room, seq, reason, ...(error === null ? {} : { err: error }) })
+    return true
+  }
+
+  async #buryThese (batch: readonly FeedRecord[], { faults }: RecordFaults): Promise<boolean> {
+    for (const { record, reason } of faults) if (!await this.bury(record, reason)) return false
+    this.#options.metrics.add('uproar_feed_records_total', batch.length - faults.length, this.#options.consumer)
     return true
   }
 

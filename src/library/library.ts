@@ -163,7 +163,9 @@ export class Library {
 
   #mustBeThere (): void {
     const { reads } = this.#options
-    if (reads.whyNot !== null) throw new AppError('unavailable', `the archive does not answer: ${reads.whyNot}`, { retryAfterMs: reads.isKept ? 5000 : 60_000 })
+    if (reads.whyNot !== null) {
+      throw reads.isKept ? new AppError('unavailable', `the archive does not answer now: ${reads.whyNot}`, { retryAfterMs: 5000 }) : new AppError('unavailable', reads.whyNot, { retryAfterMs: 60_000 })
+    }
   }
 
   async #inRoom<T> (name: string, by: Identity | null, work: (room: Room) => T | Refusal | Promise<T | Refusal>): Promise<T | Refusal> {
