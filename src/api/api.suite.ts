@@ -51,6 +51,7 @@ export interface Bench {
   readonly metrics: Metrics
   readonly rooms: Rooms
   readonly log: Logger
+  readonly roomLog: ReturnType<typeof createLmdbLog>
   /** Everything logged so far, as it was written. */
   readonly logged: () => string
   token (id: string, roles?: string[], rooms?: Record<string, string[]>, ttlSeconds?: number): Promise<string>
@@ -111,7 +112,7 @@ export async function startBench (t: Test, options: BenchOptions = {}): Promise<
   rooms.start()
   await api.start()
   const bench: Bench = {
-    api, authenticator, metrics, rooms, log,
+    api, authenticator, metrics, rooms, log, roomLog,
     logged: () => lines.join(''),
     async token (id, roles = [], inRooms = {}, ttlSeconds = 3600) {
       const token = await authenticator.devTokens?.mint({ id, name: id.toUpperCase(), roles, rooms: inRooms }, ttlSeconds)

@@ -56,9 +56,13 @@ async function sendExport (reply: FastifyReply, exported: Exported, { format, na
     throw error
   }
   const file = Readable.from(rest(first, pieces), { objectMode: false, highWaterMark: 262_144 })
-  file.once('close', () => exported.close())
-  file.on('error', fault)
-  if (reply.raw.destroyed) file.destroy()
+  // The connection's end, not the file's: that may wait for a piece which comes only once the query was ended.
+  reply.raw.once('close', () => exported.close())
+  file.on('error', (error) => {
+    exported.close()
+    if (!reply.raw.destroyed) fault(error)
+  })
+  if (reply.raw.destroyed) exported.close()
   return reply.type(TYPES[format]).header('content-disposition', `attachment; filename="${name}"`).send(file)
 }
 
