@@ -17,6 +17,7 @@ import { Archiver } from './archive/archiver.ts'
 import { chdbFault, createChdbArchive } from './archive/chdb-archive.ts'
 import { createClickHouseArchive } from './archive/clickhouse-archive.ts'
 import { createNoArchive } from './archive/no-archive.ts'
+import { Reads } from './archive/reads.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
@@ -44,6 +45,7 @@ import { Notifier } from './feed/notifier.ts'
 import { Relay } from './feed/relay.ts'
 import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
 import { Ingest, Moderator } from './ingest/ingest.ts'
+import { Library } from './library/library.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
@@ -117,12 +119,14 @@ export function createApp (config: Config, options: AppOptions): App {
     const cluster = redis === null
       ? createLocalCluster({ clock, version, self })
       : createRedisCluster({ redis, prefix: config.redisPrefix, usersMax: config.connectionsPerUserMax, clock, metrics, version, self, fault })
+    const reads = new Reads(archive)
     const listener = createListener(config, { sharesPort: sharing.sharesPorts })
-    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, fault })
+    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, past: reads, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
     lifecycle.add(cluster)
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, traces, fault })
     const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
+    const library = new Library({ reads, rooms, clock, fault })
     const ticket = config.probeS === 0 ? undefined : issueTicket(sharing.devSecret === null ? undefined : hash('sha256', Buffer.concat([sharing.devSecret, Buffer.from('probe')])))
     const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, rhythm: roomLog.rhythm, probe: ticket, note: (what, details) => log.info(details, what), fault })
     if (serves('gateway')) lifecycle.add(gateway)
@@ -134,7 +138,7 @@ export function createApp (config: Config, options: AppOptions): App {
       gateway.reviewTokens()
     })
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, orders, revocations, version, assetsDir: ASSETS_DIR,
+      config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, cluster, orders, revocations, version, assetsDir: ASSETS_DIR,
       engines: [{ part: 'log', engine: redis === null ? 'embedded' : 'redis' }, { part: 'feed', engine: feeds.kafka === null ? 'embedded' : 'kafka' }],
       sharesPort: sharing.sharesPorts,
       ownPort: sharing.ownPort,

@@ -20,8 +20,10 @@ import { connectionRoutes } from './connections.ts'
 import type { ApiDeps } from './deps.ts'
 import { docRoutes, registerDocs } from './docs.ts'
 import { eventRoutes, Streams } from './events.ts'
+import { exportRoutes } from './exports.ts'
 import { healthRoutes } from './health.ts'
 import { instanceRoutes } from './instances.ts'
+import { libraryRoutes } from './library.ts'
 import { logLevelRoutes } from './log-level.ts'
 import { messageRoutes } from './messages.ts'
 import { moderationRoutes } from './moderation.ts'
@@ -149,6 +151,8 @@ class HttpPart implements Api {
     messageRoutes(app, this.#deps)
     roomRoutes(app, this.#deps)
     moderationRoutes(app, this.#deps)
+    libraryRoutes(app, this.#deps)
+    exportRoutes(app, this.#deps)
     eventRoutes(app, this.#deps, this.#streams)
     connectionRoutes(app, this.#deps)
     instanceRoutes(app, this.#deps)
