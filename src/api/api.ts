@@ -27,6 +27,7 @@ import { moderationRoutes } from './moderation.ts'
 import { Origins } from './origins.ts'
 import { loadAssets, pageRoutes } from './pages.ts'
 import { revocationRoutes } from './revocations.ts'
+import { rightsRoutes } from './rights.ts'
 import { roomRoutes } from './rooms.ts'
 import { SHARED } from './schemas.ts'
 import { createServer } from './server.ts'
@@ -147,6 +148,7 @@ class HttpPart implements Api {
     connectionRoutes(app, this.#deps)
     instanceRoutes(app, this.#deps)
     revocationRoutes(app, this.#deps)
+    rightsRoutes(app, this.#deps)
     tokenRoutes(app, this.#deps)
     healthRoutes(app, this.#deps, () => this.#isDraining)
     docRoutes(app)

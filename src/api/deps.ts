@@ -11,6 +11,7 @@ import type { Metrics } from '../base/metrics.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
 import type { Revocations } from '../revocation/revocation.ts'
+import type { Rights } from '../rights/rights.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 
 export interface ConnectionInfo {
@@ -39,6 +40,7 @@ export interface ApiDeps {
   /** WebSocket connections of this process. */
   readonly connections: (query: { limit: number, user?: string, room?: string }) => readonly ConnectionInfo[]
   readonly cluster: Pick<Cluster, 'instances'>
+  readonly rights: Pick<Rights, 'erase' | 'job' | 'export'>
   readonly revocations: Revoked & Pick<Revocations, 'revoke' | 'restore' | 'list'>
   /** Other processes listen on the same port, and the kernel deals connections among them. */
   readonly sharesPort: boolean

@@ -666,6 +666,13 @@ local function create (_, args)
   return { args[3], 1 }
 end
 
+-- args: p, name, record as it was, record as it is to be. Answers 1 when it is that now.
+local function attribute (_, args)
+  local existing = call('HGET', args[1] .. 'records', args[2])
+  if existing == args[3] then call('HSET', args[1] .. 'records', args[2], args[4]) end
+  return (existing == args[3] or existing == args[4]) and 1 or 0
+end
+
 -- args: p, name. Answers 1 when there was one.
 local function remove (_, args)
   call('ZREM', args[1] .. 'names', args[2])
@@ -704,5 +711,6 @@ serve('rewrite', rewrite)
 serve('scrub', scrub)
 serve('acknowledge', acknowledge)
 serve('create', create)
+serve('attribute', attribute)
 serve('remove', remove)
 serve('list', list)

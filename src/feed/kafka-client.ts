@@ -10,8 +10,7 @@
 import { Kafka, logLevel, type KafkaConfig, type LogEntry, type SASLOptions } from 'kafkajs'
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import { TOPICS, type FeedTopic, type Say } from './feed.ts'
-import { deadOf } from './records.ts'
+import { deadOf, TOPICS, type FeedTopic, type Say } from './feed.ts'
 
 export interface KafkaOptions {
   readonly brokers: readonly string[]
