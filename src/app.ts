@@ -105,7 +105,7 @@ export function createApp (config: Config, options: AppOptions): App {
       metrics.set('uproar_revocations', revocations.size)
       gateway.reviewTokens()
     })
-    const rights = new Rights({ log: roomLog, directory, clock, echoMs: config.erasureEchoS * 1000, forget: (user) => ingest.forget(user), fault })
+    const rights = new Rights({ log: roomLog, directory, clock, echoMs: config.erasureEchoS * 1000, isAlone: redis === null, forget: (user) => ingest.forget(user), fault })
     if (serves('api')) lifecycle.add(rights)
     const api = createApi({
       config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, revocations, rights, assetsDir: ASSETS_DIR,

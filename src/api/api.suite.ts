@@ -85,7 +85,7 @@ export async function startBench (t: Test, options: BenchOptions = {}): Promise<
   const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms: compileTerms([]), fault })
   const revocations = new Revocations({ log: roomLog, clock, hours: 1, fault })
   await revocations.start()
-  const rights = new Rights({ log: roomLog, directory, clock, echoMs: 0, forget: (user) => ingest.forget(user), fault })
+  const rights = new Rights({ log: roomLog, directory, clock, echoMs: 0, isAlone: true, forget: (user) => ingest.forget(user), fault })
   const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
   const authenticator = createAuthenticator(config, { clock, log, revoked: revocations })
   const api = createApi({

@@ -4,6 +4,7 @@
 
 import { nameKey, type Store } from '../base/store.ts'
 import { AppError } from '../base/errors.ts'
+import { COMPACTION_DUE } from '../base/store-compaction.ts'
 import { EMPTY_STATE } from './batch.ts'
 import { Layers } from './layers.ts'
 import type { HeadRecord } from './layout.ts'
@@ -143,10 +144,11 @@ class LmdbLog implements Log {
     return count
   }
 
-  /** The tables' file keeps what was overwritten in pages that are free, until they are used again. */
+  /** The tables' file keeps what was overwritten in its free pages until it is made anew, at the next start. */
   scrubbing (): () => Promise<boolean> {
     return async () => {
       await this.#writer.scrub()
+      await this.#store.commit(() => { void this.#store.tables.meta.put(COMPACTION_DUE, Buffer.of(1)) })
       return true
     }
   }

@@ -33,6 +33,8 @@ export interface RightsOptions {
   readonly clock: Clock
   /** How long removals stand in the rooms, milliseconds. */
   readonly echoMs: number
+  /** No other process has this log: what a lease says is of one that is dead. */
+  readonly isAlone: boolean
   /** What else keeps things about people. */
   readonly estates?: readonly Estate[]
   /** Called on every instance as somebody begins to be erased: what memory has is to go. */
@@ -41,8 +43,8 @@ export interface RightsOptions {
 }
 
 const LOOK_MS = 2000
-const LEASE_MS = 30_000
-const RENEW_MS = 5000
+const LEASE_MS = 10_000
+const RENEW_MS = 2000
 const DONE_KEPT_MS = 90 * 86_400_000
 /** All rooms: in audit rows that are about no one room. */
 const EVERYWHERE = '*'
@@ -163,7 +165,7 @@ export class Rights {
   #claim (): Promise<Job | null> {
     const now = this.#options.clock.now()
     const isDue = ({ stage, stageAt, lease, leaseUntil }: Job): boolean =>
-      stage !== 'done' && (lease === this.#instance || leaseUntil < now) && (stage !== 'echo' || stageAt + this.#options.echoMs <= now)
+      stage !== 'done' && (this.#options.isAlone || lease === this.#instance || leaseUntil < now) && (stage !== 'echo' || stageAt + this.#options.echoMs <= now)
     return this.#jobs.change<Job | null>((jobs) => {
       const free = this.#isStopped ? undefined : jobs.find(isDue)
       if (free === undefined) return { put: [], answer: null }

@@ -10,6 +10,7 @@
 import { unpack } from '../../proto/codec.ts'
 import { encodeEntry, entryAuthor, entryOp, entrySeq, entryTs, erasedEntry, isRemoved, packTail, unmentioned } from '../../proto/entry.ts'
 import { OUT, type EntryOp } from '../../proto/ops.ts'
+import { AppError } from '../base/errors.ts'
 import { StateConflict, type Log, type Rewriting } from '../log/log.ts'
 import { rowWithout, stateWithout } from '../moderation/moderation.ts'
 import type { Mark } from './jobs.ts'
@@ -66,11 +67,15 @@ export function eraseRecords (erasure: Erasure, room: string): Promise<number> {
   return eraseBy(erasure, room, (entry) => names(unpack(entry), erasure.user) ? erasedEntry(entry) : null)
 }
 
-/** The removal that told of the erasing has done its work: it goes too. */
-export async function eraseMark ({ log }: Pick<Erasure, 'log'>, { room, epoch, seq }: Mark): Promise<void> {
+/** The removal that told of the erasing has done its work: it goes too, also from what instances hold in memory. */
+export async function eraseMark ({ log, id }: Erasure, { room, epoch, seq }: Mark): Promise<void> {
   const { entries } = await log.after(room, seq - 1, { entries: 1, bytes: 1 })
   const [was] = entries
   if (was !== undefined && entrySeq(was) === seq && entryOp(was) === OUT.REMOVE) await log.rewrite(room, epoch, [{ seq, was, becomes: erasedEntry(was) }])
+  await log.publish(room, { op: OUT.REMOVE, tail: packTail([{ seq }, null]), author: 'uproar', nonce: `${id}.${seq}.gone`, epoch }).catch((error: unknown) => {
+    // The room was deleted.
+    if (!(error instanceof AppError) || error.code !== 'not_found') throw error
+  })
 }
 
 async function eraseBy (erasure: Erasure, room: string, become: (entry: Uint8Array) => Uint8Array | null): Promise<number> {
