@@ -34,6 +34,7 @@ const ERASE_SCHEMA = {
     'Revoke the user\'s tokens first (`POST /v1/revocations`): what it writes afterwards is not meant.',
   security: SECURITY.user,
   params: userPath,
+  body: { ...object({ reason: { ...text, maxLength: 200, description: 'for the audit log; say nothing of the person in it' } }, ['reason']), type: ['object', 'null'], examples: [{ reason: 'request 1042' }] },
   response: { 202: answer('The job.', JOB), ...refusals('bad_request', 'unauthorized', 'forbidden', 'rate_limited', 'unavailable', 'overloaded', 'internal') }
 }
 
@@ -66,8 +67,8 @@ interface UserRequest { Params: { user: string } }
 
 export function rightsRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'rights' | 'log'>): void {
   const { rights, log } = deps
-  app.post<UserRequest>('/v1/users/:user/erase', { schema: ERASE_SCHEMA, config: { access: 'admin' } }, async (request, reply) => {
-    const job = await rights.erase(request.params.user, request.caller.identity?.id ?? 'server')
+  app.post<UserRequest & { Body: { reason?: string } | null }>('/v1/users/:user/erase', { schema: ERASE_SCHEMA, config: { access: 'admin' } }, async (request, reply) => {
+    const job = await rights.erase(request.params.user, request.caller.identity?.id ?? 'server', request.body?.reason ?? null)
     return job instanceof Refusal ? refuse(reply, job) : reply.code(202).send(shown(job))
   })
 

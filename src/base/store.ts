@@ -164,7 +164,7 @@ async function compact (dir: string): Promise<void> {
     checkFile(join(dir, 'lmdb', 'data.mdb'))
     await compactIfDue(dir, TABLES, openFolder)
   } catch (error) {
-    throw new StartFault(`DATA_DIR: the store in ${dir} cannot be made anew: ${(error as Error).message}`, { cause: error })
+    throw new StartFault(`DATA_DIR: the store in ${dir} cannot be opened: ${(error as Error).message}`, { cause: error })
   }
 }
 

@@ -64,7 +64,7 @@ const OWN_WORDS: ReadonlySet<string> = new Set(['announce', 'requestUnban'])
 export function rowWithout<Row extends AuditDraft> (row: Row, user: string, pseudonym: string): Row | null {
   const [isBy, isAbout] = [row.by === user, row.whom === user || row.args['user'] === user]
   if (!isBy && !isAbout) return null
-  const hasWords = isAbout || (isBy && OWN_WORDS.has(row.action))
+  const hasWords = (isAbout && row.action !== 'erase') || (isBy && OWN_WORDS.has(row.action))
   const args = { ...row.args }
   if (args['user'] === user) args['user'] = pseudonym
   if (hasWords) for (const key of ['text', 'reason', 'ref']) delete args[key]

@@ -84,13 +84,13 @@ export class Rights {
   }
 
   /** Begins to erase a person; answers the job, or the one that is under way already. Never rejects. */
-  async erase (user: string, by: string): Promise<Job | Refusal> {
+  async erase (user: string, by: string, reason: string | null = null): Promise<Job | Refusal> {
     return this.#guarded(async () => {
       const { clock, log } = this.#options
       const known = (await this.#jobs.all()).find((job) => job.user === user)
       if (known !== undefined) return known
       const id = randomBytes(9).toString('base64url')
-      await this.#audit.append({ room: EVERYWHERE, action: 'erase', by, source: 'human', whom: user, text: null, reason: null, args: { job: id }, failure: null })
+      await this.#audit.append({ room: EVERYWHERE, action: 'erase', by, source: 'human', whom: user, text: null, reason, args: { job: id }, failure: null })
       const now = clock.now()
       const fresh: Job = { id, user, pseudonym: `erased-${randomBytes(9).toString('base64url')}`, by, at: now, stage: 'rooms', after: '', rooms: 0, entries: 0, lease: '', leaseUntil: 0, stageAt: now }
       const job = await this.#jobs.change<Job | Refusal>((jobs) => {
