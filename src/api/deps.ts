@@ -11,6 +11,7 @@ import type { Metrics } from '../base/metrics.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { Orders } from '../cluster/orders.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
+import type { Library } from '../library/library.ts'
 import type { Revocations } from '../revocation/revocation.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 
@@ -44,6 +45,7 @@ export interface ApiDeps {
   readonly rooms: Pick<Rooms, 'open' | 'find' | 'describe' | 'configure' | 'remove' | 'list' | 'mostWatched'>
   readonly ingest: Pick<Ingest, 'accept'>
   readonly moderator: Pick<Moderator, 'act' | 'held' | 'standing' | 'person' | 'terms' | 'audit' | 'auditAll'>
+  readonly library: Pick<Library, 'search' | 'searchAll' | 'writtenBy' | 'replay' | 'statistics' | 'exported'>
   /** WebSocket connections of this process. */
   readonly connections: (query: { limit: number, user?: string, room?: string }) => readonly ConnectionInfo[]
   readonly cluster: Pick<Cluster, 'instances'>
@@ -57,6 +59,8 @@ export interface ApiDeps {
   /** A port on loopback that is this process's alone, for the same requests; 0: none. */
   readonly ownPort: number
   readonly ready: () => Promise<Readiness>
+  /** What `/metrics` serves, of all who share the port; by default this process's. */
+  readonly numbers?: () => Promise<string>
   /** The port that the gateway listens on; asked at each request. */
   readonly wsPort: () => number
   /** Folder of the built pages (dist/web). */
