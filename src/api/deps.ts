@@ -29,6 +29,8 @@ export interface Engine {
   readonly part: 'log' | 'feed' | 'archive'
   /** `embedded`, or the name of the engine; `none` where the server has no such part. */
   readonly engine: string
+  /** What keeps it from serving now; null: nothing that is known of here. */
+  readonly fault: string | null
 }
 
 export interface Readiness {
@@ -52,7 +54,7 @@ export interface ApiDeps {
   readonly orders: Pick<Orders, 'kick' | 'drain'>
   readonly version: string
   /** What this server stands on, for its status page. */
-  readonly engines: readonly Engine[]
+  readonly engines: () => readonly Engine[]
   readonly revocations: Revoked & Pick<Revocations, 'revoke' | 'restore' | 'list'>
   /** Other processes listen on the same port, and the kernel deals connections among them. */
   readonly sharesPort: boolean
