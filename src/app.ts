@@ -11,7 +11,7 @@ import { readFileSync, statfsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { createApi } from './api/api.ts'
+import { createApi, type Engine } from './api/api.ts'
 import type { Archive } from './archive/archive.ts'
 import { Archiver } from './archive/archiver.ts'
 import { chdbFault, createChdbArchive } from './archive/chdb-archive.ts'
@@ -142,7 +142,7 @@ export function createApp (config: Config, options: AppOptions): App {
     if (serves('api')) lifecycle.add(rights)
     const api = createApi({
       config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, cluster, orders, revocations, rights, version, assetsDir: ASSETS_DIR,
-      engines: [{ part: 'log', engine: redis === null ? 'embedded' : 'redis' }, { part: 'feed', engine: feeds.kafka === null ? 'embedded' : 'kafka' }],
+      engines: () => [{ part: 'log', engine: redis === null ? 'embedded' : 'redis', fault: canary.verdict === 'ok' ? null : canary.verdict }, { part: 'feed', engine: feeds.kafka === null ? 'embedded' : 'kafka', fault: null }, archiveEngine(config, archive)],
       sharesPort: sharing.sharesPorts,
       ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
@@ -225,6 +225,12 @@ function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomL
   if (config.role.includes('notifier') || (serves('notifier') && kafka !== null)) all.push(new Notifier(feed, say))
   if (serves('archiver')) all.push(new Archiver({ feed, archive, metrics, say }))
   return all
+}
+
+/** What the archive is to people. */
+function archiveEngine (config: Config, { verdict }: Archive): Engine {
+  const engine = verdict.state === 'none' ? 'none' : config.clickhouseUrl === null ? 'embedded' : 'clickhouse'
+  return { part: 'archive', engine, fault: verdict.state === 'away' ? verdict.reason : null }
 }
 
 /** The archive, or why there is none. Nothing connects before it is started, and then in the background. */

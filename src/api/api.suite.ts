@@ -98,7 +98,7 @@ export async function startBench (t: Test, options: BenchOptions = {}): Promise<
   const library = new Library({ reads, rooms, clock, fault })
   const api = createApi({
     config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, connections: () => [], wsPort: () => 9001, assetsDir: join(dataDir, 'no-pages'),
-    cluster: { instances: async () => [] }, orders: { kick: () => 0, drain () {} }, version: 'test', engines: [], revocations, rights, sharesPort: false, ownPort: 0,
+    cluster: { instances: async () => [] }, orders: { kick: () => 0, drain () {} }, version: 'test', engines: () => [], revocations, rights, sharesPort: false, ownPort: 0,
     ready: async () => ({ ready: true, checks: { delivery: 'ok' } }),
     ...options.deps
   })

@@ -30,6 +30,8 @@ export interface Engine {
   readonly part: 'log' | 'feed' | 'archive'
   /** `embedded`, or the name of the engine; `none` where the server has no such part. */
   readonly engine: string
+  /** What keeps it from serving now; null: nothing that is known of here. */
+  readonly fault: string | null
 }
 
 export interface Readiness {
@@ -53,7 +55,7 @@ export interface ApiDeps {
   readonly orders: Pick<Orders, 'kick' | 'drain'>
   readonly version: string
   /** What this server stands on, for its status page. */
-  readonly engines: readonly Engine[]
+  readonly engines: () => readonly Engine[]
   readonly rights: Pick<Rights, 'erase' | 'job' | 'export'>
   readonly revocations: Revoked & Pick<Revocations, 'revoke' | 'restore' | 'list'>
   /** Other processes listen on the same port, and the kernel deals connections among them. */
