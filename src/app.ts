@@ -11,12 +11,13 @@ import { readFileSync, statfsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { createApi } from './api/api.ts'
+import { createApi, type Engine } from './api/api.ts'
 import type { Archive } from './archive/archive.ts'
 import { Archiver } from './archive/archiver.ts'
 import { chdbFault, createChdbArchive } from './archive/chdb-archive.ts'
 import { createClickHouseArchive } from './archive/clickhouse-archive.ts'
 import { createNoArchive } from './archive/no-archive.ts'
+import { Reads } from './archive/reads.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
@@ -44,15 +45,17 @@ import { Notifier } from './feed/notifier.ts'
 import { Relay } from './feed/relay.ts'
 import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
 import { Ingest, Moderator } from './ingest/ingest.ts'
+import { Library } from './library/library.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
 import type { Outlet } from './log/outlet.ts'
 import { canaryRooms, openRedisLog } from './log/redis-log.ts'
-import { HttpScorer, RulesScorer, type Scorer, Worker } from './moderation/moderation.ts'
+import { AUDIT_ROOM, HttpScorer, RulesScorer, type Scorer, Worker } from './moderation/moderation.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
 import { issueTicket, Probe } from './probe/probe.ts'
 import { Revocations } from './revocation/revocation.ts'
+import { Rights } from './rights/rights.ts'
 import { PROBE_ROOM, Rooms } from './rooms/rooms.ts'
 
 export interface App {
@@ -117,12 +120,14 @@ export function createApp (config: Config, options: AppOptions): App {
     const cluster = redis === null
       ? createLocalCluster({ clock, version, self })
       : createRedisCluster({ redis, prefix: config.redisPrefix, usersMax: config.connectionsPerUserMax, clock, metrics, version, self, fault })
+    const reads = new Reads(archive)
     const listener = createListener(config, { sharesPort: sharing.sharesPorts })
-    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, fault })
+    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, past: reads, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
     lifecycle.add(cluster)
     const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, traces, fault })
     const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
+    const library = new Library({ reads, rooms, clock, fault })
     const ticket = config.probeS === 0 ? undefined : issueTicket(sharing.devSecret === null ? undefined : hash('sha256', Buffer.concat([sharing.devSecret, Buffer.from('probe')])))
     const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, rhythm: roomLog.rhythm, probe: ticket, note: (what, details) => log.info(details, what), fault })
     if (serves('gateway')) lifecycle.add(gateway)
@@ -133,9 +138,11 @@ export function createApp (config: Config, options: AppOptions): App {
       metrics.set('uproar_revocations', revocations.size)
       gateway.reviewTokens()
     })
+    const rights = new Rights({ log: roomLog, directory, clock, echoMs: config.erasureEchoS * 1000, isAlone: redis === null, forget: (user) => ingest.forget(user), fault })
+    if (serves('api')) lifecycle.add(rights)
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, orders, revocations, version, assetsDir: ASSETS_DIR,
-      engines: [{ part: 'log', engine: redis === null ? 'embedded' : 'redis' }, { part: 'feed', engine: feeds.kafka === null ? 'embedded' : 'kafka' }],
+      config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, cluster, orders, revocations, rights, version, assetsDir: ASSETS_DIR,
+      engines: () => [{ part: 'log', engine: redis === null ? 'embedded' : 'redis', fault: canary.verdict === 'ok' ? null : canary.verdict }, { part: 'feed', engine: feeds.kafka === null ? 'embedded' : 'kafka', fault: null }, archiveEngine(config, archive)],
       sharesPort: sharing.sharesPorts,
       ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
@@ -220,6 +227,12 @@ function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomL
   return all
 }
 
+/** What the archive is to people. */
+function archiveEngine (config: Config, { verdict }: Archive): Engine {
+  const engine = verdict.state === 'none' ? 'none' : config.clickhouseUrl === null ? 'embedded' : 'clickhouse'
+  return { part: 'archive', engine, fault: verdict.state === 'away' ? verdict.reason : null }
+}
+
 /** The archive, or why there is none. Nothing connects before it is started, and then in the background. */
 function openArchive (config: Config, log: Logger): Archive {
   const say: Say = (level, message, details = {}) => log[level](details, message)
@@ -255,7 +268,10 @@ async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock
   const { lifecycle, clock, metrics } = parts
   const common = {
     clock, metrics, queueMax: config.logQueueMax, dedupMinutes: config.dedupMinutes,
-    retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax }
+    retention: {
+      hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax,
+      apart: new Map([[AUDIT_ROOM, { hours: config.auditRetentionDays === 0 ? Infinity : config.auditRetentionDays * 24, entriesMax: Infinity, mbMax: Infinity }]])
+    }
   }
   if (config.redisUrl !== null) {
     const redis = new Redis(parseRedisUrl(config.redisUrl), { timeoutMs: config.redisTimeoutMs })

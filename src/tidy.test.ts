@@ -9,7 +9,7 @@ const ROOT = join(import.meta.dirname, '..')
 
 /** From left to right: a module imports only from layers to its left, and from itself. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['cluster', 'revocation'], ['feed'], ['archive'], ['moderation'], ['rooms'], ['ingest'], ['gateway', 'api', 'probe'], ['app'], ['supervisor'], ['main']
+  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['cluster', 'revocation'], ['feed'], ['archive'], ['moderation'], ['rooms', 'rights'], ['ingest', 'library'], ['gateway', 'api', 'probe'], ['app'], ['supervisor'], ['main']
 ]
 
 /** Modules beside the layers, and what they may import. */
@@ -31,6 +31,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   log: ['log.ts', 'outlet.ts'],
   cluster: ['cluster.ts', 'orders.ts'],
   feed: ['feed.ts', 'standby.ts', 'feed.suite.ts', 'kafka-report.ts'],
+  archive: ['archive.ts', 'reads.ts', 'archive.suite.ts'],
   moderation: ['moderation.ts', 'json-server.suite.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
   rooms: ['rooms.ts', 'stage.suite.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
@@ -51,7 +52,7 @@ const ADAPTERS: readonly string[] = [
 const SOCKETS = { library: 'uWebSockets.js', module: 'gateway' }
 
 /** Where running begins, beside tests and the scripts of package.json: the programs, and the pages that the build bundles. */
-const ENTRIES = ['src/main.ts', 'src/cli/main.ts', 'src/web/page/app.ts', 'src/web/moderate/console.ts', 'src/web/status/status.ts']
+const ENTRIES = ['src/main.ts', 'src/cli/main.ts', 'src/web/page/app.ts', 'src/web/moderate/console.ts', 'src/web/status/status.ts', 'src/web/replay/watch.ts', 'src/web/stats/board.ts']
 
 const TOP_LEVEL = ['src', 'bench', 'proto', 'deploy', 'Dockerfile', 'package.json', 'package-lock.json', 'tsconfig.json', 'README.md', 'LICENSE']
 const IGNORED = ['node_modules', 'dist', 'data', '.git', '.tap']

@@ -20,14 +20,17 @@ import { connectionRoutes } from './connections.ts'
 import type { ApiDeps } from './deps.ts'
 import { docRoutes, registerDocs } from './docs.ts'
 import { eventRoutes, Streams } from './events.ts'
+import { exportRoutes } from './exports.ts'
 import { healthRoutes } from './health.ts'
 import { instanceRoutes } from './instances.ts'
+import { libraryRoutes } from './library.ts'
 import { logLevelRoutes } from './log-level.ts'
 import { messageRoutes } from './messages.ts'
 import { moderationRoutes } from './moderation.ts'
 import { Origins } from './origins.ts'
 import { loadAssets, pageRoutes } from './pages.ts'
 import { revocationRoutes } from './revocations.ts'
+import { rightsRoutes } from './rights.ts'
 import { roomRoutes } from './rooms.ts'
 import { SHARED } from './schemas.ts'
 import { createServer } from './server.ts'
@@ -35,7 +38,7 @@ import { boundSockets } from './sockets.ts'
 import { statusRoutes } from './status.ts'
 import { tokenRoutes } from './tokens.ts'
 
-export type { ApiDeps, ConnectionInfo, Readiness } from './deps.ts'
+export type { ApiDeps, ConnectionInfo, Engine, Readiness } from './deps.ts'
 
 /** Addresses that are counted at once; beyond it the one that asked longest ago is forgotten. */
 const ADDRESSES_MAX = 100_000
@@ -149,11 +152,14 @@ class HttpPart implements Api {
     messageRoutes(app, this.#deps)
     roomRoutes(app, this.#deps)
     moderationRoutes(app, this.#deps)
+    libraryRoutes(app, this.#deps)
+    exportRoutes(app, this.#deps)
     eventRoutes(app, this.#deps, this.#streams)
     connectionRoutes(app, this.#deps)
     instanceRoutes(app, this.#deps)
     logLevelRoutes(app, this.#deps)
     revocationRoutes(app, this.#deps)
+    rightsRoutes(app, this.#deps)
     tokenRoutes(app, this.#deps)
     healthRoutes(app, this.#deps, () => this.#isDraining)
     statusRoutes(app, this.#deps, () => this.#isDraining)

@@ -11,7 +11,9 @@ import type { Metrics } from '../base/metrics.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { Orders } from '../cluster/orders.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
+import type { Library } from '../library/library.ts'
 import type { Revocations } from '../revocation/revocation.ts'
+import type { Rights } from '../rights/rights.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 
 export interface ConnectionInfo {
@@ -28,6 +30,8 @@ export interface Engine {
   readonly part: 'log' | 'feed' | 'archive'
   /** `embedded`, or the name of the engine; `none` where the server has no such part. */
   readonly engine: string
+  /** What keeps it from serving now; null: nothing that is known of here. */
+  readonly fault: string | null
 }
 
 export interface Readiness {
@@ -44,13 +48,15 @@ export interface ApiDeps {
   readonly rooms: Pick<Rooms, 'open' | 'find' | 'describe' | 'configure' | 'remove' | 'list' | 'mostWatched'>
   readonly ingest: Pick<Ingest, 'accept'>
   readonly moderator: Pick<Moderator, 'act' | 'held' | 'standing' | 'person' | 'terms' | 'audit' | 'auditAll'>
+  readonly library: Pick<Library, 'search' | 'searchAll' | 'writtenBy' | 'replay' | 'statistics' | 'exported'>
   /** WebSocket connections of this process. */
   readonly connections: (query: { limit: number, user?: string, room?: string }) => readonly ConnectionInfo[]
   readonly cluster: Pick<Cluster, 'instances'>
   readonly orders: Pick<Orders, 'kick' | 'drain'>
   readonly version: string
   /** What this server stands on, for its status page. */
-  readonly engines: readonly Engine[]
+  readonly engines: () => readonly Engine[]
+  readonly rights: Pick<Rights, 'erase' | 'job' | 'export'>
   readonly revocations: Revoked & Pick<Revocations, 'revoke' | 'restore' | 'list'>
   /** Other processes listen on the same port, and the kernel deals connections among them. */
   readonly sharesPort: boolean

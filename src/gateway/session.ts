@@ -258,10 +258,10 @@ export class Session implements Viewer {
   #mayGoOn (frame: Frame): boolean {
     const perSecond = this.#context.config.framesPerSecondMax
     if (perSecond === 0) return true
-    const price = isResume(frame) ? RESUME_PRICE : 1
+    const price = isDear(frame) ? RESUME_PRICE : 1
     const wait = this.#bucket.spend(this.#context.clock.elapsed(), perSecond, perSecond * BURST_SECONDS, price)
     if (wait === 0) return true
-    this.#tooMany(frame, new Refusal('rate_limited', `more than ${perSecond} frames a second, a resume counting as ${RESUME_PRICE}`, wait))
+    this.#tooMany(frame, new Refusal('rate_limited', `more than ${perSecond} frames a second, a resume or the begin of a replay counting as ${RESUME_PRICE}`, wait))
     return false
   }
 
@@ -344,6 +344,19 @@ export class Session implements Viewer {
     this.#answerBytes(encodePage(rid, name, page.entries, page.more))
   }
 
+  replay (frame: Frame): void {
+    this.#run(frame).catch((error: unknown) => this.#refuse(frame, refusalOf(error)))
+  }
+
+  async #run (frame: Frame): Promise<void> {
+    const [, rid, name, at, after, limit] = frame as [number, number, string, number, number | null, number]
+    const room = this.#memberOf(name)?.room ?? await this.#context.rooms.find(name, this.identity)
+    if (room instanceof Refusal) return this.#refuse(frame, room)
+    const from = after ?? await room.pages.seqAt(at) - 1
+    const page = await room.history({ after: from, limit: Math.min(Math.max(limit, 1), LIMITS.historyEntries) }, this.identity)
+    this.#answerBytes(encodePage(rid, name, page.entries, page.more))
+  }
+
   ping (value: unknown, positions: unknown): void {
     this.#answer([OUT.PONG, value ?? null])
     if (!isMap(positions)) return
@@ -394,13 +407,15 @@ const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
   [IN.SIGNAL]: () => {},
   [IN.MODERATE]: (session, frame) => session.moderate(frame),
   [IN.PING]: (session, frame) => session.ping(frame[1], frame[2]),
-  [IN.AUTH]: (session, frame) => session.reauthenticate(frame)
+  [IN.AUTH]: (session, frame) => session.reauthenticate(frame),
+  [IN.REPLAY]: (session, frame) => session.replay(frame)
 }
 
 const OP_NAMES = Object.fromEntries(Object.entries(IN).map(([name, op]) => [op, name])) as Record<InOp, string>
 
-/** Whether a frame of a client, whose fields are not checked yet, is a JOIN with a position. */
-function isResume (frame: Frame): boolean {
+/** Whether a frame of a client, whose fields are not checked yet, is a JOIN with a position, or a REPLAY whose place has to be found. */
+function isDear (frame: Frame): boolean {
+  if (frame[0] === IN.REPLAY) return frame[4] == null
   return frame[0] === IN.JOIN && isMap(frame[3]) && frame[3]['position'] != null
 }
 

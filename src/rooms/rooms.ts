@@ -19,17 +19,17 @@ import type { Log } from '../log/log.ts'
 import { Audit } from '../moderation/moderation.ts'
 import { Busiest } from './busiest.ts'
 import type { Member } from './member.ts'
+import type { Past } from './pages.ts'
 import { Room, type RoomContext } from './room.ts'
 import { parseSettings, readSettings, toldSettings, type ToldSettings } from './settings.ts'
 import type { Fanout } from './viewer.ts'
 
 export { Room, RESUME_ENTRIES, type JoinOptions } from './room.ts'
-export type { History } from './pages.ts'
+export type { History, Past } from './pages.ts'
 export { Member } from './member.ts'
 export type { Cursor, CursorStep } from './cursor.ts'
 export type { Skip } from './reader.ts'
 export type { Fanout, Viewer } from './viewer.ts'
-export { notice } from './notices.ts'
 export { parseModes, SETTING_NAMES, type RoomSettings } from './settings.ts'
 export { partsFor, SWEEP_BYTES } from './delivery.ts'
 
@@ -63,6 +63,8 @@ export interface RoomsOptions {
   readonly config: Config
   /** Who counts viewers on other instances; by default there are none. */
   readonly cluster?: Census
+  /** What the log no longer has; by default nothing is kept. */
+  readonly past?: Past
   /** Told of faults that have no caller to go to. */
   readonly fault: (error: unknown, what: string) => void
 }
@@ -113,7 +115,7 @@ export class Rooms {
     this.#audit = new Audit(log)
     this.#busiest = new Busiest(metrics)
     this.#context = {
-      log, clock, metrics, fault, fanout: options.fanout,
+      log, clock, metrics, fault, fanout: options.fanout, past: options.past ?? null,
       window: { maxMs: config.windowMsMax, bigMaxMs: config.windowBigMsMax },
       sliceViewers: config.sliceViewers,
       slowBytes: config.slowKb * 1024,
