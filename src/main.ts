@@ -20,7 +20,7 @@ interface Running {
   pass? (signal: NodeJS.Signals): void
 }
 
-const REDACTED = ['authorization', 'cookie', 'token', 'secret', 'password', 'apiKey', 'jwtSecret', 'apiKeys', 'redisUrl', 'otlpUrl', 'clickhouseUrl', 'kafkaPassword', 'scorerToken', 'hookToken'] as const
+const REDACTED = ['authorization', 'cookie', 'token', 'secret', 'password', 'apiKey', 'jwtSecret', 'redisUrl', 'otlpUrl', 'clickhouseUrl', 'kafkaPassword', 'scorerToken', 'hookToken'] as const
 /** This process's place among workers, from 1; null: it is no worker. */
 const worker = process.send !== undefined && process.env[WORKER_ENV] !== undefined ? Number(process.env[WORKER_ENV]) : null
 const config = readConfig()

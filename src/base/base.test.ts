@@ -200,6 +200,8 @@ t.test('metrics: what is counted is what is scraped', async (t) => {
     }
     for (const [name, row] of Object.entries(METRICS)) t.ok(lines.includes(`# TYPE ${name} ${row.type}`), name)
     t.match(text, 'process_resident_memory_bytes')
+    t.notMatch(text, /^uproar_archive_up /m, 'what a process does not have it does not show')
+    t.match(text, /^uproar_skipped_total\{reason="slow"\} 0$/m, 'what it has not counted yet is 0')
   }
   t.equal(new Metrics().value('uproar_connections'), 0, 'every instance has its own')
 })

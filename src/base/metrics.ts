@@ -173,6 +173,8 @@ export class Metrics {
       metric.reset()
       const read = this.#read.get(name)
       if (read !== undefined) values.set('', read())
+      // Without a label the library shows 0 by itself.
+      if (row.label === undefined && values.size === 0) metric.remove()
       for (const [label, value] of values) {
         if (row.label === undefined) metric.inc(value)
         else metric.inc({ [row.label]: label }, value)
