@@ -80,6 +80,7 @@ t.test('a frame that arrives byte by byte, and a long one, are read', async (t) 
     raw.write(long)
   })
   await until('the words', () => count('seen') === 1)
+  t.equal(count('late'), 0)
 })
 
 t.test('words that do not come back are late, and it connects anew', async (t) => {
