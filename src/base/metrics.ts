@@ -36,6 +36,7 @@ export const METRICS = {
   uproar_actions_total: { type: 'counter', help: 'Moderation actions carried out, by name', label: 'action' },
   uproar_accept_seconds: { type: 'histogram', help: 'From the arrival of a SEND to its OK, durable log included', buckets: LATENCY },
   uproar_log_commits_total: { type: 'counter', help: 'Group commits of the room log' },
+  uproar_log_commit_seconds: { type: 'histogram', help: 'Time that a group commit took: the write of the embedded log, or Redis\' answer to a batch', buckets: LATENCY },
   uproar_log_entries_total: { type: 'counter', help: 'Entries appended to the room log' },
   uproar_log_failures_total: { type: 'counter', help: 'Group commits that failed' },
   uproar_log_queue: { type: 'gauge', help: 'Drafts waiting for a group commit, or for Redis to answer' },
