@@ -7,7 +7,7 @@
 // the tail can be packed before the log has said which seq it gets. Readers elsewhere must accept any integer form.
 
 import { pack, unpack } from './codec.ts'
-import { OUT, type EntryOp } from './ops.ts'
+import { KIND, OUT, type EntryOp } from './ops.ts'
 import type { User } from './values.ts'
 
 /** What an entry says after seq and ts, packed and counted. */
@@ -150,6 +150,22 @@ export function entryObject (entry: Uint8Array): EntryObject {
   }
 }
 
+/** The entry's bytes of what entryObject made of them. `isShadow`: a message for its author alone. */
+export function entryOfObject (object: EntryObject, isShadow = false): Uint8Array {
+  const { op, seq, ts } = object
+  switch (op) {
+    case 'message': {
+      const { user: { id, name, roles }, kind, ext } = object
+      const body = kind === KIND.encrypted ? new Uint8Array(Buffer.from(object.body, 'base64')) : object.body
+      const tail = isShadow ? packShadowTail([[id, name, roles], kind, body, ext]) : packTail([[id, name, roles], kind, body, ext])
+      return encodeEntry(OUT.MESSAGE, seq, ts, tail)
+    }
+    case 'remove': return encodeEntry(OUT.REMOVE, seq, ts, packTail([object.target, object.by]))
+    case 'state': return encodeEntry(OUT.STATE, seq, ts, packTail([object.changes]))
+    case 'edit': return encodeEntry(OUT.EDIT, seq, ts, packTail([object.target, object.body, object.ext]))
+  }
+}
+
 function bodyText (body: unknown): string {
   return body instanceof Uint8Array ? Buffer.from(body).toString('base64') : String(body)
 }
@@ -168,6 +184,25 @@ export function removedEntry (entry: Uint8Array): Uint8Array {
   const bytes = entry.slice(0, entry[2] === 0xce ? 16 : 20)
   bytes[0] = REMOVED
   return bytes
+}
+
+/** What stands in the place of an entry, whatever it was, that was erased with the person it was of: like a message that was removed. */
+export function erasedEntry (entry: Uint8Array): Uint8Array {
+  const bytes = removedEntry(entry)
+  bytes[1] = OUT.MESSAGE
+  return bytes
+}
+
+/** A message without the mention of a user in `ext.at`; null when it does not mention that user. */
+export function unmentioned (entry: Uint8Array, user: string): Uint8Array | null {
+  if (entry[1] !== OUT.MESSAGE || isRemoved(entry)) return null
+  const [op, seq, ts, author, kind, body, ext, ...rest] = unpack(entry) as [EntryOp, number, number, User, number, unknown, { at?: unknown } | null, ...unknown[]]
+  const at = ext?.at
+  if (!Array.isArray(at) || !at.includes(user)) return null
+  const left = at.filter((other) => other !== user)
+  const { at: _gone, ...others } = ext as { at: unknown }
+  const kept = left.length > 0 ? { ...others, at: left } : others
+  return encodeEntry(op, seq, ts, packTail([author, kind, body, Object.keys(kept).length > 0 ? kept : null, ...rest]))
 }
 
 /** Whether the entry stands for one that was removed. */
