@@ -12,10 +12,12 @@ import type { Logger } from 'pino'
 import { createApi } from './api/api.ts'
 import type { Archive } from './archive/archive.ts'
 import { Archiver } from './archive/archiver.ts'
+import { Audience } from './archive/audience.ts'
 import { chdbFault, createChdbArchive } from './archive/chdb-archive.ts'
 import { createClickHouseArchive } from './archive/clickhouse-archive.ts'
 import { createNoArchive } from './archive/no-archive.ts'
 import { Reads } from './archive/reads.ts'
+import { Upkeep } from './archive/upkeep.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
@@ -129,8 +131,9 @@ export function createApp (config: Config, options: AppOptions): App {
         return { ready: canary.verdict === 'ok', checks: { delivery: canary.verdict } }
       }
     })
+    if (serves('gateway')) lifecycle.add(new Audience({ archive, clock, watched: () => rooms.watched(), fault }))
     if (serves('api')) lifecycle.add(api)
-    for (const part of workers(config, { feeds, archive, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
+    for (const part of workers(config, { feeds, archive, roomLog, moderator, clock, metrics, log, serves })) lifecycle.add(part)
     lifecycle.add({ name: 'drain', stop: async () => { await Promise.all([api.drain(), gateway.sendAway()]) } })
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
@@ -173,8 +176,8 @@ function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Life
 }
 
 /** What works on the feed in this process. Reading every message has a price, so in `all` only what has a purpose does. */
-function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomLog: Log, moderator: Moderator, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
-  const { feeds: { ofLog, kafka, feed }, archive, roomLog, moderator, metrics, log, serves } = parts
+function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomLog: Log, moderator: Moderator, clock: Clock, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
+  const { feeds: { ofLog, kafka, feed }, archive, roomLog, moderator, clock, metrics, log, serves } = parts
   const say: Say = (level, message, details = {}) => log[level](details, message)
   const all: Part[] = []
   if (serves('relay') && kafka !== null) all.push(new Relay({ from: ofLog, to: kafka }))
@@ -183,7 +186,7 @@ function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomL
     all.push(new Worker({ feed, scorers, takesActions: kafka !== null, act: (room, by, action, args, source, once) => moderator.act(room, by, action, args, source, once), metrics, say }))
   }
   if (config.role.includes('notifier') || (serves('notifier') && kafka !== null)) all.push(new Notifier(feed, say))
-  if (serves('archiver')) all.push(new Archiver({ feed, archive, metrics, say }))
+  if (serves('archiver')) all.push(new Archiver({ feed, archive, metrics, say }), new Upkeep({ archive, clock, days: config.archiveDays, fault: (error, what) => log.error({ err: error, what }, 'fault') }))
   return all
 }
 

@@ -73,7 +73,8 @@ export async function archiveSuite (t: Test, open: (t: Test) => Promise<Archive>
       ...texts.map((body, at) => message('hostile', at + 1, body, { name: body.slice(0, 60), user: `u${body.slice(0, 60)}`, ext: { at: [body.slice(0, 60)], meta: { [body.slice(0, 60)]: body } } })),
       message('hostile', 100, Buffer.from([0, 255, 128]).toString('base64'), { kind: 5 }), message('hostile', 101, 'ghost', { shadow: true }),
       { ...message('hostile', 102, 'of a later version'), value: { ...message('hostile', 102, 'of a later version').value, mood: 'good' } },
-      removal('hostile', 103, { user: 'nobody', upTo: 2 }), removal('hostile', 104, { all: true, upTo: 0 }, null)
+      removal('hostile', 103, { user: 'nobody', upTo: 2 }), removal('hostile', 104, { all: true, upTo: 0 }, null),
+      { ...message('hostile', 105, ''), value: { v: 1, room: 'hostile', epoch: 'e1', op: 'erased', seq: 105, ts: 1_767_225_600_105 } }
     ]
     await put(archive, records)
     const rows = await archive.query<EntryRow>(`SELECT ${ENTRY_COLUMNS.join(', ')} FROM messages FINAL WHERE room = 'hostile' ORDER BY seq`, {}, LIMITS)

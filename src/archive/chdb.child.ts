@@ -1,9 +1,7 @@
 // The process that has chDB: one data directory, several connections on it (a connection does one thing at a time), so
 // that a long search does not hold up inserts. Does what its parent says (chdb-process.ts) and ends with it.
 //
-//   place 0           inserts and commands
-//   places 1, 2, 3    reads
-//   places 4, 5       streams
+//   inserts │ reads, several │ commands │ streams, several
 //
 // Must not know what is asked. Bounds: one statement a place, which the parent sees to; threads a statement.
 
@@ -24,6 +22,9 @@ type ClientConnection = NonNullable<NonNullable<Parameters<typeof createClient>[
 
 interface Place { readonly client: ClickHouseClient, readonly connection: ChdbConnection }
 
+const INSERTS = 0
+const FIRST_READ = 1
+const COMMANDS = FIRST_READ + READS_AT_ONCE
 const places: Place[] = []
 const sessions: Session[] = []
 /** Streams under way, by the question. The word that ends one may come while its next piece is made. */
@@ -33,7 +34,7 @@ async function open (): Promise<void> {
   mkdirSync(directory, { recursive: true })
   rmSync(exportsDirectory, { recursive: true, force: true })
   mkdirSync(exportsDirectory, { recursive: true })
-  for (let at = 0; at <= READS_AT_ONCE; at++) {
+  for (let at = 0; at < READS_AT_ONCE + 2; at++) {
     const connection = createChdbConnection({ path: directory })
     // The same interface, in types of two packages.
     const place = { connection, client: createClient({ connection: connection as unknown as ClientConnection }) }
@@ -57,13 +58,13 @@ async function run ({ client }: Place, sql: string, params: Record<string, unkno
 
 async function answer (asked: Exclude<Asked, { readonly ask: 'next' | 'end' }>): Promise<Uint8Array | null> {
   switch (asked.ask) {
-    case 'query': return run(places[asked.place + 1] as Place, `${asked.sql}\nFORMAT JSONEachRow`, asked.params)
+    case 'query': return run(places[FIRST_READ + asked.place] as Place, `${asked.sql}\nFORMAT JSONEachRow`, asked.params)
     case 'command':
-      await run(places[0] as Place, asked.sql, asked.params)
+      await run(places[COMMANDS] as Place, asked.sql, asked.params)
       return null
     case 'insert': {
       const { table, columns, bytes, settings } = asked
-      await (places[0] as Place).connection.chdb.rawInsert({ table, columns, values: bytes, settings, format: 'JSONCompactEachRow' })
+      await (places[INSERTS] as Place).connection.chdb.rawInsert({ table, columns, values: bytes, settings, format: 'JSONCompactEachRow' })
       return null
     }
     case 'stream':

@@ -181,7 +181,7 @@ function statement (sql: string, { seconds, rowsMax, readRowsMax = READ_ROWS_MAX
   const settings = {
     max_execution_time: seconds, max_rows_to_read: readRowsMax, max_memory_usage: memoryMb * 1_000_000,
     ...(isWhole ? { max_result_rows: rowsMax, result_overflow_mode: "'throw'" } : {}),
-    output_format_json_quote_64bit_integers: 0, do_not_merge_across_partitions_select_final: 1
+    output_format_json_quote_64bit_integers: 0, do_not_merge_across_partitions_select_final: 1, optimize_move_to_prewhere_if_final: 1
   }
   return `${sql}\nSETTINGS ${Object.entries(settings).map(([name, value]) => `${name} = ${value}`).join(', ')}`
 }

@@ -65,7 +65,7 @@ t.test('each fault is found, by name', (t) => {
     [{ MESSAGES_PER_SECOND_MAX: '0' }, /^MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: /],
     [{ REDIS_URL: 'http://localhost' }, /^REDIS_URL: must look like redis:/], [{ REDIS_PREFIX: 'a{b}' }, /^REDIS_PREFIX: /], [{ KAFKA_BROKERS: 'localhost' }, /^KAFKA_BROKERS: must be host:port/], [{ KAFKA_PREFIX: 'a b' }, /^KAFKA_PREFIX: /], [{ KAFKA_SASL: 'plain' }, /^KAFKA_USERNAME, KAFKA_PASSWORD: /],
     [{ CLICKHOUSE_URL: 'ftp://localhost:8123' }, /^CLICKHOUSE_URL: must be an http/], [{ CLICKHOUSE_URL: 'http://u:p@localhost:8123' }, /^CLICKHOUSE_URL: user, password/], [{ CLICKHOUSE_DATABASE: 'a b' }, /^CLICKHOUSE_DATABASE: /], [{ CLICKHOUSE_STORAGE_POLICY: "x'" }, /^CLICKHOUSE_STORAGE_POLICY: /],
-    [{ ARCHIVE_TIERS: 'warm' }, /^ARCHIVE_TIERS: must be volume:days/], [{ ARCHIVE_TIERS: 'warm:30' }, /^ARCHIVE_TIERS: CLICKHOUSE_STORAGE_POLICY/], [{ ARCHIVE: 'off', ROLE: 'archiver' }, /^ARCHIVE: the role/], [{ ARCHIVE: 'maybe' }, /^ARCHIVE: must be one of/],
+    [{ ARCHIVE_TIERS: 'warm', CLICKHOUSE_STORAGE_POLICY: 'tiered' }, /^ARCHIVE_TIERS: must be volume:days/], [{ ARCHIVE_TIERS: 'warm:30' }, /^ARCHIVE_TIERS: CLICKHOUSE_STORAGE_POLICY/], [{ ARCHIVE: 'off', ROLE: 'archiver' }, /^ARCHIVE: the role/], [{ ARCHIVE: 'maybe' }, /^ARCHIVE: must be one of/],
     [{ WORKERS: '2' }, /^WORKERS: /]
   ]
   for (const [env, expected] of cases) {

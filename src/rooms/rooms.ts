@@ -121,6 +121,11 @@ export class Rooms {
     }
   }
 
+  /** Rooms that are watched here, with all their viewers on all instances. */
+  * watched (): Iterable<readonly [room: string, viewers: number]> {
+    for (const [name, room] of this.#active) if (room.viewers > 0) yield [name, room.total]
+  }
+
   start (): void {
     this.#tick = this.#clock.every(TICK_MS, () => this.#onTick())
   }
