@@ -35,7 +35,6 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
   deploy: ['services/services.ts', 'services/redis.ts', 'services/kafka.ts', 'services/tcp-proxy.ts', 'balancer.ts'],
   replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts'],
-  archive: ['archive.ts', 'archive.suite.ts'],
   bench: ['crowd.ts']
 }
 
