@@ -199,8 +199,8 @@ t.test('entries', async (t) => {
 })
 
 t.test('values', async (t) => {
-  for (const room of ['a', 'A-Z_a.z:09', 'x'.repeat(64)]) t.ok(isRoom(room))
-  for (const room of ['', 'x'.repeat(65), 'a b', 'é', 'a\n', '__proto__', 1, null]) t.notOk(isRoom(room))
+  for (const room of ['a', 'A-Z_a.z:09', 'x'.repeat(64), '...', 'a..', 'constructor']) t.ok(isRoom(room))
+  for (const room of ['', 'x'.repeat(65), 'a b', 'é', 'a\n', '__proto__', '.', '..', 1, null]) t.notOk(isRoom(room))
   t.ok(isNonce('x') && isNonce('x'.repeat(64)))
   t.notOk(isNonce('') || isNonce('x'.repeat(65)) || isNonce(1))
   t.ok(isUint(0) && isUint(2 ** 53 - 1))

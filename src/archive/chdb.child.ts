@@ -8,9 +8,9 @@
 import { createReadStream, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createClient, type ClickHouseClient } from '@clickhouse/client'
-import { Session } from 'chdb'
-import { createChdbConnection, type ChdbConnection } from 'chdb/connection'
-import type { Asked, Told } from './chdb-process.ts'
+import type { Session } from 'chdb'
+import type { ChdbConnection } from 'chdb/connection'
+import { UNFIT_CODE, type Asked, type Told } from './chdb-process.ts'
 import { READS_AT_ONCE, STREAMS_AT_ONCE } from './link.ts'
 
 const THREADS = 2
@@ -30,7 +30,19 @@ const sessions: Session[] = []
 /** Streams under way, by the question. The word that ends one may come while its next piece is made. */
 const streams = new Map<number, { isOver: boolean, wake: () => void }>()
 
+/** The optional package may be there and its library not, or not for this machine. */
+async function load (): Promise<{ Session: typeof import('chdb').Session, createChdbConnection: typeof import('chdb/connection').createChdbConnection }> {
+  try {
+    const { Session } = await import('chdb')
+    const { createChdbConnection } = await import('chdb/connection')
+    return { Session, createChdbConnection }
+  } catch (error) {
+    throw Object.assign(new Error((error as Error).message.split('\n')[0]), { clickhouseCode: UNFIT_CODE })
+  }
+}
+
 async function open (): Promise<void> {
+  const { Session, createChdbConnection } = await load()
   mkdirSync(directory, { recursive: true })
   rmSync(exportsDirectory, { recursive: true, force: true })
   mkdirSync(exportsDirectory, { recursive: true })

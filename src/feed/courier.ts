@@ -9,6 +9,7 @@
 
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
+import { traceIdOf, type Traces } from '../base/traces.ts'
 import { RecordFaults, type FeedRecord, type Say } from './feed.ts'
 
 const TRIES = 3
@@ -23,6 +24,8 @@ export interface CourierOptions {
   readonly bury: (record: FeedRecord, reason: string) => Promise<void>
   readonly metrics: Metrics
   readonly say: Say
+  /** Null or left out: nothing is traced. */
+  readonly traces?: Traces | null | undefined
 }
 
 export class Courier {
@@ -45,13 +48,16 @@ export class Courier {
   async deliver (batch: readonly FeedRecord[], isOver: () => boolean = () => false): Promise<boolean> {
     if (batch.length === 0) return true
     for (let tries = 0, outages = 0; !this.#isStopped && !isOver();) {
+      const began = performance.now()
       try {
         await this.#options.handle(batch)
+        this.#trace(batch, began, null)
         this.#options.metrics.add('uproar_feed_records_total', batch.length, this.#options.consumer)
         return true
       } catch (error) {
         if (error instanceof RecordFaults) return await this.#buryThese(batch, error)
         this.#note(error)
+        this.#trace(batch, began, error)
         if (isOutage(error)) await this.#wait(outages++)
         else if (++tries < TRIES) await this.#wait(0)
         else return await this.#part(batch, error, isOver)
@@ -69,7 +75,7 @@ export class Courier {
       try {
         await bury(record, reason)
         metrics.add('uproar_feed_dead_total', 1, consumer)
-        say('warn', 'a record was put aside', { consumer, topic, room, seq, reason })
+        say('warn', 'a record was put aside', { consumer, topic, room, seq, trace: traceIdOf(record), reason })
         return true
       } catch (error) {
         this.#note(error)
@@ -81,10 +87,11 @@ export class Courier {
   }
 
   /** There are no letters about letters: they would go round for ever. */
-  #passOver ({ topic, room, seq }: FeedRecord, reason: string, error: unknown): true {
+  #passOver (record: FeedRecord, reason: string, error: unknown): true {
+    const { topic, room, seq } = record
     const { consumer, metrics, say } = this.#options
     metrics.add('uproar_feed_lost_total', 1, consumer)
-    say('error', 'a record could not be handled nor put aside, and is passed over', { consumer, topic, room, seq, reason, ...(error === null ? {} : { err: error }) })
+    say('error', 'a record could not be handled nor put aside, and is passed over', { consumer, topic, room, seq, trace: traceIdOf(record), reason, ...(error === null ? {} : { err: error }) })
     return true
   }
 
@@ -99,6 +106,12 @@ export class Courier {
     if (batch.length === 1) return this.bury(only as FeedRecord, error instanceof Error ? error.message : String(error))
     const half = batch.length >> 1
     return await this.deliver(batch.slice(0, half), isOver) && this.deliver(batch.slice(half), isOver)
+  }
+
+  #trace (batch: readonly FeedRecord[], began: number, error: unknown): void {
+    const { traces, consumer } = this.#options
+    if (traces == null) return
+    traces.handled(consumer, batch.filter(({ topic }) => topic === 'messages'), began, error === null ? null : error instanceof Error ? error.message : String(error))
   }
 
   #note (error: unknown): void {

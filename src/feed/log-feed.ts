@@ -2,16 +2,17 @@
 // topics that the rooms do not fill are rooms of the log's own (records.ts). Must not know which engine it is.
 // Bounds: the outlet's takes, cut to batches of the consumer's measure.
 
-import { packTail } from '../../proto/entry.ts'
+import { isRemoved, packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import { systemClock, type Clock, type Timer } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
+import type { Traces } from '../base/traces.ts'
 import type { Log } from '../log/log.ts'
 import type { Outlet, OutletConsumer, OutletRun } from '../log/outlet.ts'
 import { Courier } from './courier.ts'
-import { BATCH_MAX, checkName, type Consumer, type ConsumerOptions, type Feed, type FeedRecord, type FeedTopic, type Outgoing, type Say } from './feed.ts'
-import { deadLetter, deadOf, recordOf, roomOf, topicOf, unreadable } from './records.ts'
+import { BATCH_MAX, checkName, deadOf, roomOf, type Consumer, type ConsumerOptions, type Feed, type FeedRecord, type FeedTopic, type Outgoing, type Say } from './feed.ts'
+import { deadLetter, recordOf, topicOf, unreadable } from './records.ts'
 
 const GAUGE_MS = 1000
 /** Entries that become records before the loop has its turn: a millisecond or so. */
@@ -22,6 +23,7 @@ export interface LogFeedOptions {
   readonly clock: Clock
   readonly metrics: Metrics
   readonly say: Say
+  readonly traces?: Traces | null
 }
 
 export class LogFeed implements Feed {
@@ -81,7 +83,7 @@ class LogConsumer {
     this.#options = options
     this.#topics = new Set(options.topics)
     this.#courier = new Courier({
-      consumer: options.name, metrics: feed.metrics, say: feed.say, handle: (batch) => options.handle(batch),
+      consumer: options.name, metrics: feed.metrics, say: feed.say, traces: feed.traces, handle: (batch) => options.handle(batch),
       bury: (record, reason) => append(feed.log, deadOf(record.topic), deadLetter(options.name, record, reason, feed.clock.now()))
     })
   }
@@ -131,6 +133,8 @@ class LogConsumer {
       const topic = topicOf(room) as FeedTopic
       for (const entry of entries) {
         if (++read % READ_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve))
+        // A record that was erased with the person that it was about; a room's positions are told all the same.
+        if (topic !== 'messages' && isRemoved(entry)) continue
         const record = this.#read(topic, room, epoch, entry)
         if (record instanceof Unreadable) {
           if (!await this.#courier.bury(record.record, record.reason)) return false

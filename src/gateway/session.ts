@@ -18,7 +18,7 @@ import { TokenBucket } from '../base/bounded.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Refusal, refusalOf } from '../base/errors.ts'
-import type { Metrics } from '../base/metrics.ts'
+import type { Counting } from '../base/metrics.ts'
 import { Held, type Ingest, type Moderator } from '../ingest/ingest.ts'
 import { SWEEP_BYTES, type JoinOptions, type Member, type Rooms, type Viewer } from '../rooms/rooms.ts'
 import type { Socket } from './socket.ts'
@@ -27,15 +27,17 @@ export interface SessionContext {
   readonly rooms: Rooms
   readonly ingest: Ingest
   readonly moderator: Pick<Moderator, 'act'>
-  readonly authenticator: Authenticator
+  readonly authenticator: Pick<Authenticator, 'verify'>
   readonly clock: Clock
-  readonly metrics: Metrics
+  readonly metrics: Counting
   readonly config: Config
   readonly limits: Readonly<Record<string, number>>
   /** The session has (another) user now: limits per user are the gateway's. */
   readonly identified: (session: Session) => void
   /** Calls the session's flush() at the end of this turn of the loop. */
   readonly flushSoon: (session: Session) => void
+  /** When the message that is being read came, by clock.elapsed(). */
+  readonly arrivedAt: () => number
   readonly fault: (error: unknown, what: string) => void
 }
 
@@ -126,6 +128,7 @@ export class Session implements Viewer {
 
   send (bytes: Uint8Array): boolean {
     if (this.isClosed) return false
+    this.#context.metrics.add('uproar_socket_writes_total')
     if (this.socket.send(bytes)) return true
     this.tooSlow()
     return false
@@ -194,6 +197,7 @@ export class Session implements Viewer {
     if (this.#isUnread()) return this.tooSlow()
     const bytes = oks.length === 1 ? oks[0] as Uint8Array : Buffer.concat(oks)
     let isSent = true
+    this.#context.metrics.add('uproar_socket_writes_total')
     this.socket.cork(() => { isSent = this.socket.send(bytes) })
     if (!isSent) this.tooSlow()
   }
@@ -321,7 +325,7 @@ export class Session implements Viewer {
     const member = this.#memberOf(name)
     if (member === undefined) return this.#refuse(frame, notJoined(name))
     const author = { identity: this.identity, address: this.address, via: 'socket' } as const
-    this.#context.ingest.accept(member.room, author, { nonce, kind, body, ext: ext ?? null }).then((result) => {
+    this.#context.ingest.accept(member.room, author, { nonce, kind, body, ext: ext ?? null }, this.#context.arrivedAt()).then((result) => {
       if (result instanceof Held) this.#answer([OUT.HELD, rid, result.ref, result.text])
       else if (result instanceof Refusal) this.#refuse(frame, result)
       else this.#acknowledge(encode([OUT.OK, rid, [result.seq, result.ts]]), member)

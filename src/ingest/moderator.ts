@@ -8,7 +8,7 @@
 
 import { isIP } from 'node:net'
 import { unpack } from '../../proto/codec.ts'
-import { entryObject, isShadow, packTail, unshadowed, type EntryObject } from '../../proto/entry.ts'
+import { entryObject, isShadow, packShadowTail, packTail, unshadowed, type EntryObject } from '../../proto/entry.ts'
 import { KIND, OUT } from '../../proto/ops.ts'
 import type { User } from '../../proto/values.ts'
 import { rolesIn, userIn, type Identity } from '../auth/auth.ts'
@@ -18,7 +18,7 @@ import type { Metrics } from '../base/metrics.ts'
 import { addressRange, plainAddress } from '../base/peers.ts'
 import type { Draft, Log, Published } from '../log/log.ts'
 import { Audit, decide, mayAct, parseAction, rankOf, RANK, textOf, type AuditQuery, type AuditRow, type Decision, type Effect, type Facts, type HeldMessage, type Note, type Once, type Request, type Sanction, type SanctionKind, type Source, type UnbanRequest } from '../moderation/moderation.ts'
-import { notice, parseModes, type Room, type Rooms } from '../rooms/rooms.ts'
+import { parseModes, type Room, type Rooms } from '../rooms/rooms.ts'
 import { isCurrent } from './shape.ts'
 import { cleanText } from './text.ts'
 
@@ -183,7 +183,7 @@ export class Moderator {
     const isForAll = entry !== null && !(action === 'pin' && isShadow(entry))
     return {
       now: clock.now(), first: (await log.head(room.name)).first, seq: room.seq, guard: room.guard, settings: room.told, terms: room.blockedTerms,
-      roles: args.user === undefined ? 0 : room.rolesOf(args.user),
+      roles: args.user === undefined ? 0 : await rolesOf(room, args.user, action === 'purge' || args.purge === true),
       message: isForAll ? messageOf(entry) : null,
       address: args.address !== undefined
         ? isIP(args.address) === 0 ? (args.address.endsWith('::/64') ? args.address : null) : addressRange(plainAddress(args.address))
@@ -192,15 +192,25 @@ export class Moderator {
   }
 
   /** Publishes the effects in order; each is in force here before the next is made. */
-  async #publish (room: Room, by: Identity, { effects, notice: told }: Decision, once: Once | null): Promise<Published> {
+  async #publish (room: Room, by: Identity, { effects }: Decision, once: Once | null): Promise<Published> {
     let published: Published | null = null
     for (const [at, effect] of effects.entries()) {
       published = await this.#options.log.publish(room.name, draftOf(effect, room, by, once === null ? null : `${once.id}.${at}`))
       await room.settled()
     }
-    if (told !== null) room.tell(told.user, notice(told.kind, told.reason))
     return published as Published
   }
+}
+
+/**
+ * Roles of a user, as far as they are known; 0 where they are not. A sanction that turns out to be on somebody above
+ * does not bind, but what was removed is gone: before that the log is looked through too.
+ */
+async function rolesOf (room: Room, user: string, removes: boolean): Promise<number> {
+  const roles = room.rolesOf(user)
+  if (roles !== null || !removes) return roles ?? 0
+  const [newest] = await room.pages.writtenBy(user, 1)
+  return newest === undefined ? 0 : messageOf(newest)?.roles ?? 0
 }
 
 const SANCTIONS: Readonly<Record<string, SanctionKind>> = { warn: 'warn', timeout: 'timeout', ban: 'ban', shadowBan: 'shadow' }
@@ -234,7 +244,7 @@ function draftOf (effect: Effect, room: Room, by: Identity, nonce: string | null
   const base = { author: by.id, nonce, epoch: room.epoch } as const
   switch (effect.op) {
     case 'state': return { ...base, op: OUT.STATE, tail: packTail([effect.changes]), patch: { settings: effect.changes, guarded: effect.guarded } }
-    case 'announce': return { ...base, op: OUT.MESSAGE, tail: packTail([userIn(by, room.name), KIND.announcement, effect.text, null]) }
+    case 'announce': return { ...base, op: OUT.MESSAGE, tail: (effect.isShadow ? packShadowTail : packTail)([userIn(by, room.name), KIND.announcement, effect.text, null]) }
     case 'release': {
       const { user, kind, body, ext, nonce } = effect.message
       return { ...base, op: OUT.MESSAGE, tail: packTail([user, kind, body, ext]), author: user[0], nonce }

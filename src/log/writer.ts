@@ -14,10 +14,12 @@ import { BoundedQueue } from '../base/bounded.ts'
 import { systemClock, type Clock, type Timer } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import type { Store } from '../base/store.ts'
+import { read, type Store } from '../base/store.ts'
 import { Batch, type Act } from './batch.ts'
 import { Journal } from './journal.ts'
 import type { Layers } from './layers.ts'
+import { META } from './layout.ts'
+import type { Rhythm } from './log.ts'
 import { decodeRecord, RecordWriter } from './record.ts'
 import { Retention, type RetentionOptions } from './retention.ts'
 import type { Watchers } from './watchers.ts'
@@ -58,8 +60,9 @@ const SYNC_MS = 1000
 /** With so much waiting for the tables nothing more is taken. */
 const UNSETTLED_BYTES_MAX = 268_435_456
 
-export class Writer {
+export class Writer implements Rhythm {
   readonly #options: WriterOptions
+  readonly #store: Store
   readonly #layers: Layers
   readonly #watchers: Watchers
   readonly #retention: Retention
@@ -78,6 +81,8 @@ export class Writer {
   #mayTidy = false
   #isSettleDue = false
   #isSettling = false
+  /** Works on the journal that must not meet a write. */
+  readonly #between: (() => Promise<void>)[] = []
   #settling: Promise<void> = Promise.resolve()
   #running: Promise<void> | null = null
   /** Drafts a millisecond, and what a paced commit had, on average. */
@@ -88,6 +93,8 @@ export class Writer {
   #paceFrom = -Infinity
   #paceRetryMs = PACE_RETRY_MS_MIN
   #turnAt = -Infinity
+  #isGathering = false
+  readonly #listeners: (() => void)[] = []
 
   /** Reads what the journal has and the tables have not. Throws StartFault when it cannot. */
   constructor (store: Store, layers: Layers, watchers: Watchers, options: WriterOptions) {
@@ -96,7 +103,10 @@ export class Writer {
     this.#watchers = watchers
     this.#retention = new Retention(store, layers, options.retention)
     this.#queue = new BoundedQueue(options.queueMax)
-    this.#journal = new Journal(store.dir, options.durability === 'flush')
+    this.#store = store
+    this.#journal = new Journal(store.dir, { isSynced: options.durability === 'flush', isNeeded: read(store.tables.meta, META.unsettled) !== undefined })
+    // From here until a clean end the tables alone are not the log.
+    store.tables.meta.putSync(META.unsettled, new Uint8Array([1]))
     this.#commits = layers.settled
     for (const { commit, payload } of this.#journal.after(layers.settled)) {
       layers.add(commit, decodeRecord(payload))
@@ -109,6 +119,12 @@ export class Writer {
   /** Retention lets nothing go beyond what this says. */
   holdBack (floor: Retention['floor']): void {
     this.#retention.floor = floor
+  }
+
+  get isGathering (): boolean { return this.#isGathering }
+
+  listen (call: () => void): void {
+    this.#listeners.push(call)
   }
 
   /** Throws AppError `unavailable` when the log is closed or the store stopped. */
@@ -126,6 +142,20 @@ export class Writer {
     this.#wake()
   }
 
+  /** Brings all that is in the journal into the tables and empties the journal's files of it, but for what comes meanwhile. */
+  async scrub (): Promise<void> {
+    this.check()
+    // Twice: the first may find one under way, of what was before.
+    for (let time = 0; time < 2; time++) {
+      await this.#settling
+      await this.#settleNow()
+    }
+    await new Promise<void>((resolve, reject) => {
+      this.#between.push(() => this.#journal.blank(this.#layers.settled).then(resolve, reject))
+      this.#wake()
+    })
+  }
+
   /** Does what was taken, brings it into the tables, then rests for good. */
   close (): Promise<void> {
     this.#closing ??= this.#close()
@@ -141,6 +171,8 @@ export class Writer {
     await this.#sync()
     for (let time = 0; time < 2 && (this.#layers.isSettling || this.#layers.current.count > 0); time++) await this.#settle()
     await this.#journal.close()
+    const isSettled = !this.#layers.isSettling && this.#layers.current.count === 0
+    if (isSettled) await this.#store.commit(() => { void this.#store.tables.meta.remove(META.unsettled) }).catch(() => {})
   }
 
   #sweep (): void {
@@ -171,7 +203,7 @@ export class Writer {
   }
 
   #hasWork (): boolean {
-    return this.#queue.size > 0 || this.#isSettleDue || (this.#mayTidy && !this.#closed && this.#retention.hasWork)
+    return this.#queue.size > 0 || this.#isSettleDue || this.#between.length > 0 || (this.#mayTidy && !this.#closed && this.#retention.hasWork)
   }
 
   /** Starts at the end of this turn of the loop, so that all its publishes share the first batch. */
@@ -180,6 +212,7 @@ export class Writer {
       setImmediate(async () => {
         while (this.#hasWork()) {
           if (this.#isSettleDue) this.#beginSettling()
+          await this.#between.shift()?.()
           await this.#pace()
           await this.#turn()
         }
@@ -197,7 +230,10 @@ export class Writer {
       this.#turnAt = performance.now()
       return
     }
+    this.#isGathering = true
     await new Promise((resolve) => setTimeout(resolve, wait))
+    this.#isGathering = false
+    for (const call of this.#listeners) call()
     this.#turnAt = due
     this.#gathered = this.#gathered * 0.8 + this.#queue.size * 0.2
   }
@@ -244,7 +280,8 @@ export class Writer {
       now: this.#options.clock.now(),
       next: layers.next,
       head: (room) => layers.head(room),
-      state: (number) => layers.state(number)
+      state: (number) => layers.state(number),
+      entry: (number, seq) => layers.entry(number, seq)
     })
     if (this.#mayTidy && !this.#closed) this.#retention.stage(batch, Math.max(RETENTION_SLICE, acts.length * 2))
     for (const act of acts) batch.add(act)
@@ -270,6 +307,14 @@ export class Writer {
     this.#layers.add(commit, batch)
     if (this.#layers.current.bytes > SETTLE_BYTES) this.#isSettleDue = true
     this.#options.metrics.add('uproar_log_commits_total')
+  }
+
+  /** Resolves when everything that was committed before the call is in the tables, or the try has failed. */
+  async #settleNow (): Promise<void> {
+    this.#isSettleDue = true
+    this.#wake()
+    while (this.#isSettleDue) await new Promise((resolve) => setImmediate(resolve))
+    await this.#settling
   }
 
   /** Between two commits: what is current goes to the tables, and the journal goes on in its other file. */

@@ -4,13 +4,15 @@
 //   archive … 41 42 43 │ log: first 44 … 90 │ ring 91 … 99        one seq over all three; a page may lie across a border
 //
 // A page is never empty while there is more, however many removed messages lie in a row: a client goes back from the
-// first entry of a page, and must not stand still. While the archive is away what the log has is served, and more of it
-// refused (`unavailable`): never an end that is none.
-// Bounds: AUTHOR_ENTRIES_MAX entries are looked at for one author's messages; PAGES_MAX reads for one page; what lies behind so many removed messages is not reached that way.
+// first entry of a page, and must not stand still. What was found to be gone stays gone, so a long run of it is looked
+// through once, and passed over from then on: otherwise whoever asks for the page before a purged flood makes the server
+// read all of the flood, each time. While the archive is away what the log has is served, and more of it refused
+// (`unavailable`): never an end that is none.
+// Bounds: GONE_MAX such runs are remembered; AUTHOR_ENTRIES_MAX entries are looked at for one author's messages; PAGES_MAX reads for one page; what lies behind so many removed messages is not reached that way.
 
-import { entryAuthor, entrySeq, entryTs } from '../../proto/entry.ts'
+import { entryAuthor, entrySeq, entryTs, isShadow } from '../../proto/entry.ts'
 import type { Log, LogPage } from '../log/log.ts'
-import { partsFor } from './delivery.ts'
+import { isVeiled, partsFor } from './delivery.ts'
 import type { Removals } from './removals.ts'
 import type { Ring } from './ring.ts'
 
@@ -47,6 +49,12 @@ const PAGES_MAX = 100
 /** Once a page came out empty, so many entries are read at a time. */
 const LONG_READ = 1000
 const AUTHOR_ENTRIES_MAX = 10_000
+const GONE_MAX = 100
+/** Of a run with hidden messages of more authors nothing is remembered: each of them would have to be asked about. */
+const HIDDEN_AUTHORS_MAX = 50
+
+/** Seqs of which nobody is shown anything, but those whose own hidden messages are among them. */
+interface Gone { readonly from: number, readonly to: number, readonly authors: ReadonlySet<string> }
 
 export class Pages {
   readonly #room: string
@@ -54,6 +62,7 @@ export class Pages {
   readonly #log: Log
   readonly #ring: Ring
   readonly #removals: Removals
+  readonly #gone: Gone[] = []
   readonly #past: Past | null
 
   constructor (room: string, epoch: string, log: Log, ring: Ring, removals: Removals, past: Past | null = null) {
@@ -70,16 +79,45 @@ export class Pages {
     const isForward = query.after !== undefined
     let at = isForward ? Math.max(query.after as number, this.#removals.cleared) : Math.min(query.before ?? Infinity, newest + 1)
     for (let reads = 1; ; reads++) {
+      // A read of the log is made in one go: a long search must not keep the loop from everybody else.
+      if (reads > 1) await new Promise((resolve) => setImmediate(resolve))
       const limit = reads === 1 ? query.limit : LONG_READ
+      at = this.#passGone(at, isForward, user)
       const run = isForward ? await this.#newer(at, limit, newest) : await this.#older(at, limit)
       const shown = partsFor(run.entries, user).filter((part) => part instanceof Uint8Array)
       const kept = isForward ? shown.slice(0, query.limit) : shown.slice(-query.limit)
       const isCut = kept.length < shown.length
+      this.#noteGone(veiledEdge(run.entries, isForward))
       if (kept.length > 0 || !run.more || reads === PAGES_MAX) {
         return { epoch: run.epoch, head: Math.min(run.head, Math.max(newest, 0)), entries: kept, more: isCut || (run.more && kept.length > 0) }
       }
       at = run.end
     }
+  }
+
+  /** Where reading goes on from `at`: behind the run that begins there, if all of it is known to be gone for this user. */
+  #passGone (at: number, isForward: boolean, user: string | null): number {
+    const next = isForward ? at + 1 : at - 1
+    const run = this.#gone.find(({ from, to, authors }) => from <= next && next <= to && (user === null || !authors.has(user)))
+    return run === undefined ? at : isForward ? run.to : run.from
+  }
+
+  /** A run that is nothing to show is remembered, joined to those at its ends. */
+  #noteGone (entries: readonly Uint8Array[]): void {
+    const [first] = entries
+    if (first === undefined) return
+    let [from, to] = [entrySeq(first), entrySeq(entries.at(-1) as Uint8Array)]
+    const authors = new Set(entries.filter(isShadow).map(entryAuthor))
+    for (const [index, run] of [...this.#gone.entries()].toReversed()) {
+      if (run.from > to + 1 || run.to < from - 1 || authors.size + run.authors.size > HIDDEN_AUTHORS_MAX) continue
+      from = Math.min(from, run.from)
+      to = Math.max(to, run.to)
+      for (const author of run.authors) authors.add(author)
+      this.#gone.splice(index, 1)
+    }
+    if (authors.size > HIDDEN_AUTHORS_MAX) return
+    this.#gone.push({ from, to, authors })
+    if (this.#gone.length > GONE_MAX) this.#gone.shift()
   }
 
   /** Seq of the first entry at or after this time (Unix milliseconds); one beyond the newest when there is none. Throws AppError. */
@@ -122,6 +160,7 @@ export class Pages {
     const found: Uint8Array[] = []
     let at = Infinity
     for (let looked = 0; looked < AUTHOR_ENTRIES_MAX && found.length < limit; looked += LONG_READ) {
+      if (looked > 0) await new Promise((resolve) => setImmediate(resolve))
       const run = await this.#older(Math.min(at, this.#ring.last + 1), LONG_READ)
       found.push(...run.entries.filter((entry) => entryAuthor(entry) === user).toReversed())
       at = run.end
@@ -193,4 +232,11 @@ export class Pages {
   #redacted (entries: readonly Uint8Array[]): readonly Uint8Array[] {
     return this.#removals.isEmpty ? entries : entries.map((entry) => this.#removals.redact(entry))
   }
+}
+
+/** The entries that are not for everybody, from where reading came up to the first that is. */
+function veiledEdge (entries: readonly Uint8Array[], isForward: boolean): readonly Uint8Array[] {
+  const shown = isForward ? entries.findIndex((entry) => !isVeiled(entry)) : entries.findLastIndex((entry) => !isVeiled(entry))
+  if (shown < 0) return entries
+  return isForward ? entries.slice(0, shown) : entries.slice(shown + 1)
 }

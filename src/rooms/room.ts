@@ -103,13 +103,13 @@ export class Room implements Watcher {
     this.#removals.learn(this.guard)
     for (const entry of page.entries) this.ring.push(this.#removals.redact(entry))
     this.pages = new Pages(this.name, this.epoch, context.log, this.ring, this.#removals, context.past)
+    this.settings = readSettings(state)
     this.#broadcast = new Broadcast(context, {
       livePerSecond: () => this.settings.liveMessagesPerSecond,
       delayMs: () => this.#delayMs(),
       demote: (member) => this.#demote(member),
       flushed: () => this.#flushed()
     }, this.ring, this.#frame)
-    this.settings = readSettings(state)
     this.modes = modesOf(this.settings, state)
     this.blockedTerms = blockedTerms(state)
     this.terms = compileTerms(this.blockedTerms)
@@ -237,14 +237,15 @@ export class Room implements Watcher {
     return entry === null || entryOp(entry) !== OUT.MESSAGE || isRemoved(entry) ? null : entry
   }
 
-  /** Roles of a user as far as they are known here: of a viewer here, or of the newest message in memory; 0: not known. */
-  rolesOf (user: string): number {
-    for (const { viewer } of this.#members) if (viewer.identity?.id === user) return rolesIn(viewer.identity, this.name)
+  /** Roles of a user as far as they are known here: of all its connections here, or of the newest message in memory; null: not known. */
+  rolesOf (user: string): number | null {
+    const here = [...this.#members].filter(({ viewer }) => viewer.identity?.id === user)
+    if (here.length > 0) return here.reduce((roles, { viewer }) => roles | rolesIn(viewer.identity as Identity, this.name), 0)
     for (let seq = this.ring.last; seq >= this.ring.first; seq--) {
       const entry = this.ring.at(seq)
       if (entryAuthor(entry) === user) return ((unpack(entry) as unknown[])[3] as User)[2]
     }
-    return 0
+    return null
   }
 
   /** Sends room frames to a user's connections in this room. */

@@ -3,7 +3,7 @@
 //
 //   src/web/client.ts      → dist/client.js (ESM, minified, source map) and the same at dist/web/client.js
 //   src/web/page/app.ts    → dist/web/app.js        src/web/page/*.css → dist/web/*.css
-//   src/web/moderate/console.ts → dist/web/moderate/console.js, and its css and html beside it; likewise replay and stats
+//   src/web/moderate/console.ts → dist/web/moderate/console.js, and its css and html beside it; likewise status, replay and stats
 //   src/web/page/*.{html,svg,png,ico,webmanifest} → dist/web/, as they are; pages with their parts (page-parts.ts)
 //   --types: dist/client.d.ts and dist/types/, made by tsc (slower, only wanted for a package)
 
@@ -21,6 +21,7 @@ const ROOT = resolve(import.meta.dirname, '../..')
 const PAGES = [
   { source: 'src/web/page', entry: 'app.ts', folder: 'web' },
   { source: 'src/web/moderate', entry: 'console.ts', folder: 'web/moderate' },
+  { source: 'src/web/status', entry: 'status.ts', folder: 'web/status' },
   { source: 'src/web/replay', entry: 'watch.ts', folder: 'web/replay' },
   { source: 'src/web/stats', entry: 'board.ts', folder: 'web/stats' }
 ] as const
