@@ -227,9 +227,7 @@ export class Room implements Watcher {
   }
 
   /** Seq of the newest entry that this reader may see. */
-  newestFor (identity: Identity | null): number {
-    return this.#isPrompt(identity) || this.#delayMs() === 0 ? this.seq : this.flushed
-  }
+  newestFor (identity: Identity | null): number { return this.#isPrompt(identity) || this.#delayMs() === 0 ? this.seq : this.flushed }
 
   /** The message of this seq, unless it is gone. Throws the log's AppError. */
   async message (seq: number): Promise<Uint8Array | null> {
