@@ -108,7 +108,7 @@ export class Metrics {
 
   constructor () {
     for (const [name, row] of Object.entries(METRICS) as [MetricName, Row][]) this.#register(name, row)
-    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: 10 })
+    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: 20 })
   }
 
   /** Adds to a counter (or gauge) of this name and label value. */

@@ -1,99 +1,12 @@
 // The socket side with a socket and a clock in hand, on real rooms, log and tokens: who may say what, when, and how much.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { pino } from 'pino'
 import t from 'tap'
-import { BadFrame, decodeTrusted, encode, type Frame } from '../../proto/codec.ts'
+import { encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import type { Identity } from '../auth/auth.ts'
-import { createAuthenticator } from '../auth/authenticator.ts'
-import { ManualClock } from '../base/clock.ts'
-import { loadConfig } from '../base/config.ts'
-import { Metrics } from '../base/metrics.ts'
 import { addressRange, TrustedProxies } from '../base/peers.ts'
-import { openStore } from '../base/store.ts'
-import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
-import { Ingest, Moderator } from '../ingest/ingest.ts'
-import { createLmdbLog } from '../log/lmdb-log.ts'
-import { compileTerms } from '../moderation/screen.ts'
-import { Rooms } from '../rooms/rooms.ts'
-import { createListener, Gateway, type GatewayOptions } from './gateway.ts'
-import type { Session } from './session.ts'
-import type { Socket } from './socket.ts'
-
-type Test = Pick<typeof t, 'teardown'>
-
-class FakeSocket implements Socket {
-  frames: Frame[] = []
-  ended: { code: number, reason: string } | null = null
-  isCut = false
-  held = 0
-  isFull = false
-  topics = new Set<string>()
-  send (bytes: Uint8Array): boolean {
-    const frames = decodeTrusted(bytes)
-    if (frames instanceof BadFrame) throw new Error(frames.reason)
-    this.frames.push(...frames)
-    return !this.isFull
-  }
-
-  buffered (): number { return this.held }
-  cork (work: () => void): void { work() }
-  subscribe (topic: string): void { this.topics.add(topic) }
-  unsubscribe (topic: string): void { this.topics.delete(topic) }
-  end (code: number, reason: string): void { this.ended = { code, reason } }
-  cut (): void { this.isCut = true }
-  take (): Frame[] { return this.frames.splice(0) }
-}
-
-async function setUp (t: Test, env: Record<string, string> = {}, others: Partial<Pick<GatewayOptions, 'cluster' | 'revoked'>> = {}) {
-  const dir = mkdtempSync(join(tmpdir(), 'uproar-gateway-'))
-  const clock = new ManualClock(Date.now())
-  const metrics = new Metrics()
-  const config = loadConfig(env)
-  const store = await openStore(dir)
-  const log = createLmdbLog(store, { clock, metrics, durability: 'commit', queueMax: 10_000, dedupMinutes: 10, retention: { hours: 168, entriesMax: 1_000_000, mbMax: 1024 } })
-  const faults: unknown[] = []
-  const fault = (error: unknown): void => { faults.push(error) }
-  const rooms = new Rooms({ log, directory: createLmdbDirectory(store), fanout: { publish () {} }, clock, metrics, config, fault })
-  const authenticator = createAuthenticator(config, { clock, log: pino({ level: 'silent' }) })
-  await authenticator.start()
-  const ingest = new Ingest({ log, clock, metrics, config, terms: compileTerms([]), fault })
-  const moderator = new Moderator({ log, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
-  const listener = createListener(config)
-  const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, rhythm: log.rhythm, fault, ...others })
-  t.teardown(async () => {
-    rooms.stop()
-    await authenticator.stop()
-    await log.close()
-    await store.close()
-    rmSync(dir, { recursive: true })
-  })
-  const token = async (id: string, seconds = 600, roles: string[] = []): Promise<string> => {
-    const minted = await authenticator.devTokens?.mint({ id, name: id, roles }, seconds)
-    if (typeof minted !== 'string') throw new Error('no token')
-    return minted
-  }
-  const connect = (address = '10.0.0.1'): { socket: FakeSocket, session: Session, say: (...frames: Frame[]) => void } => {
-    const socket = new FakeSocket()
-    const session = gateway.open(socket, address)
-    return { socket, session, say: (...frames) => gateway.message(session, Buffer.concat(frames.map(encode)), true) }
-  }
-  const until = async (isDone: () => boolean): Promise<void> => {
-    for (const end = performance.now() + 10_000; performance.now() < end && !isDone();) await new Promise((resolve) => setImmediate(resolve))
-    if (!isDone()) throw new Error('it never came')
-  }
-  const enter = async (user: string | null, room = 'a', address?: string) => {
-    const peer = connect(address)
-    peer.say([IN.HELLO, user === null ? null : await token(user), 'test'], [IN.JOIN, 1, room, null])
-    await until(() => peer.socket.frames.some((frame) => frame[0] === OUT.JOINED))
-    peer.socket.take()
-    return peer
-  }
-  return { clock, config, gateway, log, rooms, metrics, connect, enter, token, until, faults }
-}
+import { Gateway } from './gateway.ts'
+import { setUp } from './stage.suite.ts'
 
 t.test('HELLO first; frames of one message wait for it in order', async (t) => {
   const { connect, token, until } = await setUp(t)
@@ -162,44 +75,6 @@ t.test('unknown ops, wrong fields and what is not served are refused, and the co
     [OUT.ERR, 10, 13, 'not_joined'], [OUT.PONG, 1]
   ])
   t.equal(metrics.value('uproar_frames_in_total', 'unknown'), 1)
-})
-
-t.test('while commits are paced SENDs wait unread, in the order of their connection, and none is left behind', async (t) => {
-  const { enter, until, log, gateway } = await setUp(t, { FRAMES_PER_SECOND_MAX: '0', MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0' })
-  const crowd = await enter('ann')
-  let sent = 0
-  const send = (): void => { crowd.say([IN.SEND, ++sent, 'a', `n${sent}`, 0, `hi ${sent}`, null]) }
-  await until(() => {
-    for (let i = 0; i < 20; i++) send()
-    return log.rhythm?.isGathering === true
-  })
-  const bob = await enter('bob')
-  for (let i = 0; i < 3; i++) send()
-  await until(() => {
-    send()
-    return log.rhythm?.isGathering === true
-  })
-  bob.socket.take()
-  bob.say([IN.SEND, 1, 'a', 'b1', 0, 'waits', null])
-  t.same(bob.socket.take(), [], 'nothing is answered yet')
-  bob.say([IN.LEAVE, 2, 'a'])
-  t.same(bob.socket.take().filter((frame) => frame[0] === OUT.OK), [[OUT.OK, 2, null]], 'and what follows on its connection is not held up')
-  await until(() => bob.socket.frames.length > 0)
-  t.match(bob.socket.frames, [[OUT.OK, 1, [Number, Number]]], 'the message was read before the LEAVE')
-  const answers = (): Frame[] => crowd.socket.frames.filter((frame) => frame[0] === OUT.OK)
-  await until(() => answers().length === sent)
-  t.same(answers().map((frame) => frame[1]), Array.from({ length: sent }, (_, index) => index + 1), 'each once, in order')
-  // More than may wait: they are read without the commit, and one of a closed connection is forgotten.
-  const gone = await enter('eve')
-  await until(() => {
-    send()
-    return log.rhythm?.isGathering === true
-  })
-  gone.say([IN.SEND, 1, 'a', 'e1', 0, 'never', null])
-  gateway.close(gone.session)
-  for (let i = 0; i < 600; i++) send()
-  await until(() => answers().length === sent)
-  t.same(gone.socket.take().filter((frame) => frame[0] === OUT.OK), [])
 })
 
 t.test('MODERATE: answered with the place of its last entry or a refusal, SEND with HELD where it waits', async (t) => {
