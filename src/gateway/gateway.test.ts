@@ -139,6 +139,31 @@ t.test('HISTORY gives a page of the entries as they are', async (t) => {
   t.match(missing, [OUT.ERR, 53, 12, 'not_found'], 'reading makes no room')
 })
 
+t.test('REPLAY gives a past stream from a moment on, run after run', async (t) => {
+  const { enter, until, clock } = await setUp(t, { MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0' })
+  const { socket, say } = await enter('ann')
+  const start = clock.now()
+  for (let at = 0; at < 20; at++) {
+    say([IN.SEND, at, 'a', `n${at}`, 0, `text ${at}`, null])
+    await until(() => socket.frames.filter((frame) => frame[0] === OUT.OK).length === at + 1)
+    clock.advance(1000)
+  }
+  const sent = socket.take().filter((frame) => frame[0] === OUT.OK).map((frame) => (frame[2] as [number, number]))
+  const [fifth] = sent[4] as [number, number]
+  say([IN.REPLAY, 50, 'a', (sent[4] as [number, number])[1], null, 10], [IN.REPLAY, 51, 'a', start, 14, 200], [IN.REPLAY, 52, 'a', start + 1e9, null, 5], [IN.REPLAY, 53, 'nowhere', start, null, 5])
+  await until(() => socket.frames.length === 4)
+  const [run, rest, beyond, missing] = socket.take().sort((a, b) => (a[1] as number) - (b[1] as number)) as [Frame, Frame, Frame, Frame]
+  const seqs = (page: Frame): unknown[] => (page[3] as Frame[]).map((entry) => entry[1])
+  t.match([run[0], run[1], run[2], run[4]], [OUT.PAGE, 50, 'a', true])
+  t.same(seqs(run), Array.from({ length: 10 }, (_, at) => fifth + at), 'from the first entry of that moment on')
+  t.same([seqs(rest), rest[4]], [[15, 16, 17, 18, 19, 20], false], 'and behind an entry')
+  t.same([seqs(beyond), beyond[4]], [[], false])
+  t.match(missing, [OUT.ERR, 53, 12, 'not_found'])
+  const limited = await (await setUp(t, { FRAMES_PER_SECOND_MAX: '5' })).enter('ann')
+  limited.say([IN.REPLAY, 1, 'a', 0, null, 1], [IN.REPLAY, 2, 'a', 0, null, 1], [IN.REPLAY, 3, 'a', 0, 0, 1])
+  t.match(limited.socket.take().filter((frame) => frame[0] === OUT.ERR), [[OUT.ERR, 2, 23, 'rate_limited']], 'finding the place counts as ten frames')
+})
+
 t.test('frames beyond the rate are refused with a wait; far beyond, the connection ends', async (t) => {
   const { enter, clock } = await setUp(t, { FRAMES_PER_SECOND_MAX: '5' })
   const { socket, say } = await enter('ann')

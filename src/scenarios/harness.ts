@@ -112,7 +112,9 @@ export class Program {
     return status
   }
 
-  async restart (): Promise<void> {
+  /** Stops it and starts it again where it was; `env`: settings that change. */
+  async restart (env: Readonly<Record<string, string>> = {}): Promise<void> {
+    this.#env = { ...this.#env, ...env }
     await this.stop()
     await this.launch()
   }
