@@ -186,6 +186,25 @@ export function removedEntry (entry: Uint8Array): Uint8Array {
   return bytes
 }
 
+/** What stands in the place of an entry, whatever it was, that was erased with the person it was of: like a message that was removed. */
+export function erasedEntry (entry: Uint8Array): Uint8Array {
+  const bytes = removedEntry(entry)
+  bytes[1] = OUT.MESSAGE
+  return bytes
+}
+
+/** A message without the mention of a user in `ext.at`; null when it does not mention that user. */
+export function unmentioned (entry: Uint8Array, user: string): Uint8Array | null {
+  if (entry[1] !== OUT.MESSAGE || isRemoved(entry)) return null
+  const [op, seq, ts, author, kind, body, ext, ...rest] = unpack(entry) as [EntryOp, number, number, User, number, unknown, { at?: unknown } | null, ...unknown[]]
+  const at = ext?.at
+  if (!Array.isArray(at) || !at.includes(user)) return null
+  const left = at.filter((other) => other !== user)
+  const { at: _gone, ...others } = ext as { at: unknown }
+  const kept = left.length > 0 ? { ...others, at: left } : others
+  return encodeEntry(op, seq, ts, packTail([author, kind, body, Object.keys(kept).length > 0 ? kept : null, ...rest]))
+}
+
 /** Whether the entry stands for one that was removed. */
 export function isRemoved (entry: Uint8Array): boolean {
   return entry[0] === REMOVED

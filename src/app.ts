@@ -51,10 +51,11 @@ import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
 import type { Outlet } from './log/outlet.ts'
 import { canaryRooms, openRedisLog } from './log/redis-log.ts'
-import { HttpScorer, RulesScorer, type Scorer, Worker } from './moderation/moderation.ts'
+import { AUDIT_ROOM, HttpScorer, RulesScorer, type Scorer, Worker } from './moderation/moderation.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
 import { issueTicket, Probe } from './probe/probe.ts'
 import { Revocations } from './revocation/revocation.ts'
+import { Rights } from './rights/rights.ts'
 import { PROBE_ROOM, Rooms } from './rooms/rooms.ts'
 
 export interface App {
@@ -137,8 +138,10 @@ export function createApp (config: Config, options: AppOptions): App {
       metrics.set('uproar_revocations', revocations.size)
       gateway.reviewTokens()
     })
+    const rights = new Rights({ log: roomLog, directory, clock, echoMs: config.erasureEchoS * 1000, isAlone: redis === null, forget: (user) => ingest.forget(user), fault })
+    if (serves('api')) lifecycle.add(rights)
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, cluster, orders, revocations, version, assetsDir: ASSETS_DIR,
+      config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, cluster, orders, revocations, rights, version, assetsDir: ASSETS_DIR,
       engines: () => [{ part: 'log', engine: redis === null ? 'embedded' : 'redis', fault: canary.verdict === 'ok' ? null : canary.verdict }, { part: 'feed', engine: feeds.kafka === null ? 'embedded' : 'kafka', fault: null }, archiveEngine(config, archive)],
       sharesPort: sharing.sharesPorts,
       ownPort: sharing.ownPort,
@@ -265,7 +268,10 @@ async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock
   const { lifecycle, clock, metrics } = parts
   const common = {
     clock, metrics, queueMax: config.logQueueMax, dedupMinutes: config.dedupMinutes,
-    retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax }
+    retention: {
+      hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax,
+      apart: new Map([[AUDIT_ROOM, { hours: config.auditRetentionDays === 0 ? Infinity : config.auditRetentionDays * 24, entriesMax: Infinity, mbMax: Infinity }]])
+    }
   }
   if (config.redisUrl !== null) {
     const redis = new Redis(parseRedisUrl(config.redisUrl), { timeoutMs: config.redisTimeoutMs })

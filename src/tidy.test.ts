@@ -9,7 +9,7 @@ const ROOT = join(import.meta.dirname, '..')
 
 /** From left to right: a module imports only from layers to its left, and from itself. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['cluster', 'revocation'], ['feed'], ['archive'], ['moderation'], ['rooms'], ['ingest', 'library'], ['gateway', 'api', 'probe'], ['app'], ['supervisor'], ['main']
+  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['cluster', 'revocation'], ['feed'], ['archive'], ['moderation'], ['rooms', 'rights'], ['ingest', 'library'], ['gateway', 'api', 'probe'], ['app'], ['supervisor'], ['main']
 ]
 
 /** Modules beside the layers, and what they may import. */

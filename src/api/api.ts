@@ -30,6 +30,7 @@ import { moderationRoutes } from './moderation.ts'
 import { Origins } from './origins.ts'
 import { loadAssets, pageRoutes } from './pages.ts'
 import { revocationRoutes } from './revocations.ts'
+import { rightsRoutes } from './rights.ts'
 import { roomRoutes } from './rooms.ts'
 import { SHARED } from './schemas.ts'
 import { createServer } from './server.ts'
@@ -158,6 +159,7 @@ class HttpPart implements Api {
     instanceRoutes(app, this.#deps)
     logLevelRoutes(app, this.#deps)
     revocationRoutes(app, this.#deps)
+    rightsRoutes(app, this.#deps)
     tokenRoutes(app, this.#deps)
     healthRoutes(app, this.#deps, () => this.#isDraining)
     statusRoutes(app, this.#deps, () => this.#isDraining)

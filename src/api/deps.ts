@@ -13,6 +13,7 @@ import type { Orders } from '../cluster/orders.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
 import type { Library } from '../library/library.ts'
 import type { Revocations } from '../revocation/revocation.ts'
+import type { Rights } from '../rights/rights.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 
 export interface ConnectionInfo {
@@ -55,6 +56,7 @@ export interface ApiDeps {
   readonly version: string
   /** What this server stands on, for its status page. */
   readonly engines: () => readonly Engine[]
+  readonly rights: Pick<Rights, 'erase' | 'job' | 'export'>
   readonly revocations: Revoked & Pick<Revocations, 'revoke' | 'restore' | 'list'>
   /** Other processes listen on the same port, and the kernel deals connections among them. */
   readonly sharesPort: boolean

@@ -18,7 +18,7 @@ import type { Metrics } from '../base/metrics.ts'
 import { addressRange, plainAddress } from '../base/peers.ts'
 import type { Draft, Log, Published } from '../log/log.ts'
 import { Audit, decide, mayAct, parseAction, rankOf, RANK, textOf, type AuditQuery, type AuditRow, type Decision, type Effect, type Facts, type HeldMessage, type Note, type Once, type Request, type Sanction, type SanctionKind, type Source, type UnbanRequest } from '../moderation/moderation.ts'
-import { notice, parseModes, type Room, type Rooms } from '../rooms/rooms.ts'
+import { parseModes, type Room, type Rooms } from '../rooms/rooms.ts'
 import { isCurrent } from './shape.ts'
 import { cleanText } from './text.ts'
 
@@ -192,13 +192,12 @@ export class Moderator {
   }
 
   /** Publishes the effects in order; each is in force here before the next is made. */
-  async #publish (room: Room, by: Identity, { effects, notice: told }: Decision, once: Once | null): Promise<Published> {
+  async #publish (room: Room, by: Identity, { effects }: Decision, once: Once | null): Promise<Published> {
     let published: Published | null = null
     for (const [at, effect] of effects.entries()) {
       published = await this.#options.log.publish(room.name, draftOf(effect, room, by, once === null ? null : `${once.id}.${at}`))
       await room.settled()
     }
-    if (told !== null) room.tell(told.user, notice(told.kind, told.reason))
     return published as Published
   }
 }

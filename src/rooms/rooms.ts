@@ -30,7 +30,6 @@ export { Member } from './member.ts'
 export type { Cursor, CursorStep } from './cursor.ts'
 export type { Skip } from './reader.ts'
 export type { Fanout, Viewer } from './viewer.ts'
-export { notice } from './notices.ts'
 export { parseModes, SETTING_NAMES, type RoomSettings } from './settings.ts'
 export { partsFor, SWEEP_BYTES } from './delivery.ts'
 

@@ -143,7 +143,7 @@ export class Program {
       method, headers, signal: AbortSignal.timeout(10_000), ...(options.json === undefined ? {} : { body: JSON.stringify(options.json) })
     })
     const text = await answer.text()
-    const isJson = answer.headers.get('content-type')?.includes('json') === true
+    const isJson = answer.headers.get('content-type')?.startsWith('application/json') === true
     return { status: answer.status, headers: answer.headers, text, json: (isJson ? JSON.parse(text) : null) as Answer['json'] }
   }
 }
