@@ -17,7 +17,8 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   web: ['proto'],
   replay: ['proto', 'base', 'web'],
   cli: ['base', 'auth', 'cluster', 'feed', 'replay'],
-  docs: ['proto', 'base'],
+  docs: ['proto', 'base', 'scaling'],
+  scaling: [],
   scenarios: ['*'],
   bench: ['*'],
   deploy: []
