@@ -251,7 +251,7 @@ t.test('in any mixture every viewer gets every entry once, in order, and nothing
   }
   t.ok(all.length > 40 && hidden.size > 20, `${all.length} viewers, ${hidden.size} hidden messages, ${room.seq} entries`)
   t.same(all.flatMap(({ viewer }) => viewer.account().faults), [], 'in order, once, nothing missing')
-  t.same(all.filter(({ viewer, who }) => who !== 'ann' && bodies(viewer).some((text) => hidden.has(text))).map(({ who }) => who), [], 'nobody else was shown what is hidden')
+  t.same(all.filter(({ viewer, who }) => !['ann', 'mod', 'host'].includes(String(who)) && bodies(viewer).some((text) => hidden.has(text))).map(({ who }) => who), [], 'nobody but staff was shown what is hidden')
   t.ok(all.some(({ viewer, who }) => who === 'ann' && bodies(viewer).some((text) => hidden.has(text))), 'its author was')
   t.same(here.filter((viewer) => viewer.closed === '' && viewer.account().last !== room.seq).map((viewer) => viewer.account()), [], 'everybody stands at the head')
 })
