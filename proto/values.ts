@@ -24,9 +24,12 @@ export const LIMITS = {
 
 const ROOM = /^[A-Za-z0-9_.:-]{1,64}$/
 
-/** 1 to 64 of `A-Z a-z 0-9 _ . : -`, but not `__proto__`: PING has rooms as map keys. */
+/** Map keys (PING has rooms as such) and steps of a path (clients walk them before they ask) are no names. */
+const NO_ROOMS: ReadonlySet<unknown> = /* @__PURE__ */ new Set(['__proto__', '.', '..'])
+
+/** 1 to 64 of `A-Z a-z 0-9 _ . : -`, but not `__proto__`, `.` or `..`. */
 export function isRoom (value: unknown): value is string {
-  return typeof value === 'string' && ROOM.test(value) && value !== '__proto__'
+  return typeof value === 'string' && ROOM.test(value) && !NO_ROOMS.has(value)
 }
 
 /** A string of 1 to 64 UTF-16 units. */

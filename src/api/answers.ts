@@ -92,7 +92,8 @@ const RAW_FAULTS: Readonly<Record<string, string>> = {
 /** Answers what the HTTP parser could not read, straight to the socket, and closes it. */
 export function answerUnreadable (error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
-  if (!socket.writable) return void socket.destroy()
+  // Where TLS did not come about there is nothing to answer by: an end would wait for it, however long that takes.
+  if (!socket.writable || /^ERR_(TLS|SSL)_/.test(error.code ?? '')) return void socket.destroy()
   const body = JSON.stringify(errorBody(new Refusal('bad_request', RAW_FAULTS[error.code ?? ''] ?? 'this is not HTTP')))
   socket.end(`HTTP/1.1 400 Bad Request\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`)
   // A peer that keeps its half open must not keep the socket.

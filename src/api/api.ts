@@ -4,7 +4,7 @@
 //   request ─▶ origins (guard headers, CORS) ─▶ draining? ─▶ count (per address) ─▶ identify ─▶ shape ─▶ handler
 //                └───────────────── refuse: {"error": {code, name, message, retryAfterMs}} ─────────┘
 //
-// Must not know sockets or how the log is kept. Bounds: BODY_BYTES_MAX, request and handler time-outs, ADDRESSES_MAX.
+// Must not know WebSockets or how the log is kept. Bounds: BODY_BYTES_MAX, request and handler time-outs, ADDRESSES_MAX.
 
 import rateLimit from '@fastify/rate-limit'
 import { createServer as createHttpServer, type Server } from 'node:http'
@@ -20,8 +20,11 @@ import { connectionRoutes } from './connections.ts'
 import type { ApiDeps } from './deps.ts'
 import { docRoutes, registerDocs } from './docs.ts'
 import { eventRoutes, Streams } from './events.ts'
+import { exportRoutes } from './exports.ts'
 import { healthRoutes } from './health.ts'
 import { instanceRoutes } from './instances.ts'
+import { libraryRoutes } from './library.ts'
+import { logLevelRoutes } from './log-level.ts'
 import { messageRoutes } from './messages.ts'
 import { moderationRoutes } from './moderation.ts'
 import { Origins } from './origins.ts'
@@ -31,13 +34,16 @@ import { rightsRoutes } from './rights.ts'
 import { roomRoutes } from './rooms.ts'
 import { SHARED } from './schemas.ts'
 import { createServer } from './server.ts'
+import { boundSockets } from './sockets.ts'
+import { statusRoutes } from './status.ts'
 import { tokenRoutes } from './tokens.ts'
 
-export type { ApiDeps, ConnectionInfo, Readiness } from './deps.ts'
+export type { ApiDeps, ConnectionInfo, Engine, Readiness } from './deps.ts'
 
 /** Addresses that are counted at once; beyond it the one that asked longest ago is forgotten. */
 const ADDRESSES_MAX = 100_000
 const MINUTE_MS = 60_000
+const STATUS_CLASSES: readonly (string | undefined)[] = [undefined, '1xx', '2xx', '3xx', '4xx', '5xx']
 /** Responses under way get this long at stop; then their connections are cut. */
 const DRAIN_MS = 3000
 
@@ -118,6 +124,7 @@ class HttpPart implements Api {
     const { config, log, metrics, authenticator, assetsDir } = this.#deps
     const origins = new Origins(config.origins)
     const proxies = new TrustedProxies(config.trustedProxies)
+    boundSockets(app.server, config.connectionsPerAddressMax, proxies, () => metrics.add('uproar_connections_refused_total', 1, 'http'))
     answerFaults(app, log)
     app.decorateRequest('caller')
     app.decorateRequest('address', '')
@@ -133,6 +140,7 @@ class HttpPart implements Api {
       identify(request, reply, authenticator).then((answered) => { if (answered === undefined) done() }, done)
     })
     app.addHook('onResponse', (request, reply, done) => {
+      metrics.add('uproar_http_requests_total', 1, STATUS_CLASSES[Math.floor(reply.statusCode / 100)] ?? '5xx')
       if (reply.refusal !== null) metrics.add('uproar_refusals_total', 1, reply.refusal.name)
       if (log.isLevelEnabled('debug')) log.debug(requestLine(request, reply), 'request')
       done()
@@ -144,13 +152,17 @@ class HttpPart implements Api {
     messageRoutes(app, this.#deps)
     roomRoutes(app, this.#deps)
     moderationRoutes(app, this.#deps)
+    libraryRoutes(app, this.#deps)
+    exportRoutes(app, this.#deps)
     eventRoutes(app, this.#deps, this.#streams)
     connectionRoutes(app, this.#deps)
     instanceRoutes(app, this.#deps)
+    logLevelRoutes(app, this.#deps)
     revocationRoutes(app, this.#deps)
     rightsRoutes(app, this.#deps)
     tokenRoutes(app, this.#deps)
     healthRoutes(app, this.#deps, () => this.#isDraining)
+    statusRoutes(app, this.#deps, () => this.#isDraining)
     docRoutes(app)
     pageRoutes(app, this.#deps, assets, origins.pagePolicy)
   }

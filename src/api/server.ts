@@ -25,7 +25,7 @@ export function createServer (config: Config, log: Logger): FastifyInstance {
   const { tlsCertFile, tlsKeyFile } = config
   const tls = tlsCertFile !== null && tlsKeyFile !== null ? { cert: readFileSync(tlsCertFile), key: readFileSync(tlsKeyFile) } : null
   const app = Fastify<Server>({
-    ...(tls === null ? { http: limits } : { https: { ...limits, ...tls } }) as { http: typeof limits },
+    ...(tls === null ? { http: limits } : { https: { ...limits, ...tls, handshakeTimeout: REQUEST_TIMEOUT_MS } }) as { http: typeof limits },
     // What Fastify itself logs must name neither query nor headers: either may bear a token.
     loggerInstance: log.child({}, { level: log.isLevelEnabled('info') ? 'warn' : log.level, serializers: { req: () => undefined, res: () => undefined } }),
     logController: new LogController({ disableRequestLogging: true }),

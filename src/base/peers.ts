@@ -28,7 +28,7 @@ export class TrustedProxies {
     let address = plainAddress(peer)
     if (this.#isEmpty || forwardedFor === '') return address
     const hops = forwardedFor.split(',')
-    while (this.#trusts(address)) {
+    while (this.trusts(address)) {
       const hop = hops.pop()?.trim()
       if (hop === undefined || isIP(hop) === 0) break
       address = plainAddress(hop)
@@ -36,7 +36,8 @@ export class TrustedProxies {
     return address
   }
 
-  #trusts (address: string): boolean {
+  /** Whether this is a trusted proxy's address: many share it. Takes what plainAddress gives. */
+  trusts (address: string): boolean {
     const family = isIP(address)
     return family !== 0 && this.#list.check(address, family === 4 ? 'ipv4' : 'ipv6')
   }

@@ -34,6 +34,10 @@ export type Admission =
 
 /** What the listener calls; none of these throws. */
 export interface SocketEvents {
+  /** A connection came from this TCP peer, and has said nothing yet. False: it is cut. */
+  connect (peer: string): boolean
+  /** A request came by one of them: a handshake, or something that is none. */
+  speak (peer: string): void
   admit (handshake: Handshake): Admission
   open (socket: Socket, address: string): Session
   message (session: Session, bytes: Uint8Array, isBinary: boolean): void

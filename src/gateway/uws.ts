@@ -3,6 +3,7 @@
 // - touching a closed socket throws: every call checks `isClosed` first;
 // - a publish to a socket past maxBackpressure is dropped without a word: rooms/delivery.ts keeps sockets below it;
 // - an invalid idleTimeout aborts the process: config checks its range;
+// - it ends a handshake that is not whole after some 10 s, and says neither whose it was nor that a request came of it;
 // - listen() shares a port that is taken: the exclusive option makes it fail as one expects. Workers want to share.
 
 import * as library from 'uWebSockets.js'
@@ -144,20 +145,31 @@ export class Listener implements Fanout {
         events.close(session)
       }
     })
-    app.any('/*', (res) => answer(res, '404 Not Found', '{"error":{"code":12,"name":"not_found","message":"WebSockets are at /ws","retryAfterMs":null}}', null))
+    app.filter((res, count) => { if (count > 0 && !events.connect(peerOf(res))) res.close() })
+    app.any('/*', (res) => {
+      events.speak(peerOf(res))
+      answer(res, '404 Not Found', '{"error":{"code":12,"name":"not_found","message":"WebSockets are at /ws","retryAfterMs":null}}', null)
+    })
   }
 }
 
 function upgrade (events: SocketEvents, res: HttpResponse, req: HttpRequest, context: us_socket_context_t): void {
+  const peer = peerOf(res)
+  events.speak(peer)
   const admission = events.admit({
     origin: req.getHeader('origin'),
     protocols: req.getHeader('sec-websocket-protocol'),
     forwardedFor: req.getHeader('x-forwarded-for'),
-    peer: Buffer.from(res.getRemoteAddressAsText()).toString()
+    peer
   })
   if (!admission.admitted) return answer(res, admission.status, admission.body, admission.retryAfterS)
   const held: Held = { uproar: admission.address }
   res.upgrade(held, req.getHeader('sec-websocket-key'), admission.protocol, req.getHeader('sec-websocket-extensions'), context)
+}
+
+/** Address of the TCP peer: what a PROXY header says, which anybody may send, is not asked for. */
+function peerOf (res: HttpResponse): string {
+  return Buffer.from(res.getRemoteAddressAsText()).toString()
 }
 
 function answer (res: HttpResponse, status: string, body: string, retryAfterS: number | null): void {

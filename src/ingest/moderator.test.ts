@@ -58,6 +58,46 @@ t.test('a sanction does not bind whoever is not below its giver, even where the 
   t.equal(nameOf(await say(room, MOD, 'back')), 'ok')
 })
 
+t.test('nothing of somebody above is purged, even where that was said long ago', async (t) => {
+  const { open, act, said, done, instance } = await stage(t, { RING_ENTRIES_MAX: '200' })
+  const room = await open(ROOM)
+  await said(room, HOST, 'welcome')
+  await Promise.all(Array.from({ length: 250 }, (_, n) => said(room, ANN, `m${n}`)))
+  t.equal(room.ring.has(1), false)
+  for (const [what, moderator] of Object.entries({ here: { act }, elsewhere: { act: (by: typeof MOD, action: string, args: unknown) => instance().moderator.act(ROOM, by, action, args) } })) {
+    t.equal(nameOf(await moderator.act(MOD, 'purge', { user: HOST.id })), 'forbidden', `${what}: a purge`)
+    t.equal(nameOf(await moderator.act(MOD, 'ban', { user: HOST.id, purge: true })), 'forbidden', `${what}: a ban that takes what was said along`)
+  }
+  t.ok((await pageBodies(room, null, { after: 0, limit: 10 })).includes('welcome'))
+  await done(ROOT, 'purge', { user: HOST.id })
+  t.notOk((await pageBodies(room, null, { after: 0, limit: 10 })).includes('welcome'))
+})
+
+t.test('of several connections of a user the highest role counts', async (t) => {
+  const { open, act, enter } = await stage(t)
+  const room = await open(ROOM)
+  enter(room, { as: person(MOD2.id) })
+  enter(room, { as: MOD2 })
+  t.equal(nameOf(await act(MOD, 'timeout', { user: MOD2.id, seconds: 60 })), 'forbidden')
+})
+
+t.test('who may not write may not announce', async (t) => {
+  const { open, act, done, enter, settle, clock } = await stage(t)
+  const room = await open(ROOM)
+  const [viewer, own] = [enter(room, { as: BOB }), enter(room, { as: MOD })]
+  for (const [action, args, refused] of [['ban', {}, 'banned'], ['timeout', { seconds: 60 }, 'timed_out'], ['warn', { reason: 'mind your words' }, 'forbidden'], ['shadowBan', {}, 'ok']] as const) {
+    await done(HOST, action, { user: MOD.id, ...args })
+    t.equal(nameOf(await act(MOD, 'announce', { text: `after ${action}` })), refused, action)
+    t.equal(nameOf(await act(MOD, 'pin', { seq: 999 })), 'not_found', `${action}: what is no writing is not touched`)
+    await done(HOST, 'unban', { user: MOD.id })
+    clock.advance(1000)
+  }
+  await done(MOD, 'announce', { text: 'back' })
+  await settle()
+  t.same(bodies(viewer), ['back'], 'what was announced in the shadow is for its author alone')
+  t.same(bodies(own), ['after shadowBan', 'back'])
+})
+
 t.test('bad arguments are named', async (t) => {
   const { open, act, said } = await stage(t)
   const room = await open(ROOM)
@@ -188,8 +228,10 @@ t.test('the held queue is bounded', async (t) => {
   const { open, done, say, moderator } = await stage(t)
   const room = await open(ROOM)
   await done(MOD, 'set', { settings: { preModeration: true } })
-  for (let n = 0; n < 100; n++) t.equal(nameOf(await say(room, ANN, `m${n}`)), 'held')
-  t.match(await say(room, ANN, 'one too many'), { name: 'overloaded', retryAfterMs: 10_000 })
+  for (let n = 0; n < 10; n++) t.equal(nameOf(await say(room, ANN, `m${n}`)), 'held')
+  t.match(await say(room, ANN, 'one too many'), { name: 'overloaded', message: /of yours/, retryAfterMs: 10_000 }, 'nobody alone fills it')
+  for (let n = 0; n < 90; n++) t.equal(nameOf(await say(room, person(`u${n % 9}`), `m${n}`)), 'held')
+  t.match(await say(room, BOB, 'one too many'), { name: 'overloaded', message: /^100 /, retryAfterMs: 10_000 })
   const [first] = await moderator.held(ROOM, MOD) as readonly { ref: string }[]
   await done(MOD, 'approve', { ref: first?.ref })
   t.equal(nameOf(await say(room, ANN, 'now')), 'held')

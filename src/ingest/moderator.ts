@@ -8,7 +8,7 @@
 
 import { isIP } from 'node:net'
 import { unpack } from '../../proto/codec.ts'
-import { entryObject, isShadow, packTail, unshadowed, type EntryObject } from '../../proto/entry.ts'
+import { entryObject, isShadow, packShadowTail, packTail, unshadowed, type EntryObject } from '../../proto/entry.ts'
 import { KIND, OUT } from '../../proto/ops.ts'
 import type { User } from '../../proto/values.ts'
 import { rolesIn, userIn, type Identity } from '../auth/auth.ts'
@@ -189,7 +189,7 @@ export class Moderator {
     return {
       now: clock.now(), first: (await log.head(room.name)).first, seq: room.seq, settings: room.told,
       guard: upon === null ? room.guard : guardOf(upon.guarded), terms: upon === null ? room.blockedTerms : blockedTerms(upon),
-      roles: args.user === undefined ? 0 : room.rolesOf(args.user),
+      roles: args.user === undefined ? 0 : await rolesOf(room, args.user, action === 'purge' || args.purge === true),
       message: isForAll ? messageOf(entry) : null,
       address: args.address !== undefined
         ? isIP(args.address) === 0 ? (args.address.endsWith('::/64') ? args.address : null) : addressRange(plainAddress(args.address))
@@ -206,6 +206,17 @@ export class Moderator {
     }
     return published as Published
   }
+}
+
+/**
+ * Roles of a user, as far as they are known; 0 where they are not. A sanction that turns out to be on somebody above
+ * does not bind, but what was removed is gone: before that the log is looked through too.
+ */
+async function rolesOf (room: Room, user: string, removes: boolean): Promise<number> {
+  const roles = room.rolesOf(user)
+  if (roles !== null || !removes) return roles ?? 0
+  const [newest] = await room.pages.writtenBy(user, 1)
+  return newest === undefined ? 0 : messageOf(newest)?.roles ?? 0
 }
 
 const SANCTIONS: Readonly<Record<string, SanctionKind>> = { warn: 'warn', timeout: 'timeout', ban: 'ban', shadowBan: 'shadow' }
@@ -239,7 +250,7 @@ function draftOf (effect: Effect, room: Room, by: Identity, nonce: string | null
   const base = { author: by.id, nonce, epoch: room.epoch } as const
   switch (effect.op) {
     case 'state': return { ...base, op: OUT.STATE, tail: packTail([effect.changes]), patch: { settings: effect.changes, guarded: effect.guarded } }
-    case 'announce': return { ...base, op: OUT.MESSAGE, tail: packTail([userIn(by, room.name), KIND.announcement, effect.text, null]) }
+    case 'announce': return { ...base, op: OUT.MESSAGE, tail: (effect.isShadow ? packShadowTail : packTail)([userIn(by, room.name), KIND.announcement, effect.text, null]) }
     case 'release': {
       const { user, kind, body, ext, nonce } = effect.message
       return { ...base, op: OUT.MESSAGE, tail: packTail([user, kind, body, ext]), author: user[0], nonce }

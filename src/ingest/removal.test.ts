@@ -78,6 +78,38 @@ t.test('a page is never empty while there is more', async (t) => {
   t.equal((await log.head(ROOM)).seq, 703)
 })
 
+t.test('a long run of what is gone is looked through once, and shown right for everybody', async (t) => {
+  const { open, said, say, done, log } = await stage(t, { RING_ENTRIES_MAX: '200' })
+  const room = await open(ROOM)
+  await said(room, ANN, 'the oldest')
+  await Promise.all(Array.from({ length: 4000 }, (_, n) => say(room, BOB, `flood ${n}`)))
+  await done(MOD, 'shadowBan', { user: 'cat' })
+  await done(MOD, 'purge', { user: 'bob' })
+  await Promise.all(Array.from({ length: 2000 }, (_, n) => say(room, person('cat'), `hidden ${n}`)))
+  const last = await said(room, ANN, 'behind it')
+  const [ban, purge] = [last - 2002, last - 2001]
+  for (let n = 0; n < 300; n++) await said(room, ANN, `new ${n}`)
+  let reads = 0
+  for (const way of ['before', 'after'] as const) {
+    const call = log[way].bind(log) as typeof log.after
+    Object.assign(log, { [way]: (...args: Parameters<typeof log.after>) => { reads++; return call(...args) } })
+  }
+  const counted = async (query: { before?: number, after?: number }, as: typeof ANN | null): Promise<[unknown[], number]> => {
+    reads = 0
+    return [await pageBodies(room, as, { ...query, limit: 5 }), reads]
+  }
+  const older = { before: last }
+  t.ok((await counted({ before: ban }, null))[1] > 3, 'the first look takes its reads')
+  t.same(await counted({ before: ban }, null), [['the oldest'], 1], 'the next passes over it')
+  t.same((await counted(older, null))[0], [], 'the shadow ban\'s entry and the purge stand between')
+  t.same((await counted(older, null))[1], 1)
+  t.same((await counted(older, BOB))[1], 1, 'for who wrote what was purged too')
+  t.same((await counted(older, person('cat')))[0], [1995, 1996, 1997, 1998, 1999].map((n) => `hidden ${n}`), 'but who wrote what is hidden has it')
+  await counted({ after: purge }, null)
+  t.same(await counted({ after: purge }, null), [['behind it', 'new 0', 'new 1', 'new 2', 'new 3'], 1], 'forward too')
+  t.same(await counted({ after: 1 }, person('cat')), [['hidden 0', 'hidden 1', 'hidden 2'], 1], 'behind ban and purge, which stand before them')
+})
+
 t.test('a shadow-banned author sees only own messages, and nobody else does, in every way of reading', async (t) => {
   const { open, enter, settle, said, done, instance, rooms } = await stage(t, { RING_ENTRIES_MAX: '200' })
   const room = await open(ROOM)
@@ -181,6 +213,30 @@ t.test('with a publication delay viewers wait, moderators do not, and what is re
     t.ok(bodies(viewer).includes('waiting') && bodies(viewer).includes('no delay any more'), `${who} is live again`)
     t.equal(viewer.account().last, room.seq, who)
   }
+})
+
+t.test('with a publication delay an instance that opens the room keeps back what the others do', async (t) => {
+  const { open, enter, clock, said, done, instance } = await stage(t)
+  const room = await open(ROOM)
+  await said(room, ANN, 'long ago')
+  await done(MOD, 'set', { settings: { publicationDelaySeconds: 4 } })
+  clock.advance(4000)
+  const bad = await said(room, ANN, 'bad')
+  await said(room, ANN, 'good')
+  const turns = async (): Promise<void> => { for (let n = 0; n < 20; n++) await new Promise((resolve) => setImmediate(resolve)) }
+  const other = await instance().rooms.open(ROOM, null) as Room
+  const late = enter(other, { as: BOB })
+  const mod = enter(other, { as: MOD })
+  await turns()
+  for (const [way, texts] of Object.entries({ joined: bodies(late), history: await pageBodies(other, BOB), forward: await pageBodies(other, null, { after: 0, limit: 100 }), stream: await pulled(other, BOB), resumed: await pulled(other, null, [room.epoch, 1]) })) {
+    t.same(texts.filter((text) => text !== 'long ago'), [], `${way}: nothing that is to wait`)
+  }
+  t.ok(bodies(mod).includes('bad'), 'moderators see it at once there too')
+  await done(MOD, 'remove', { seq: bad })
+  clock.advance(4000)
+  await turns()
+  t.same(bodies(late), ['long ago', 'good'], 'and then it comes, without what was removed in time')
+  for (const viewer of [late, mod]) t.same(viewer.account().faults, [])
 })
 
 t.test('a viewer too slow for the ring is told of every removal that it passes over', async (t) => {

@@ -22,7 +22,7 @@ export class Canary {
   constructor (log: Log, clock: Clock, rooms: readonly string[] = ROOMS) {
     this.#log = log
     this.#clock = clock
-    this.#birds = rooms.map((room) => ({ room, seenAt: -Infinity, isUnderWay: false, fault: 'no entry has come back yet', unwatch: () => {} }))
+    this.#birds = rooms.map((room) => ({ room, seenAt: -Infinity, isUnderWay: false, fault: null, unwatch: () => {} }))
   }
 
   async start (): Promise<void> {
@@ -44,7 +44,9 @@ export class Canary {
   /** `ok`, or what is wrong. */
   get verdict (): string {
     const silent = this.#birds.find(({ seenAt }) => this.#clock.elapsed() - seenAt > DEADLINE_MS)
-    return silent === undefined ? 'ok' : silent.fault
+    if (silent === undefined) return 'ok'
+    if (silent.fault !== null) return silent.fault
+    return silent.seenAt === -Infinity ? 'no entry has come back yet' : `no entry has come back for ${Math.round(this.#clock.elapsed() - silent.seenAt)} ms`
   }
 
   /** Watches the room; again when its log was lost, for a canary has no past to miss. */
@@ -60,7 +62,7 @@ export class Canary {
     bird.isUnderWay = true
     try {
       await this.#log.publish(bird.room, { op: OUT.STATE, tail: packTail([{}]), author: 'uproar', nonce: null })
-      bird.fault = `no entry has come back for ${Math.round(this.#clock.elapsed() - bird.seenAt)} ms`
+      bird.fault = null
     } catch (error) {
       bird.fault = `the log refuses: ${(error as Error).message}`
     } finally {
@@ -69,5 +71,5 @@ export class Canary {
   }
 }
 
-/** A canary room and when it was last heard. */
-interface Bird { readonly room: string, seenAt: number, isUnderWay: boolean, fault: string, unwatch: () => void }
+/** A canary room, when it was last heard, and why the log would not take its last entry; null: it did. */
+interface Bird { readonly room: string, seenAt: number, isUnderWay: boolean, fault: string | null, unwatch: () => void }

@@ -12,7 +12,7 @@
 // growing of a file: 110 µs of CPU a synced write instead of 174. Must not know what a batch holds.
 // Bound: BYTES_MAX a file; beyond it appends are refused.
 
-import { close, closeSync, constants, fdatasync, fstatSync, fsyncSync, ftruncate, mkdirSync, openSync, readSync, write, writeSync } from 'node:fs'
+import { close, closeSync, constants, existsSync, fdatasync, fstatSync, fsyncSync, ftruncate, ftruncateSync, mkdirSync, openSync, readSync, write, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
@@ -28,6 +28,9 @@ const NAMES = ['journal-0', 'journal-1'] as const
 const BYTES_MAX = 1_073_741_824
 /** What a file keeps of its length when it is written over. */
 const BYTES_KEPT = 67_108_864
+/** How what lies behind the last record is looked through: in such pieces, and for so many numbers. */
+const SCAN_BYTES = 1_048_576
+const COMMITS_BEHIND_MAX = 1_000_000
 /** A write made here that took longer has waited for the disk: for a while a thread makes them. */
 const SLOW_MS = 5
 const ASIDE_MS = 30_000
@@ -43,7 +46,8 @@ export class Journal {
   readonly #isSynced: boolean
   readonly #files: readonly [File, File]
   #current: 0 | 1
-  #isDirty = false
+  /** Files with appends that may not be on the disk: the one written before too, until what it held is settled. */
+  #dirty = new Set<File>()
   #isSyncing = false
   #asideUntil = -Infinity
   /** A failed write could not be taken back: whether its record counts will show at the next start. */
@@ -51,11 +55,14 @@ export class Journal {
 
   /**
    * Opens the journal in the directory, or makes it. `isSynced`: an append is on the disk before it resolves (survives a
-   * loss of power); otherwise it is the kernel's (survives this process) until `sync`. Throws StartFault when it cannot be read.
+   * loss of power); otherwise it is the kernel's (survives this process) until `sync`. `isNeeded`: the tables may lack
+   * what it holds. Throws StartFault when it cannot be read, or is needed and not there.
    */
-  constructor (dataDir: string, isSynced: boolean) {
+  constructor (dataDir: string, { isSynced, isNeeded }: { readonly isSynced: boolean, readonly isNeeded: boolean }) {
     this.#dir = join(dataDir, 'journal')
     this.#isSynced = isSynced
+    const gone = NAMES.filter((name) => !existsSync(join(this.#dir, name)))
+    if (isNeeded && gone.length > 0) throw new StartFault(`DATA_DIR: ${gone.join(' and ')} in ${this.#dir} is gone, and the server was not stopped cleanly before: what it accepted last, some seconds of it, was there alone. Put it back, or go on without that by making an empty file of each name`)
     try {
       mkdirSync(this.#dir, { recursive: true })
       const flags = constants.O_RDWR | constants.O_CREAT | (isSynced ? constants.O_DSYNC ?? constants.O_SYNC : 0)
@@ -68,7 +75,11 @@ export class Journal {
     this.#current = second.newest > first.newest ? 1 : 0
   }
 
-  /** The records after the commit `settled`, in order. Throws StartFault when one of them is missing. */
+  /**
+   * The records after the commit `settled`, in order. Throws StartFault when one of them is missing. At the end a torn
+   * record is what a crash leaves. Where whole ones stand behind it, it was damaged: with `isSynced` that is a StartFault
+   * too; without, a loss of power may do that to the last second, so it is a warning.
+   */
   * after (settled: number): Generator<Found> {
     let next = settled + 1
     for (const file of [...this.#files].sort((a, b) => a.newest - b.newest)) {
@@ -78,6 +89,18 @@ export class Journal {
         yield { commit, payload: readAt(file.fd, at + RECORD_HEAD, length) }
       }
     }
+    for (const file of this.#files) this.#endAt(file, next)
+  }
+
+  /** Sees to it that no whole record stands behind the file's last: the commit `next` would let it count again. */
+  #endAt (file: File, next: number): void {
+    const lost = recordBehind(file, next)
+    if (lost === null) return
+    const what = `the journal in ${this.#dir} is damaged: its commit ${next} cannot be read, though a later one (${lost}) can; what was accepted from there on is lost`
+    if (this.#isSynced) throw new StartFault(`DATA_DIR: ${what}; restore the directory from a backup`)
+    process.emitWarning(new Error(what))
+    ftruncateSync(file.fd, file.position)
+    fsyncSync(file.fd)
   }
 
   /** Bytes of the file that is written now. */
@@ -106,16 +129,17 @@ export class Journal {
     }
     file.position += bytes.length
     file.newest = commit
-    this.#isDirty = !this.#isSynced
+    if (!this.#isSynced) this.#dirty.add(file)
   }
 
   /** Brings to the disk what was appended until now, where appending does not. Rejects with the system's error. */
   async sync (): Promise<void> {
-    if (!this.#isDirty || this.#isSyncing) return
-    this.#isDirty = false
+    if (this.#dirty.size === 0 || this.#isSyncing) return
+    const files = [...this.#dirty]
+    this.#dirty.clear()
     this.#isSyncing = true
     try {
-      await sync(this.#file.fd)
+      await Promise.all(files.map(({ fd }) => sync(fd)))
     } finally {
       this.#isSyncing = false
     }
@@ -195,6 +219,23 @@ function openFile (path: string, flags: number): File {
     position += RECORD_HEAD + length
   }
   return { fd, found, newest: found.at(-1)?.commit ?? -1, position }
+}
+
+/** The commit of a whole record behind a file's last, from `next` on; null: there is none, as it should be. What was there before has lesser numbers. */
+function recordBehind ({ fd, position }: File, next: number): number | null {
+  const size = Math.min(fstatSync(fd).size, position + BYTES_KEPT)
+  for (let start = position; start + RECORD_HEAD < size; start += SCAN_BYTES) {
+    const chunk = readAt(fd, start, Math.min(SCAN_BYTES + RECORD_HEAD, size - start))
+    for (let at = 0; at + RECORD_HEAD <= chunk.length && at < SCAN_BYTES; at++) {
+      // Most places are no record's beginning: a length that would not fit says so at once.
+      const length = chunk.readUInt32LE(at)
+      if (length === 0 || start + at + RECORD_HEAD + length > size) continue
+      const commit = chunk.readUIntLE(at + 8, 6)
+      if (commit < next || commit > next + COMMITS_BEHIND_MAX) continue
+      if (crc32(readAt(fd, start + at + 8, length + RECORD_HEAD - 8)) === chunk.readUInt32LE(at + 4)) return commit
+    }
+  }
+  return null
 }
 
 function readAt (fd: number, at: number, length: number): Buffer {

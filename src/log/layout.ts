@@ -7,6 +7,7 @@
 //   removed   number (6)                   ─▶ [first, seq] of a removed log whose entries are still to be deleted
 //   meta      'next'                       ─▶ the number that the next log gets (6)
 //             'commit'                     ─▶ the last of the journal's commits that the tables have whole (6)
+//             'unsettled'                  ─▶ there while the journal may have what the tables have not (1)
 //             'seed'                       ─▶ of the nonces' hashes (8)
 //
 // A log is known by a number that is never used again, so removing one is removing its head: entries and nonces of
@@ -15,7 +16,7 @@
 import { pack, unpack } from '../../proto/codec.ts'
 import type { RoomState } from './log.ts'
 
-export const META = { next: Buffer.from('next'), commit: Buffer.from('commit'), seed: Buffer.from('seed') } as const
+export const META = { next: Buffer.from('next'), commit: Buffer.from('commit'), unsettled: Buffer.from('unsettled'), seed: Buffer.from('seed') } as const
 
 /** The durable head of a log. `bytes` is the size of its entries. */
 export interface HeadRecord {

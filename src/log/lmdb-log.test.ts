@@ -13,6 +13,7 @@ import { Metrics } from '../base/metrics.ts'
 import { openStore, type Store } from '../base/store.ts'
 import { RECORD_HEAD } from './journal.ts'
 import { createLmdbLog, type LmdbLogOptions } from './lmdb-log.ts'
+import type { Log } from './log.ts'
 import { rewritingSuite } from './rewriting.suite.ts'
 import { bodyOf, logSuite, message, readAll, type Engine, type EngineOptions } from './log.suite.ts'
 
@@ -226,6 +227,54 @@ t.test('a journal that was torn, or lost a part', async (t) => {
   }), ['one', 'two'], 'a record that is not what was written does not count')
   const first = whole.readUInt32LE(0) + RECORD_HEAD
   await t.rejects(reopened(() => whole.subarray(first)), { message: /journal in .* has commit 2 where 1 should be/ }, 'a missing one is no beginning')
+})
+
+t.test('a journal that was damaged, or deleted', async (t) => {
+  const dir = fresh()
+  const path = join(dir, 'journal', 'journal-0')
+  const begin = async (durability: 'commit' | 'flush' = 'commit'): Promise<{ log: Log, store: Store }> => {
+    const store = await openStore(dir)
+    try {
+      return { store, log: createLmdbLog(store, { ...DEFAULTS, clock: new ManualClock(), durability, metrics: new Metrics() }) }
+    } catch (error) {
+      await store.close()
+      throw error
+    }
+  }
+  const first = await begin()
+  for (const body of ['one', 'two', 'three', 'four']) await first.log.publish('r', message(body))
+  // The process ends here: the log is not closed.
+  await first.store.close()
+  const whole = readFileSync(path)
+  const damaged = Buffer.from(whole)
+  damaged.fill(0x55, whole.readUInt32LE(0) + RECORD_HEAD, whole.readUInt32LE(0) + RECORD_HEAD + 30)
+
+  writeFileSync(path, damaged)
+  await t.rejects(begin('flush'), { name: 'StartFault', message: /is damaged: its commit 2 cannot be read, though a later one \(3\) can/ }, 'what was on the disk must be there')
+  const warned = once(process, 'warning')
+  const after = await begin()
+  t.match(((await warned) as Error[])[0]?.message, /is damaged: its commit 2 cannot be read/, 'a loss of power may do that: it is said, and goes on')
+  t.same((await readAll(after.log, 'r')).map(bodyOf), ['one'])
+  await after.log.publish('r', message('TWO'))
+  await after.store.close()
+  const again = await begin('flush')
+  t.same((await readAll(again.log, 'r')).map(bodyOf), ['one', 'TWO'], 'what stood behind the damage does not come back behind what was written over it')
+  await again.store.close()
+
+  for (const names of [['journal-0'], ['journal-1'], ['journal-0', 'journal-1']]) {
+    for (const name of names) rmSync(join(dir, 'journal', name))
+    await t.rejects(begin(), { name: 'StartFault', message: new RegExp(`^DATA_DIR: ${names.join(' and ')} in .*journal is gone`) }, `without ${names.join()} it does not begin as if nothing had been`)
+    for (const name of ['journal-0', 'journal-1']) writeFileSync(join(dir, 'journal', name), name === 'journal-0' ? whole : '')
+  }
+  const restored = await begin()
+  t.same((await readAll(restored.log, 'r')).map(bodyOf), ['one', 'two', 'three', 'four'], 'put back, it is as before')
+  await restored.log.close()
+  await restored.store.close()
+  rmSync(join(dir, 'journal'), { recursive: true })
+  const settled = await begin()
+  t.same((await readAll(settled.log, 'r')).map(bodyOf), ['one', 'two', 'three', 'four'], 'after a clean stop the tables have everything')
+  await settled.log.close()
+  await settled.store.close()
 })
 
 t.test('a store of the format before is taken over', async (t) => {

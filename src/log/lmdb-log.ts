@@ -8,7 +8,7 @@ import { COMPACTION_DUE } from '../base/store-compaction.ts'
 import { EMPTY_STATE } from './batch.ts'
 import { Layers } from './layers.ts'
 import type { HeadRecord } from './layout.ts'
-import type { Draft, Head, Log, LogPage, Published, ReadLimit, Rewriting, RoomState, Watcher } from './log.ts'
+import type { Draft, Head, Log, LogPage, Published, ReadLimit, Rewriting, Rhythm, RoomState, Watcher } from './log.ts'
 import type { NonceHash } from './nonce-filter.ts'
 import { LmdbOutlet } from './lmdb-outlet.ts'
 import { Nonces } from './nonces.ts'
@@ -158,6 +158,8 @@ class LmdbLog implements Log {
     nameKey(room)
     await new Promise<void>((resolve, reject) => this.#writer.offer({ kind: 'remove', room, resolve, reject }))
   }
+
+  get rhythm (): Rhythm { return this.#writer }
 
   /** Made when it is first asked for: a log without consumers pays nothing for them. */
   outlet (): Outlet {

@@ -14,10 +14,12 @@ import { BoundedQueue } from '../base/bounded.ts'
 import { systemClock, type Clock, type Timer } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import type { Store } from '../base/store.ts'
+import { read, type Store } from '../base/store.ts'
 import { Batch, type Act } from './batch.ts'
 import { Journal } from './journal.ts'
 import type { Layers } from './layers.ts'
+import { META } from './layout.ts'
+import type { Rhythm } from './log.ts'
 import { decodeRecord, RecordWriter } from './record.ts'
 import { Retention, type RetentionOptions } from './retention.ts'
 import type { Watchers } from './watchers.ts'
@@ -58,8 +60,9 @@ const SYNC_MS = 1000
 /** With so much waiting for the tables nothing more is taken. */
 const UNSETTLED_BYTES_MAX = 268_435_456
 
-export class Writer {
+export class Writer implements Rhythm {
   readonly #options: WriterOptions
+  readonly #store: Store
   readonly #layers: Layers
   readonly #watchers: Watchers
   readonly #retention: Retention
@@ -90,6 +93,8 @@ export class Writer {
   #paceFrom = -Infinity
   #paceRetryMs = PACE_RETRY_MS_MIN
   #turnAt = -Infinity
+  #isGathering = false
+  readonly #listeners: (() => void)[] = []
 
   /** Reads what the journal has and the tables have not. Throws StartFault when it cannot. */
   constructor (store: Store, layers: Layers, watchers: Watchers, options: WriterOptions) {
@@ -98,7 +103,10 @@ export class Writer {
     this.#watchers = watchers
     this.#retention = new Retention(store, layers, options.retention)
     this.#queue = new BoundedQueue(options.queueMax)
-    this.#journal = new Journal(store.dir, options.durability === 'flush')
+    this.#store = store
+    this.#journal = new Journal(store.dir, { isSynced: options.durability === 'flush', isNeeded: read(store.tables.meta, META.unsettled) !== undefined })
+    // From here until a clean end the tables alone are not the log.
+    store.tables.meta.putSync(META.unsettled, new Uint8Array([1]))
     this.#commits = layers.settled
     for (const { commit, payload } of this.#journal.after(layers.settled)) {
       layers.add(commit, decodeRecord(payload))
@@ -111,6 +119,12 @@ export class Writer {
   /** Retention lets nothing go beyond what this says. */
   holdBack (floor: Retention['floor']): void {
     this.#retention.floor = floor
+  }
+
+  get isGathering (): boolean { return this.#isGathering }
+
+  listen (call: () => void): void {
+    this.#listeners.push(call)
   }
 
   /** Throws AppError `unavailable` when the log is closed or the store stopped. */
@@ -157,6 +171,8 @@ export class Writer {
     await this.#sync()
     for (let time = 0; time < 2 && (this.#layers.isSettling || this.#layers.current.count > 0); time++) await this.#settle()
     await this.#journal.close()
+    const isSettled = !this.#layers.isSettling && this.#layers.current.count === 0
+    if (isSettled) await this.#store.commit(() => { void this.#store.tables.meta.remove(META.unsettled) }).catch(() => {})
   }
 
   #sweep (): void {
@@ -214,7 +230,10 @@ export class Writer {
       this.#turnAt = performance.now()
       return
     }
+    this.#isGathering = true
     await new Promise((resolve) => setTimeout(resolve, wait))
+    this.#isGathering = false
+    for (const call of this.#listeners) call()
     this.#turnAt = due
     this.#gathered = this.#gathered * 0.8 + this.#queue.size * 0.2
   }

@@ -47,9 +47,11 @@ t.test('removals are bounded; what the log has let go makes room', (t) => {
 
 t.test('held messages and requests are bounded', (t) => {
   const held = Object.assign({}, ...Array.from({ length: HELD_MAX }, (_, n) => heldPatch({ ref: `h${n}`, user: ['u', 'U', 0], kind: 0, body: 'x', ext: null, nonce: `n${n}`, address: '', reason: '', at: NOW }))) as Record<string, unknown>
-  t.match(holdRefusal(guardOf(held)), { name: 'overloaded' })
-  delete held['h0']
-  t.equal(holdRefusal(guardOf({})), null)
+  t.match(holdRefusal(guardOf(held), 'v'), { name: 'overloaded', message: /^100 messages wait/ })
+  delete held['held:h0']
+  t.equal(holdRefusal(guardOf(held), 'v'), null)
+  t.match(holdRefusal(guardOf(held), 'u'), { name: 'overloaded', message: /^99 messages of yours/ })
+  t.equal(holdRefusal(guardOf({}), 'u'), null)
   const requests = many(REQUESTS_MAX, (n) => `request:u${n}`, () => ['please', NOW])
   const banned = { ...requests, 'ban:ann': [null, 2, 'mod', '', NOW] }
   t.match(ask('requestUnban', { text: 'please' }, factsOf(banned), { id: 'ann', name: 'Ann', roles: 0 }), { name: 'overloaded' })

@@ -7,7 +7,7 @@
 // Must not know sockets, how the room was loaded or how entries are published (ingest/moderator.ts does).
 
 import { Refusal } from '../base/errors.ts'
-import { HELD_MAX, isOver, notePatch, PURGED_MAX, REMOVED_MAX, REQUESTS_MAX, SANCTION_KINDS, sanctionPatch, SANCTIONS_MAX, toldPatch, without, type Guard, type HeldMessage, type SanctionKind } from './guard.ts'
+import { HELD_MAX, HELD_PER_AUTHOR_MAX, isOver, notePatch, PURGED_MAX, REMOVED_MAX, REQUESTS_MAX, SANCTION_KINDS, sanctionPatch, SANCTIONS_MAX, toldPatch, without, type Guard, type HeldMessage, type Sanction, type SanctionKind } from './guard.ts'
 import { mayAct, RANK, rankOf, type ActionName } from './ranks.ts'
 import type { Args, Request } from './requests.ts'
 
@@ -45,7 +45,7 @@ export type Effect =
   | { readonly op: 'state', readonly changes: Readonly<Record<string, unknown>>, readonly guarded: Readonly<Record<string, unknown>> }
   | { readonly op: 'remove', readonly target: RemoveTarget, readonly forget: Readonly<Record<string, unknown>> }
   | { readonly op: 'release', readonly message: HeldMessage }
-  | { readonly op: 'announce', readonly text: string }
+  | { readonly op: 'announce', readonly text: string, readonly isShadow: boolean }
 
 export type RemoveTarget = { readonly seq: number } | { readonly user: string } | { readonly all: true }
 
@@ -134,7 +134,7 @@ const REDUCERS: Readonly<Record<ActionName, Reducer>> = {
     ? missing(`there is no message ${seq} in this room (any more)`)
     : decision([{ op: 'state', changes: { pinned: seq }, guarded: {} }], { whom: message.user, text: message.text }),
   unpin: () => decision([{ op: 'state', changes: { pinned: null }, guarded: {} }]),
-  announce: ({ text }) => decision([{ op: 'announce', text }], { text }),
+  announce: ({ text }, actor, facts) => silenced(actor, facts) ?? decision([{ op: 'announce', text, isShadow: binds('shadow', actor, facts) !== null }], { text }),
   blockTerm: ({ term }, _actor, { terms }) => {
     const more = terms.includes(term) ? terms : [...terms, term]
     if (more.length > TERMS_MAX) return new Refusal('overloaded', `${TERMS_MAX} terms are blocked in this room already; take some out`, 60_000)
@@ -174,6 +174,19 @@ function sanction (kind: SanctionKind, whom: string, args: Args, actor: Actor, f
   return decision(effects, { whom: args.user ?? whom })
 }
 
+/** The sanction that keeps the actor from writing: announcing is writing, whatever else a role allows. */
+function silenced (actor: Actor, facts: Facts): Refusal | null {
+  if (binds('ban', actor, facts) !== null) return new Refusal('banned', 'you are banned here')
+  const timeout = binds('timeout', actor, facts)
+  if (timeout !== null) return new Refusal('timed_out', 'you are timed out here', (timeout.until as number) - facts.now)
+  return binds('warn', actor, facts) === null ? null : new Refusal('forbidden', 'you were warned, and have to acknowledge it first')
+}
+
+function binds (kind: SanctionKind, { id, roles }: Actor, { guard, now }: Facts): Sanction | null {
+  const sanction = guard.inForce(kind, id, now)
+  return sanction !== null && sanction.rank > rankOf(roles) ? sanction : null
+}
+
 function lift (keys: readonly string[], user: string | null, actor: Actor, { guard, now }: Facts): Decision | Refusal {
   const given = keys.flatMap((key) => {
     const at = key.indexOf(':')
@@ -206,9 +219,11 @@ function spaceFor (facts: Facts, what: 'sanctions' | 'removed' | 'purged'): Reco
     : `this room has ${max} ${what === 'removed' ? 'removed messages' : 'purged users'} in the log that it keeps; clear it`, 60_000)
 }
 
-/** Why one more message cannot be held, or null. */
-export function holdRefusal (guard: Guard): Refusal | null {
-  return guard.held.size >= HELD_MAX ? new Refusal('overloaded', `${HELD_MAX} messages wait for a moderator already; try again later`, 10_000) : null
+/** Why one more message of this author cannot be held, or null. */
+export function holdRefusal ({ held }: Guard, author: string): Refusal | null {
+  if (held.size >= HELD_MAX) return new Refusal('overloaded', `${HELD_MAX} messages wait for a moderator already; try again later`, 10_000)
+  const own = [...held.values()].filter(({ user }) => user[0] === author).length
+  return own >= HELD_PER_AUTHOR_MAX ? new Refusal('overloaded', `${own} messages of yours wait for a moderator already; try again later`, 10_000) : null
 }
 
 function decision (effects: readonly Effect[], more: Partial<Omit<Decision, 'effects'>> = {}): Decision {

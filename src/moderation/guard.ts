@@ -18,6 +18,8 @@ export type SanctionKind = (typeof SANCTION_KINDS)[number]
 
 export const SANCTIONS_MAX = 2000
 export const HELD_MAX = 100
+/** Of one author: nobody alone fills the queue that all must pass. */
+export const HELD_PER_AUTHOR_MAX = 10
 export const REQUESTS_MAX = 200
 export const REMOVED_MAX = 5000
 export const PURGED_MAX = 2000

@@ -21,7 +21,7 @@ import { Broadcast, type BroadcastContext, type View } from './broadcast.ts'
 import { partsFor, roomFrame, skippedFrame, type Slice } from './delivery.ts'
 import { Member } from './member.ts'
 import { noticesOf } from './notices.ts'
-import { Pages, type History, type HistoryQuery } from './pages.ts'
+import { Pages, type History, type HistoryQuery, type Past } from './pages.ts'
 import { Reader, type Skip, type Step } from './reader.ts'
 import { Removals } from './removals.ts'
 import { Ring } from './ring.ts'
@@ -30,6 +30,7 @@ import type { Viewer } from './viewer.ts'
 
 export interface RoomContext extends BroadcastContext {
   readonly log: Log
+  readonly past: Past | null
   readonly slowTimeoutMs: number
   readonly ringEntriesMax: number
   readonly ringBytesMax: number
@@ -101,7 +102,8 @@ export class Room implements Watcher {
     this.guard = guardOf(state.guarded)
     this.#removals.learn(this.guard)
     for (const entry of page.entries) this.ring.push(this.#removals.redact(entry))
-    this.pages = new Pages(this.name, this.epoch, context.log, this.ring, this.#removals)
+    this.pages = new Pages(this.name, this.epoch, context.log, this.ring, this.#removals, context.past)
+    this.settings = readSettings(state)
     this.#broadcast = new Broadcast(context, {
       livePerSecond: () => this.settings.liveMessagesPerSecond,
       delayMs: () => this.#delayMs(),
@@ -109,7 +111,6 @@ export class Room implements Watcher {
       demote: (member) => this.#demote(member),
       flushed: () => this.#flushed()
     }, this.ring, this.#frame)
-    this.settings = readSettings(state)
     this.modes = modesOf(this.settings, state)
     this.blockedTerms = blockedTerms(state)
     this.terms = compileTerms(this.blockedTerms)
@@ -147,7 +148,7 @@ export class Room implements Watcher {
   /** Viewers on all instances, those elsewhere as last counted. */
   get total (): number { return this.viewers + this.#context.elsewhere(this.name) }
   get isClosed (): boolean { return this.#isClosed }
-  /** Whether nothing was ever said or set here: such a room may be forgotten. */
+  /** Nothing was ever said or set here: the room may be forgotten. */
   get isBlank (): boolean { return this.ring.last === 0 }
 
   /** Takes a viewer in: JOINED, then entries by its options, then live. */
@@ -223,8 +224,12 @@ export class Room implements Watcher {
 
   /** A page of history as this reader may see it. Throws the log's AppError. */
   history (query: HistoryQuery, identity: Identity | null = null): Promise<History> {
-    const isStaff = this.isStaff(identity)
-    return this.pages.read(query, identity?.id ?? null, isStaff || this.#delayMs() === 0 ? this.seq : this.flushed, isStaff)
+    return this.pages.read(query, identity?.id ?? null, this.newestFor(identity), this.isStaff(identity))
+  }
+
+  /** Seq of the newest entry that this reader may see. */
+  newestFor (identity: Identity | null): number {
+    return this.isStaff(identity) || this.#delayMs() === 0 ? this.seq : this.flushed
   }
 
   /** The message of this seq, unless it is gone. Throws the log's AppError. */
@@ -233,14 +238,15 @@ export class Room implements Watcher {
     return entry === null || entryOp(entry) !== OUT.MESSAGE || isRemoved(entry) ? null : entry
   }
 
-  /** Roles of a user as far as they are known here: of a viewer here, or of the newest message in memory; 0: not known. */
-  rolesOf (user: string): number {
-    for (const { viewer } of this.#members) if (viewer.identity?.id === user) return rolesIn(viewer.identity, this.name)
+  /** Roles of a user as far as they are known here: of all its connections here, or of the newest message in memory; null: not known. */
+  rolesOf (user: string): number | null {
+    const here = [...this.#members].filter(({ viewer }) => viewer.identity?.id === user)
+    if (here.length > 0) return here.reduce((roles, { viewer }) => roles | rolesIn(viewer.identity as Identity, this.name), 0)
     for (let seq = this.ring.last; seq >= this.ring.first; seq--) {
       const entry = this.ring.at(seq)
       if (entryAuthor(entry) === user) return ((unpack(entry) as unknown[])[3] as User)[2]
     }
-    return 0
+    return null
   }
 
   /** Sends room frames to a user's connections in this room. */
@@ -288,9 +294,7 @@ export class Room implements Watcher {
   }
 
   /** Resolves when every STATE entry that has arrived is in force. */
-  async settled (): Promise<void> {
-    await this.#stateReading
-  }
+  async settled (): Promise<void> { await this.#stateReading }
 
   /** Tells the viewers how many they are, when that changed; goes out with the next flush. */
   announceViewers (): void {
@@ -452,9 +456,7 @@ export class Room implements Watcher {
     for (const { user, frame } of noticesOf(before.guard, this.guard, this.#context.clock.now(), null)) this.tell(user, frame)
   }
 
-  #delayMs (): number {
-    return this.settings.publicationDelaySeconds * 1000
-  }
+  #delayMs (): number { return this.settings.publicationDelaySeconds * 1000 }
 
   /** Whether this is staff here: sent entries at once while others wait, and what is for its author alone. */
   isStaff (identity: Identity | null): boolean {
