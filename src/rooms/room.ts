@@ -177,9 +177,7 @@ export class Room implements Watcher {
   }
 
   /** Whether the member's viewer will be told to flush() soon, when the room next writes to it. */
-  hold (member: Member): boolean {
-    return this.#broadcast.hold(member)
-  }
+  hold (member: Member): boolean { return this.#broadcast.hold(member) }
 
   /** The viewer has another token: one that no longer allows the room lets go of it, and tells it. */
   identified (member: Member): void {
