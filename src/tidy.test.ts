@@ -45,7 +45,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
 const ADAPTERS: readonly string[] = [
   'src/log/lmdb-log.ts', 'src/log/redis-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/directory/redis-directory.ts',
   'src/cluster/local-cluster.ts', 'src/cluster/redis-cluster.ts',
-  'src/archive/chdb-archive.ts', 'src/archive/clickhouse-archive.ts', 'src/archive/no-archive.ts', 'src/archive/archiver.ts', 'src/archive/audience.ts', 'src/archive/upkeep.ts',
+  'src/archive/chdb-archive.ts', 'src/archive/clickhouse-archive.ts', 'src/archive/no-archive.ts', 'src/archive/archiver.ts', 'src/archive/erasure.ts', 'src/archive/audience.ts', 'src/archive/upkeep.ts',
   'src/feed/log-feed.ts', 'src/feed/kafka-feed.ts', 'src/feed/relay.ts', 'src/feed/notifier.ts'
 ]
 

@@ -30,7 +30,7 @@ export { Member } from './member.ts'
 export type { Cursor, CursorStep } from './cursor.ts'
 export type { Skip } from './reader.ts'
 export type { Fanout, Viewer } from './viewer.ts'
-export { parseModes, SETTING_NAMES, type RoomSettings } from './settings.ts'
+export { blockedTerms, parseModes, SETTING_NAMES, type RoomSettings } from './settings.ts'
 export { partsFor, SWEEP_BYTES } from './delivery.ts'
 
 /** Names with this prefix belong to the server and are refused to clients. */
