@@ -40,7 +40,6 @@ const OPEN_TIMEOUT_MS = 30_000
 export class Authors {
   readonly #authors: Author[] = []
   readonly #report: Tally = { sent: 0, accepted: 0, refused: 0, why: '', received: 0, missing: 0, repeated: 0, ended: 0 }
-  readonly #numbers: number[]
   #timer: NodeJS.Timeout | null = null
   #turn = 0
 
@@ -55,7 +54,6 @@ export class Authors {
 
   private constructor (options: AuthorsOptions) {
     const { rooms = 1 } = options
-    this.#numbers = Array.from({ length: rooms }, () => 1)
     for (let index = 0; index < options.authors; index++) this.#authors.push(new Author(options, index, index % rooms, this.#report))
   }
 
@@ -101,10 +99,8 @@ export class Authors {
   }
 
   #next (author: Author): Uint8Array {
-    const number = this.#numbers[author.room] as number
-    this.#numbers[author.room] = number + 1
     this.#report.sent++
-    return author.frame(number)
+    return author.frame()
   }
 }
 
@@ -137,8 +133,8 @@ class Author implements LinkOwner, Hearer {
   }
 
   /** The next message, to be written now. */
-  frame (number: number): Uint8Array {
-    return this.#dialect.message(this.room, this.#index, this.#count++, number)
+  frame (): Uint8Array {
+    return this.#dialect.message(this.room, this.#index, this.#count++)
   }
 
   opened (link: Link): void {

@@ -12,7 +12,7 @@ export interface DeliveryPlan {
   readonly warmS: number
   readonly countS: number
   readonly rooms?: number
-  /** Connections that write. Uproar's are viewers too, and are taken off `viewers` (default 20); a peer has one, or as many where they watch. */
+  /** Connections that write (default 20), the same for all: what is read of one connection costs less together. Uproar's are viewers too, and are taken off `viewers`; a peer's where they watch. */
   readonly authors?: number
   /** A peer's authors watch too, and write in their own room. */
   readonly authorsWatch?: boolean
@@ -79,9 +79,9 @@ async function measure (subject: Subject, viewersAt: Subject, watching: Load, wr
   const { viewers, perSecond, warmS, countS, rooms = 1, authorsWatch = false, stalled = 0 } = plan
   const { dialect } = subject.kind
   const ownsEyes = dialect === 'uproar' || authorsWatch
-  const authors = ownsEyes ? plan.authors ?? AUTHORS : 1
+  const authors = plan.authors ?? AUTHORS
   await watching.order('viewers.open', { port: viewersAt.wsPort, dialect, viewers: ownsEyes ? viewers - authors : viewers, rooms })
-  await writing.order('authors.open', { port: subject.wsPort, dialect, authors, rooms: ownsEyes ? rooms : 1, watch: authorsWatch })
+  await writing.order('authors.open', { port: subject.wsPort, dialect, authors, rooms, watch: authorsWatch })
   const idle = subject.memory().rss
   if (stalled > 0) await watching.order('viewers.stall', stalled)
   await writing.order('authors.pace', perSecond)

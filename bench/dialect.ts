@@ -5,7 +5,7 @@
 import { decodeTrusted, encode, type Frame } from '../proto/codec.ts'
 import { IN, OUT } from '../proto/ops.ts'
 import { BINARY, clientFrame, clientText } from './link.ts'
-import { bodyNow, entryTimeMs, isOurEntry, MESSAGE_BYTES, peerMessageNow, peerNumber, peerTimeMs } from './message.ts'
+import { bodyNow, entryTimeMs, isOurEntry, MESSAGE_BYTES, peerAuthor, peerCount, peerMessageNow, peerTimeMs } from './message.ts'
 
 export type DialectName = 'uproar' | 'plain' | 'socket.io'
 
@@ -13,8 +13,11 @@ export type DialectName = 'uproar' | 'plain' | 'socket.io'
 export interface Hearer {
   /** The connection may be used: joined, subscribed. `last` is the number of the last message that will not come. */
   joined (last: number): void
-  /** A message with this number; `timeAt` is where `timeMs` finds its time. */
-  heard (number: number, bytes: Buffer, timeAt: number): void
+  /**
+   * A message with this number; `timeAt` is where `timeMs` finds its time. Uproar numbers a room's messages; a peer's are
+   * numbered by each author for itself, since what comes over two connections has no order there: then `author` says whose.
+   */
+  heard (number: number, bytes: Buffer, timeAt: number, author?: number): void
   /** Messages from first to last are announced as not sent. */
   skipped (first: number, last: number): void
   /** One of this connection's own messages was accepted (its number) or refused (why). */
@@ -30,8 +33,8 @@ export interface Dialect {
   greeting (room: number, token: string | null, history: number): Uint8Array | null
   read (hearer: Hearer, bytes: Buffer, start: number, end: number, opcode: number): void
   timeMs (bytes: Buffer, at: number): number
-  /** A message into a room; `count` is this author's own count, `number` that of the room. */
-  message (room: number, author: number, count: number, number: number): Uint8Array
+  /** A message into a room; `count` is this author's own count. */
+  message (room: number, author: number, count: number): Uint8Array
   /** Said every ten seconds; null: nothing. */
   ping (room: number, last: number): Uint8Array | null
 }
@@ -120,13 +123,13 @@ const plain: Dialect = {
   greeting: () => null,
   read (hearer, bytes, start, end) {
     if ((end - start) % MESSAGE_BYTES !== 0) throw new Error(`a message of ${end - start} bytes`)
-    for (let at = start; at < end; at += MESSAGE_BYTES) hearer.heard(peerNumber(bytes, at), bytes, at)
+    for (let at = start; at < end; at += MESSAGE_BYTES) hearer.heard(peerCount(bytes, at), bytes, at, peerAuthor(bytes, at))
   },
   timeMs: peerTimeMs,
-  message (room, _author, _count, number) {
+  message (room, author, count) {
     const body = Buffer.allocUnsafe(2 + MESSAGE_BYTES)
     body.writeUInt16BE(room)
-    body.write(peerMessageNow(number), 2, 'latin1')
+    body.write(peerMessageNow(author, count), 2, 'latin1')
     return clientFrame(body)
   },
   ping: () => null
@@ -144,7 +147,7 @@ const socketIo: Dialect = {
     if (first === 0x34 && bytes[start + 1] === 0x32) {
       const at = start + SOCKET_IO_EVENT.length
       if (end - at !== MESSAGE_BYTES + 2) throw new Error(`a Socket.IO message of ${end - start} bytes`)
-      hearer.heard(peerNumber(bytes, at), bytes, at)
+      hearer.heard(peerCount(bytes, at), bytes, at, peerAuthor(bytes, at))
     } else if (first === 0x32) {
       hearer.reply(clientText('3'))
     } else if (first === 0x34 && bytes[start + 1] === 0x30) {
@@ -152,7 +155,7 @@ const socketIo: Dialect = {
     }
   },
   timeMs: peerTimeMs,
-  message: (room, _author, _count, number) => clientText(`42["m",${room},"${peerMessageNow(number)}"]`),
+  message: (room, author, count) => clientText(`42["m",${room},"${peerMessageNow(author, count)}"]`),
   ping: () => null
 }
 

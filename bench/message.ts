@@ -1,9 +1,9 @@
 // The messages of the benches: 130 bytes each as a viewer gets them, whoever serves them. To Uproar that is the entry with
-// its author and times; to a peer, text that begins with a number and the time. Both carry the time of writing, so that
+// its author and times; to a peer, text that begins with author, count and the time. Both carry the time of writing, so that
 // any viewer can tell the latency.
 //
 //   Uproar  97 25 ce seq8 cf ts16 93 a9 author a9 name roles kind d9 58  @time digits, filler …  c0
-//   peers   0000000123  @time digits, filler …
+//   peers   0003000123  @time digits, filler …
 
 import { clockMs } from './link.ts'
 
@@ -11,7 +11,10 @@ export const MESSAGE_BYTES = 130
 // Authors' ids and names have this many characters, so that every entry is as long as the next.
 const NAME_CHARACTERS = 9
 const TIME_DIGITS = 14
-const NUMBER_DIGITS = 10
+// A peer's message begins with who wrote it and its number among those of that author.
+const AUTHOR_DIGITS = 4
+const COUNT_DIGITS = 6
+const NUMBER_DIGITS = AUTHOR_DIGITS + COUNT_DIGITS
 // Where the body of an entry is, and in it the time, behind the `@`.
 const ENTRY_BODY_AT = 41
 const ENTRY_TIME_AT = ENTRY_BODY_AT + 1
@@ -28,9 +31,9 @@ export function bodyNow (): string {
   return textNow(BODY_BYTES)
 }
 
-/** A peer's message with this number. */
-export function peerMessageNow (number: number): string {
-  return String(number).padStart(NUMBER_DIGITS, '0') + textNow(MESSAGE_BYTES - NUMBER_DIGITS)
+/** A peer's message: the count-th of this author. */
+export function peerMessageNow (author: number, count: number): string {
+  return String(author).padStart(AUTHOR_DIGITS, '0') + String(count).padStart(COUNT_DIGITS, '0') + textNow(MESSAGE_BYTES - NUMBER_DIGITS)
 }
 
 export function authorName (index: number): string {
@@ -46,8 +49,12 @@ export function entryTimeMs (bytes: Buffer, at: number): number {
   return digits(bytes, at + ENTRY_TIME_AT, TIME_DIGITS) / 100
 }
 
-export function peerNumber (bytes: Buffer, at: number): number {
-  return digits(bytes, at, NUMBER_DIGITS)
+export function peerAuthor (bytes: Buffer, at: number): number {
+  return digits(bytes, at, AUTHOR_DIGITS)
+}
+
+export function peerCount (bytes: Buffer, at: number): number {
+  return digits(bytes, at + AUTHOR_DIGITS, COUNT_DIGITS)
 }
 
 export function peerTimeMs (bytes: Buffer, at: number): number {

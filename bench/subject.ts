@@ -59,7 +59,7 @@ export class Subject {
   static async start (kind: SubjectKind, nodeOptions: readonly string[] = []): Promise<Subject> {
     const dir = mkdtempSync(join(tmpdir(), 'uproar-bench-'))
     const { command, args } = onCore(CORES?.server)
-    const env = { PATH: process.env.PATH, HOME: process.env.HOME, DATA_DIR: dir, ...kind.env }
+    const env = { PATH: process.env.PATH, HOME: process.env.HOME, DATA_DIR: dir, ARCHIVE: 'off', ...kind.env }
     const child = spawn(command, [...args, ...nodeOptions, join(import.meta.dirname, kind.file)], { env, stdio: ['ignore', 'pipe', 'pipe'] })
     const end = (): void => { child.kill('SIGKILL') }
     process.once('exit', end)

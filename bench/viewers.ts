@@ -146,8 +146,8 @@ class Viewer implements LinkOwner, Hearer {
   readonly #shared: Shared
   readonly #room: number
   readonly #isSampled: boolean
-  /** The number that must come next; -1: any. */
-  #next = -1
+  /** The number that must come next, by voice (dialect.ts); -1: any. */
+  readonly #next: number[] = [-1]
 
   constructor (shared: Shared, room: number, isSampled: boolean, address: string | undefined) {
     this.#shared = shared
@@ -175,17 +175,19 @@ class Viewer implements LinkOwner, Hearer {
   }
 
   joined (last: number): void {
-    if ((this.#shared.options.history ?? 0) === 0 && last > 0) this.#next = last + 1
+    if ((this.#shared.options.history ?? 0) === 0 && last > 0) this.#next[0] = last + 1
     this.#shared.onJoined()
   }
 
-  heard (number: number, bytes: Buffer, timeAt: number): void {
+  heard (number: number, bytes: Buffer, timeAt: number, author = 0): void {
     this.received++
-    if (number === this.#next || this.#next < 0) {
-      this.#next = number + 1
-    } else if (number > this.#next) {
-      this.missing += number - this.#next
-      this.#next = number + 1
+    const voice = author === 0 ? 0 : Math.floor(author / (this.#shared.options.rooms ?? 1))
+    const next = this.#next[voice] ?? -1
+    if (number === next || next < 0) {
+      this.#next[voice] = number + 1
+    } else if (number > next) {
+      this.missing += number - next
+      this.#next[voice] = number + 1
     } else {
       this.repeated++
     }
@@ -194,7 +196,7 @@ class Viewer implements LinkOwner, Hearer {
 
   skipped (first: number, last: number): void {
     this.skippedCount += last - first + 1
-    if (last >= this.#next) this.#next = last + 1
+    if (last >= (this.#next[0] as number)) this.#next[0] = last + 1
   }
 
   answered (_: number, refusal: string | null): void {
@@ -209,7 +211,7 @@ class Viewer implements LinkOwner, Hearer {
   }
 
   ping (): void {
-    const frames = this.isStalled ? null : this.#shared.dialect.ping(this.#room, Math.max(0, this.#next - 1))
+    const frames = this.isStalled ? null : this.#shared.dialect.ping(this.#room, Math.max(0, (this.#next[0] as number) - 1))
     if (frames !== null) this.link.write(frames)
   }
 }

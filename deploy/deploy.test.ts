@@ -25,14 +25,18 @@ t.test('the image is built from what is there', (t) => {
   const all = steps(read('Dockerfile'))
   const rest = (word: string): string[] => all.filter((step) => step.word === word).map((step) => step.rest)
 
-  t.ok(rest('FROM').every((from) => /^node:22[\w.]*-bookworm-slim( AS \w+)?$/.test(from)), 'bases are pinned by tag')
+  const { devDependencies, optionalDependencies, bin } = JSON.parse(read('package.json')) as { devDependencies: Record<string, string>, optionalDependencies: Record<string, string>, bin: Record<string, string> }
+  t.ok(rest('FROM').every((from) => new RegExp(`^node:${devDependencies.node}-bookworm-slim@sha256:[0-9a-f]{64}( AS build)?$`).test(from)), 'bases are pinned, to the Node that runs everywhere else')
+  t.equal(new Set(rest('FROM').map((from) => from.split(' ')[0])).size, 1, 'what is built on one runs on the same')
+  t.same([...rest('RUN').join().matchAll(/optionalDependencies\.(\S+?);/g)].map((match) => match[1]), Object.keys(optionalDependencies), 'what it leaves out is what is optional here')
+  t.match(rest('RUN').join(), `/app/${bin.uproar} /usr/local/bin/uproar`, 'the operator\'s command is at hand')
   const copied = rest('COPY').filter((copy) => !copy.startsWith('--from')).flatMap((copy) => copy.split(/\s+/).slice(0, -1))
   t.same(copied.filter((path) => !existsSync(join(root, path))), [], 'every COPY has its source')
   const kept = read('.dockerignore').split('\n').filter((line) => line.startsWith('!')).map((line) => line.slice(1))
   t.same(copied.filter((path) => !kept.includes(path)), [], '.dockerignore lets every source in')
 
   const last = all.slice(all.findLastIndex((step) => step.word === 'FROM'))
-  t.same(last.find((step) => step.word === 'USER')?.rest, 'node', 'it runs as a user without rights')
+  t.same(last.find((step) => step.word === 'USER')?.rest, '1000:1000', 'it runs as a user without rights, by number')
   t.ok(last.findIndex((step) => step.word === 'USER') < last.findIndex((step) => step.word === 'CMD'))
   const env = Object.fromEntries(last.filter((step) => step.word === 'ENV').flatMap((step) => step.rest.split(/\s+/).map((pair) => pair.split('='))))
   t.equal(env.PORT, String(SETTINGS.port.default))
@@ -114,6 +118,7 @@ t.test('scripts and tests are where the runner looks', (t) => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
   const files = Object.values(scripts).flatMap((script) => [...script.matchAll(/node (\S+\.ts)/g)].map((match) => match[1] as string))
   t.same(files.filter((path) => !existsSync(join(root, path))), [], 'every script names a file that exists')
+  t.ok((statSync(join(root, 'src/cli/uproar.js')).mode & 0o111) !== 0, 'and the command can be executed')
   t.equal(scripts.start, 'exec node src/main.ts', 'a signal to npm reaches the program, not a shell before it')
   const include = /include:\n\s*- "([^"]+)"/.exec(read('.taprc'))?.[1] ?? ''
   const tests = globSync('{src,proto,bench,deploy}/**/*.test.ts', { cwd: root })

@@ -61,6 +61,7 @@ export const CLOSES = [
   { code: 4500, name: 'bad_frame', reconnect: false, meaning: 'what was sent is not of this protocol' },
   { code: 4501, name: 'unauthorized', reconnect: false, meaning: 'the token is not valid' },
   { code: 4503, name: 'banned', reconnect: false, meaning: 'the user is banned' },
+  { code: 4505, name: 'kicked', reconnect: false, meaning: 'an operator of the server closed it' },
   { code: 4508, name: 'replaced', reconnect: false, meaning: 'a newer connection took its place' }
 ] as const satisfies readonly CloseCode[]
 

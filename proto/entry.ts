@@ -7,7 +7,7 @@
 // the tail can be packed before the log has said which seq it gets. Readers elsewhere must accept any integer form.
 
 import { pack, unpack } from './codec.ts'
-import { OUT, type EntryOp } from './ops.ts'
+import { KIND, OUT, type EntryOp } from './ops.ts'
 import type { User } from './values.ts'
 
 /** What an entry says after seq and ts, packed and counted. */
@@ -147,6 +147,22 @@ export function entryObject (entry: Uint8Array): EntryObject {
     case OUT.REMOVE: return { op: 'remove', seq, ts, target: frame[3] as Record<string, unknown>, by: (frame[4] ?? null) as string | null }
     case OUT.STATE: return { op: 'state', seq, ts, changes: frame[3] as Record<string, unknown> }
     case OUT.EDIT: return { op: 'edit', seq, ts, target: frame[3] as number, body: bodyText(frame[4]), ext: (frame[5] ?? null) as Record<string, unknown> | null }
+  }
+}
+
+/** The entry's bytes of what entryObject made of them. `isShadow`: a message for its author alone. */
+export function entryOfObject (object: EntryObject, isShadow = false): Uint8Array {
+  const { op, seq, ts } = object
+  switch (op) {
+    case 'message': {
+      const { user: { id, name, roles }, kind, ext } = object
+      const body = kind === KIND.encrypted ? new Uint8Array(Buffer.from(object.body, 'base64')) : object.body
+      const tail = isShadow ? packShadowTail([[id, name, roles], kind, body, ext]) : packTail([[id, name, roles], kind, body, ext])
+      return encodeEntry(OUT.MESSAGE, seq, ts, tail)
+    }
+    case 'remove': return encodeEntry(OUT.REMOVE, seq, ts, packTail([object.target, object.by]))
+    case 'state': return encodeEntry(OUT.STATE, seq, ts, packTail([object.changes]))
+    case 'edit': return encodeEntry(OUT.EDIT, seq, ts, packTail([object.target, object.body, object.ext]))
   }
 }
 

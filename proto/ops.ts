@@ -36,6 +36,7 @@ export const FRAMES = [
   { op: 7, name: 'MODERATE', from: 'client', fields: [f('rid', 'uint'), f('room', 'str'), f('action', 'str'), f('args', 'map')] },
   { op: 8, name: 'PING', from: 'client', fields: [n('value', 'any'), n('positions', 'map')] },
   { op: 9, name: 'AUTH', from: 'client', fields: [f('rid', 'uint'), f('token', 'str')] },
+  { op: 10, name: 'REPLAY', from: 'client', fields: [f('rid', 'uint'), f('room', 'str'), f('at', 'uint'), n('after', 'uint'), f('limit', 'uint')] },
 
   { op: 32, name: 'WELCOME', from: 'server', fields: [f('session', 'str'), n('user', 'user'), f('serverTime', 'uint'), f('limits', 'map')] },
   { op: 33, name: 'OK', from: 'server', fields: [f('rid', 'uint'), n('result', 'any')] },
@@ -58,7 +59,7 @@ export const FRAMES = [
 ] as const satisfies readonly FrameShape[]
 
 /** Numbers of the ops by name and direction, for code that names them: `IN.SEND`, `OUT.MESSAGE`. */
-export const IN = { HELLO: 1, JOIN: 2, LEAVE: 3, SEND: 4, HISTORY: 5, SIGNAL: 6, MODERATE: 7, PING: 8, AUTH: 9 } as const
+export const IN = { HELLO: 1, JOIN: 2, LEAVE: 3, SEND: 4, HISTORY: 5, SIGNAL: 6, MODERATE: 7, PING: 8, AUTH: 9, REPLAY: 10 } as const
 export const OUT = {
   WELCOME: 32, OK: 33, ERR: 34, JOINED: 35, ROOM: 36, MESSAGE: 37, REMOVE: 38, STATE: 39, EDIT: 40,
   VIEWERS: 48, SIGNAL: 49, SKIPPED: 50, SANCTION: 51, HELD: 52, BYE: 53, PONG: 54, PAGE: 55, INBOX: 56

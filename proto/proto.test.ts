@@ -6,7 +6,7 @@ import { Decoder, encode as encodeElsewhere } from '@msgpack/msgpack'
 import t from 'tap'
 import { closeCode, CLOSES, errorCode, ERRORS, mayReconnect } from './codes.ts'
 import { BadFrame, decode, decodeTrusted, encode, unpack, type Frame } from './codec.ts'
-import { encodeEntry, encodePage, entryAuthor, entryObject, entryOp, entrySeq, entryTs, isRemoved, isShadow, packShadowTail, packTail, removedEntry, unshadowed } from './entry.ts'
+import { encodeEntry, encodePage, entryAuthor, entryObject, entryOfObject, entryOp, entrySeq, entryTs, isRemoved, isShadow, packShadowTail, packTail, removedEntry, unshadowed } from './entry.ts'
 import { HOSTILITIES, hostileMessage, plausibleFrame, seededRandom } from './hostile.ts'
 import { FRAMES, IN, KIND, OUT, PROTOCOL, ROLE, SKIPPED_REASONS, type EntryOp } from './ops.ts'
 import { pack } from './pack.ts'
@@ -186,6 +186,12 @@ t.test('entries', async (t) => {
   t.strictSame(object(38, { all: true, upTo: 4 }, 'u9'), { op: 'remove', seq: 5, ts: 7, target: { all: true, upTo: 4 }, by: 'u9' })
   t.strictSame(object(39, { locked: true }), { op: 'state', seq: 5, ts: 7, changes: { locked: true } })
   t.strictSame(object(40, 4, 'better', null), { op: 'edit', seq: 5, ts: 7, target: 4, body: 'better', ext: null })
+  const round = (entry: Uint8Array, isShadow = false): void => { t.ok(Buffer.from(entry).equals(entryOfObject(entryObject(entry), isShadow)), 'an object gives its entry back, byte for byte') }
+  for (const fields of [[user, 0, 'hello \u0000 😀', { re: 3, meta: { size: 1.5, none: null, list: [1, -1, -40000] } }], [user, 5, Uint8Array.of(0, 255, 254), null], [user, 2, '', null]]) round(encodeEntry(OUT.MESSAGE, 2 ** 33, 7, packTail(fields)))
+  round(encodeEntry(OUT.MESSAGE, 6, 7, packShadowTail([['u1', 'Ann', 4], 0, 'hidden', null])), true)
+  round(encodeEntry(OUT.REMOVE, 6, 7, packTail([{ user: 'u1', upTo: 5 }, null])))
+  round(encodeEntry(OUT.STATE, 6, 7, packTail([{ title: null, slowModeSeconds: 5 }])))
+  round(encodeEntry(OUT.EDIT, 6, 7, packTail([4, 'better', { at: ['u2'] }])))
   const entries = Array.from({ length: 200 }, (_, i) => encodeEntry(OUT.MESSAGE, i + 1, 7, tail))
   const page = decodeTrusted(encodePage(2 ** 40, 'lobby', entries, true)) as Frame[]
   t.equal((page[0]?.[3] as unknown[]).length, 200)

@@ -1,23 +1,39 @@
 // The whole program put together: the only file that names concrete engines. Parts start in this order and stop in the
 // reverse one:
 //
-//   store (or redis) ─▶ log ─▶ feed ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ consumers ─▶ drain
+//   store (or redis) ─▶ log ─▶ feed ─▶ archive ─▶ revocations ─▶ auth ─▶ canary ─▶ rooms ─▶ cluster ─▶ gateway ─▶ http ─▶ consumers ─▶ probe ─▶ drain
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
 // closes. The drain is last, so it comes first in a stop: viewers go while everything still serves them.
 
+import { hash } from 'node:crypto'
+import { readFileSync, statfsSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { createApi } from './api/api.ts'
+import type { Archive } from './archive/archive.ts'
+import { Archiver } from './archive/archiver.ts'
+import { chdbFault, createChdbArchive } from './archive/chdb-archive.ts'
+import { createClickHouseArchive } from './archive/clickhouse-archive.ts'
+import { createNoArchive } from './archive/no-archive.ts'
+import { Reads } from './archive/reads.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
+import { StartFault } from './base/errors.ts'
+import type { WorkerNumbers } from './base/gathering.ts'
 import { Lifecycle, type Part } from './base/lifecycle.ts'
 import { Metrics } from './base/metrics.ts'
+import { OtlpExporter } from './base/otlp.ts'
+import { reachableHost } from './base/peers.ts'
 import { parseRedisUrl } from './base/redis-place.ts'
 import { Redis } from './base/redis.ts'
 import { openStore } from './base/store.ts'
+import { Traces } from './base/traces.ts'
 import type { SelfPortrait } from './cluster/cluster.ts'
 import { createLocalCluster } from './cluster/local-cluster.ts'
+import { Orders } from './cluster/orders.ts'
 import { createRedisCluster } from './cluster/redis-cluster.ts'
 import type { Directory } from './directory/directory.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
@@ -29,6 +45,7 @@ import { Notifier } from './feed/notifier.ts'
 import { Relay } from './feed/relay.ts'
 import { createListener, Gateway, noFanout } from './gateway/gateway.ts'
 import { Ingest, Moderator } from './ingest/ingest.ts'
+import { Library } from './library/library.ts'
 import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
@@ -36,8 +53,9 @@ import type { Outlet } from './log/outlet.ts'
 import { canaryRooms, openRedisLog } from './log/redis-log.ts'
 import { HttpScorer, RulesScorer, type Scorer, Worker } from './moderation/moderation.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
+import { issueTicket, Probe } from './probe/probe.ts'
 import { Revocations } from './revocation/revocation.ts'
-import { Rooms } from './rooms/rooms.ts'
+import { PROBE_ROOM, Rooms } from './rooms/rooms.ts'
 
 export interface App {
   /** Starts every part; resolves with the ports in use (0 where this process has no such role). */
@@ -54,9 +72,11 @@ export interface Sharing {
   readonly ownPort: number
   /** What dev tokens are signed with, where no key is configured; null: a secret of this process. */
   readonly devSecret: Buffer | null
+  /** How the numbers of all of them are had; null: there is this one. */
+  readonly numbers: Pick<WorkerNumbers, 'provide' | 'gather'> | null
 }
 
-const ALONE: Sharing = { sharesPorts: false, ownPort: 0, devSecret: null }
+const ALONE: Sharing = { sharesPorts: false, ownPort: 0, devSecret: null, numbers: null }
 
 export interface AppOptions {
   readonly log: Logger
@@ -69,7 +89,6 @@ export interface AppOptions {
 export function createApp (config: Config, options: AppOptions): App {
   const { log, version, sharing = ALONE } = options
   const clock = options.clock ?? systemClock
-  const fault = (error: unknown, what: string): void => log.error({ err: error, what }, 'fault')
   const { blockedTermsFile, jwtPublicKeyFile } = config
   const terms = blockedTermsFile === null ? compileTerms([]) : checked(() => loadTermsFile(blockedTermsFile), 'BLOCKED_TERMS_FILE: ')
   if (jwtPublicKeyFile !== null) checked(() => publicKeyFile(jwtPublicKeyFile))
@@ -79,8 +98,17 @@ export function createApp (config: Config, options: AppOptions): App {
 
   async function start (): Promise<{ port: number, wsPort: number }> {
     const metrics = new Metrics()
+    metrics.set('uproar_build_info', 1, version)
+    sharing.numbers?.provide(() => metrics.text())
+    const fault = (error: unknown, what: string): void => {
+      metrics.add('uproar_faults_total')
+      log.error({ err: error, what }, 'fault')
+    }
+    const traces = openTraces(config, { lifecycle, clock, metrics, log, version })
     const { log: roomLog, directory, canaryRooms, redis } = await openEngines(config, { lifecycle, clock, metrics })
-    const feeds = openFeeds(config, { roomLog, lifecycle, clock, metrics, log })
+    const feeds = openFeeds(config, { roomLog, lifecycle, clock, metrics, log, traces })
+    const archive = openArchive(config, log)
+    lifecycle.add({ name: 'archive', start: () => archive.start(), stop: () => archive.close() })
     const revocations = new Revocations({ log: roomLog, clock, hours: config.revocationHours, fault })
     lifecycle.add(revocations)
     const authenticator = createAuthenticator(config, { clock, log, revoked: revocations, devSecret: sharing.devSecret })
@@ -91,33 +119,45 @@ export function createApp (config: Config, options: AppOptions): App {
     const cluster = redis === null
       ? createLocalCluster({ clock, version, self })
       : createRedisCluster({ redis, prefix: config.redisPrefix, usersMax: config.connectionsPerUserMax, clock, metrics, version, self, fault })
+    const reads = new Reads(archive)
     const listener = createListener(config, { sharesPort: sharing.sharesPorts })
-    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, fault })
+    const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, past: reads, fault })
     lifecycle.add({ name: 'rooms', start: () => rooms.start(), stop: () => rooms.stop() })
     lifecycle.add(cluster)
-    const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, fault })
+    const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms, traces, fault })
     const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
-    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, fault })
+    const library = new Library({ reads, rooms, clock, fault })
+    const ticket = config.probeS === 0 ? undefined : issueTicket(sharing.devSecret === null ? undefined : hash('sha256', Buffer.concat([sharing.devSecret, Buffer.from('probe')])))
+    const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, cluster, revoked: revocations, rhythm: roomLog.rhythm, probe: ticket, note: (what, details) => log.info(details, what), fault })
     if (serves('gateway')) lifecycle.add(gateway)
     cluster.listen({ viewersChanged: (room) => rooms.viewersChanged(room), toUser: (user, bytes) => gateway.toUser(user, bytes), crowded: (user, before) => gateway.crowded(user, before) })
+    const drain = async (): Promise<void> => { await Promise.all([api.drain(), gateway.sendAway()]) }
+    const orders = new Orders(cluster, { kick: (target, reason) => gateway.kick(target, reason), drain: () => { drain().catch((error: unknown) => fault(error, 'draining')) } })
     revocations.changed(() => {
       metrics.set('uproar_revocations', revocations.size)
       gateway.reviewTokens()
     })
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, moderator, cluster, revocations, assetsDir: ASSETS_DIR,
+      config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, cluster, orders, revocations, version, assetsDir: ASSETS_DIR,
+      engines: [{ part: 'log', engine: redis === null ? 'embedded' : 'redis' }, { part: 'feed', engine: feeds.kafka === null ? 'embedded' : 'kafka' }],
       sharesPort: sharing.sharesPorts,
       ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
       wsPort: () => gateway.port,
-      ready: async () => {
-        metrics.set('uproar_canary_seconds', canary.age / 1000)
-        return { ready: canary.verdict === 'ok', checks: { delivery: canary.verdict } }
-      }
+      numbers: () => sharing.numbers?.gather() ?? metrics.text(),
+      ready: async () => ({ ready: canary.verdict === 'ok', checks: { delivery: canary.verdict } })
     })
+    metrics.read('uproar_canary_seconds', () => canary.age / 1000)
+    metrics.read('uproar_draining', () => Number(gateway.isDraining))
+    metrics.read('uproar_ready', () => Number(canary.verdict === 'ok' && !gateway.isDraining))
+    if (redis === null) metrics.read('uproar_disk_free_bytes', () => freeBytes(config.dataDir))
     if (serves('api')) lifecycle.add(api)
-    for (const part of workers(config, { feeds, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
-    lifecycle.add({ name: 'drain', stop: async () => { await Promise.all([api.drain(), gateway.sendAway()]) } })
+    for (const part of workers(config, { feeds, archive, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
+    if (ticket !== undefined && serves('gateway')) {
+      const target = (): { host: string, port: number, isTls: boolean } => ({ host: reachableHost(config.host).replace(/^\[|\]$/g, ''), port: gateway.port, isTls: config.tlsCertFile !== null })
+      lifecycle.add(new Probe({ ticket, room: PROBE_ROOM, everyS: config.probeS, target, clock, metrics }))
+    }
+    lifecycle.add({ name: 'drain', stop: drain })
     await lifecycle.start(stopTimeoutMs)
     return { port: serves('api') ? api.port : 0, wsPort: gateway.port }
   }
@@ -135,6 +175,17 @@ export function createApp (config: Config, options: AppOptions): App {
   }
 }
 
+/** Where traces go, if anywhere. First to start and last to stop, so that what the others do last is sent too. */
+function openTraces (config: Config, parts: { lifecycle: Lifecycle, clock: Clock, metrics: Metrics, log: Logger, version: string }): Traces | null {
+  const { otlpUrl: url, traceSample: sample } = config
+  const { lifecycle, clock, metrics, log, version } = parts
+  if (url === null) return null
+  const resource = { 'service.name': 'uproar', 'service.version': version, 'service.instance.id': `${hostname()}:${process.pid}` }
+  const exporter = new OtlpExporter({ url, resource, version, clock, metrics, say: (level, message, details) => log[level](details, message) })
+  lifecycle.add({ name: 'traces', start: () => exporter.start(), stop: () => exporter.stop() })
+  return new Traces({ sample, clock, exporter, note: (details) => log.debug(details, 'a message was accepted') })
+}
+
 interface Feeds {
   /** Over the room log. */
   readonly ofLog: Feed
@@ -144,23 +195,23 @@ interface Feeds {
 }
 
 /** The feed that consumers read, in Kafka where there are brokers, and the one that the relay brings there. Nothing connects before it is used. */
-function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Lifecycle, clock: Clock, metrics: Metrics, log: Logger }): Feeds {
-  const { roomLog, lifecycle, clock, metrics, log } = parts
+function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Lifecycle, clock: Clock, metrics: Metrics, log: Logger, traces: Traces | null }): Feeds {
+  const { roomLog, lifecycle, clock, metrics, log, traces } = parts
   const say: Say = (level, message, details = {}) => log[level](details, message)
-  const ofLog = new LogFeed({ log: roomLog, clock, metrics, say })
+  const ofLog = new LogFeed({ log: roomLog, clock, metrics, say, traces })
   lifecycle.add({ name: 'feed', stop: () => ofLog.close() })
   const { kafkaBrokers: brokers, kafkaPrefix: prefix, kafkaPartitions: partitions, kafkaTls: tls, kafkaUsername: username, kafkaPassword: password } = config
   if (brokers.length === 0) return { ofLog, kafka: null, feed: ofLog }
   const mechanism = config.kafkaSasl as 'none' | 'plain' | 'scram-sha-256' | 'scram-sha-512'
   const sasl = mechanism === 'none' || username === null || password === null ? null : { mechanism, username, password }
-  const kafka = new KafkaFeed({ brokers, prefix, partitions, tls, sasl, metrics, say })
+  const kafka = new KafkaFeed({ brokers, prefix, partitions, tls, sasl, metrics, say, traces })
   lifecycle.add({ name: 'kafka', stop: () => kafka.close() })
   return { ofLog, kafka, feed: kafka }
 }
 
 /** What works on the feed in this process. Reading every message has a price, so in `all` only what has a purpose does. */
-function workers (config: Config, parts: { feeds: Feeds, roomLog: Log, moderator: Moderator, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
-  const { feeds: { ofLog, kafka, feed }, roomLog, moderator, metrics, log, serves } = parts
+function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomLog: Log, moderator: Moderator, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
+  const { feeds: { ofLog, kafka, feed }, archive, roomLog, moderator, metrics, log, serves } = parts
   const say: Say = (level, message, details = {}) => log[level](details, message)
   const all: Part[] = []
   if (serves('relay') && kafka !== null) all.push(new Relay({ from: ofLog, to: kafka }))
@@ -169,7 +220,28 @@ function workers (config: Config, parts: { feeds: Feeds, roomLog: Log, moderator
     all.push(new Worker({ feed, scorers, takesActions: kafka !== null, act: (room, by, action, args, source, once) => moderator.act(room, by, action, args, source, once), metrics, say }))
   }
   if (config.role.includes('notifier') || (serves('notifier') && kafka !== null)) all.push(new Notifier(feed, say))
+  if (serves('archiver')) all.push(new Archiver({ feed, archive, metrics, say }))
   return all
+}
+
+/** The archive, or why there is none. Nothing connects before it is started, and then in the background. */
+function openArchive (config: Config, log: Logger): Archive {
+  const say: Say = (level, message, details = {}) => log[level](details, message)
+  const none = (reason: string): Archive => {
+    log[config.archive === 'off' ? 'info' : 'warn']({ reason }, 'there is no archive: search, replay and statistics of the past are not served')
+    return createNoArchive(`there is no archive here: ${reason}`)
+  }
+  if (config.archive === 'off') return none('ARCHIVE is off')
+  if (config.clickhouseUrl !== null) {
+    const { clickhouseUrl: url, clickhouseUser: username, clickhousePassword: password, clickhouseDatabase: database, clickhouseStoragePolicy: storagePolicy, clickhouseCaFile: caFile } = config
+    const tiers = config.archiveTiers.map((tier) => ({ volume: tier.split(':')[0] as string, afterDays: Number(tier.split(':')[1]) }))
+    return createClickHouseArchive({ url, username, password, caCert: caFile === null ? null : readFileSync(caFile), layout: { database, storagePolicy, tiers, isSynced: false }, say })
+  }
+  if (config.archive === 'auto' && (config.redisUrl !== null || config.kafkaBrokers.length > 0)) return none('with Redis or Kafka it takes CLICKHOUSE_URL')
+  const fault = chdbFault()
+  if (fault === null) return createChdbArchive({ directory: join(config.dataDir, 'archive'), say })
+  if (config.archive === 'on') throw new StartFault(`ARCHIVE: ${fault}`)
+  return none(fault)
 }
 
 type OutletLog = Log & { outlet (): Outlet }
@@ -209,6 +281,16 @@ async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock
 
 /** Where `npm run build` puts the page and the client. */
 const ASSETS_DIR = new URL('../dist/web/', import.meta.url).pathname
+
+/** Free space that this process may use; NaN where the system does not say. */
+function freeBytes (folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder)
+    return bavail * bsize
+  } catch {
+    return NaN
+  }
+}
 
 function checked<Value> (read: () => Value, prefix = ''): Value {
   try {

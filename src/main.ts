@@ -7,6 +7,7 @@ import { pino } from 'pino'
 import type { Sharing } from './app.ts'
 import { ConfigError, loadConfig, type Config } from './base/config.ts'
 import { StartFault } from './base/errors.ts'
+import { WorkerNumbers, type NumbersWord } from './base/gathering.ts'
 import { reachableHost } from './base/peers.ts'
 import { misspelt } from './base/spelling.ts'
 import { createSupervisor, DEV_SECRET_ENV, WORKER_ENV, type WorkerWord } from './supervisor.ts'
@@ -16,8 +17,10 @@ interface Running {
   start (): Promise<{ port: number, wsPort: number }>
   stop (): Promise<string[]>
   roll? (): Promise<void>
+  pass? (signal: NodeJS.Signals): void
 }
 
+const REDACTED = ['authorization', 'cookie', 'token', 'secret', 'password', 'apiKey', 'jwtSecret', 'apiKeys', 'redisUrl', 'otlpUrl', 'clickhouseUrl', 'kafkaPassword', 'scorerToken', 'hookToken'] as const
 /** This process's place among workers, from 1; null: it is no worker. */
 const worker = process.send !== undefined && process.env[WORKER_ENV] !== undefined ? Number(process.env[WORKER_ENV]) : null
 const config = readConfig()
@@ -26,9 +29,13 @@ const log = pino({
   level: config.logLevel,
   base: worker === null ? null : { worker },
   timestamp: pino.stdTimeFunctions.isoTime,
-  redact: ['req.headers.authorization', 'headers.authorization', 'token']
+  // Nothing logs these today; whoever will by mistake logs this instead.
+  redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: '[redacted]' }
 }, pino.destination({ dest: 1, sync: true }))
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+
+const numbers = worker === null ? null : new WorkerNumbers((word) => tell(word))
+if (numbers !== null) process.on('message', (word: NumbersWord) => numbers.hear(word))
 
 if (worker === null) announce()
 const running = await create()
@@ -38,6 +45,7 @@ let stoppingSince: number | null = null
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => onSignal(signal))
 // Without workers a hang-up ends the process, as it does by default; a worker leaves it to its supervisor.
 if (isSupervisor || worker !== null) process.on('SIGHUP', () => onHangUp())
+process.on('SIGUSR2', () => onDebugSignal())
 // A file that has reached the limit of this process: the write fails and says so, which is enough.
 process.on('SIGXFSZ', () => {})
 process.on('uncaughtException', (error) => die(error, 'an uncaught exception'))
@@ -97,7 +105,8 @@ function sharingOf (number: number): Sharing {
   return {
     sharesPorts: true,
     ownPort: config.workerPortBase === 0 ? 0 : config.workerPortBase + number,
-    devSecret: secret === undefined ? null : Buffer.from(secret, 'hex')
+    devSecret: secret === undefined ? null : Buffer.from(secret, 'hex'),
+    numbers
   }
 }
 
@@ -132,6 +141,13 @@ function onHangUp (): void {
   if (running.roll === undefined) return
   log.info('restarting one worker after the other')
   running.roll().catch((error: unknown) => log.error({ err: error }, 'restarting the workers'))
+}
+
+/** Turns debug lines on, or back to LOG_LEVEL, here and in every worker. */
+function onDebugSignal (): void {
+  log.level = log.level === 'debug' ? config.logLevel : 'debug'
+  log.warn({ level: log.level }, 'the log level is changed')
+  running.pass?.('SIGUSR2')
 }
 
 /** A fault that nobody caught: the state is not to be trusted any more. The log is durable; a supervisor starts us anew. */

@@ -13,13 +13,16 @@ import { createServer, type AddressInfo } from 'node:net'
 import type { Logger } from 'pino'
 import type { Config } from './base/config.ts'
 import { StartFault } from './base/errors.ts'
+import { AllNumbers, type NumbersWord } from './base/gathering.ts'
 import { listenFault } from './base/listening.ts'
+import { METRICS } from './base/metrics.ts'
 
 /** What a worker tells its supervisor. */
 export type WorkerWord =
   | { readonly word: 'ready', readonly port: number, readonly wsPort: number }
   /** A foreseeable reason not to start, for the operator. */
   | { readonly word: 'refused', readonly reason: string }
+  | NumbersWord
 
 /** How a worker knows that it is one: its number, from 1, and the secret of dev tokens that all of them share. */
 export const WORKER_ENV = 'UPROAR_WORKER'
@@ -38,6 +41,8 @@ export interface Supervisor {
   start (): Promise<{ port: number, wsPort: number }>
   /** Restarts one worker after the other, each once the one before is ready again. Nothing when that is under way. */
   roll (): Promise<void>
+  /** Passes a signal on to every worker. */
+  pass (signal: NodeJS.Signals): void
   /** Stops all; resolves with what did not end cleanly. May be called twice. */
   stop (): Promise<string[]>
 }
@@ -58,6 +63,7 @@ class Place {
   isRolling = false
   startedAt = 0
   failures = 0
+  restarts = 0
   constructor (number: number) { this.number = number }
 }
 
@@ -68,6 +74,7 @@ export function createSupervisor (options: SupervisorOptions): Supervisor {
 class Workers implements Supervisor {
   readonly #options: SupervisorOptions
   readonly #places: readonly Place[]
+  readonly #numbers = new AllNumbers()
   readonly #devSecret = randomBytes(32).toString('hex')
   #ports = { port: 0, wsPort: 0 }
   #isStopping = false
@@ -116,6 +123,10 @@ class Workers implements Supervisor {
     }
   }
 
+  pass (signal: NodeJS.Signals): void {
+    for (const { child, isReady } of this.#places) if (isReady) child?.kill(signal)
+  }
+
   stop (): Promise<string[]> {
     this.#isStopping = true
     this.#stopped ??= Promise.all(this.#places.map((place) => this.#end(place))).then((late) => late.filter((word) => word !== null))
@@ -135,6 +146,7 @@ class Workers implements Supervisor {
       }, START_MS_MAX)
       child.on('message', (told: WorkerWord) => {
         if (told.word === 'refused') return reject(new StartFault(told.reason))
+        if (told.word !== 'ready') return void this.#hear(child, told)
         place.isReady = true
         resolve()
       })
@@ -146,6 +158,20 @@ class Workers implements Supervisor {
       })
       child.once('message', () => clearTimeout(timer))
     })
+  }
+
+  /** A worker asks for everybody's numbers, or tells its own. */
+  async #hear (child: ChildProcess, word: NumbersWord): Promise<void> {
+    if (word.word !== 'gather') return this.#numbers.hear(word)
+    const workers = new Map(this.#places.filter(({ isReady }) => isReady).map(({ number, child: other }) => [number, (told: NumbersWord): void => send(other, told)]))
+    send(child, { word: 'gathered', id: word.id, text: await this.#numbers.gather(workers, this.#own()) })
+  }
+
+  /** The supervisor's own numbers. */
+  #own (): string {
+    const series = (name: keyof typeof METRICS, value: (place: Place) => number): string =>
+      [`# HELP ${name} ${METRICS[name].help}`, `# TYPE ${name} ${METRICS[name].type}`, ...this.#places.map((place) => `${name}{worker="${place.number}"} ${value(place)}`), ''].join('\n')
+    return series('uproar_worker_up', ({ isReady }) => Number(isReady)) + series('uproar_worker_restarts_total', ({ restarts }) => restarts)
   }
 
   #envOf (place: Place): NodeJS.ProcessEnv {
@@ -160,6 +186,7 @@ class Workers implements Supervisor {
     child.once('exit', (code, signal) => {
       place.isReady = false
       if (this.#isStopping) return
+      if (!place.isRolling) place.restarts++
       if (!place.isRolling) this.#options.log.error({ worker: place.number, pid: child.pid, status: code ?? signal }, 'a worker ended')
       this.#again(place)
     })
@@ -202,6 +229,11 @@ class Workers implements Supervisor {
     clearTimeout(timer)
     return ended === 0 ? null : `worker ${place.number} ended with ${ended}`
   }
+}
+
+/** One that is gone meanwhile is not told. */
+function send (child: ChildProcess | null, word: NumbersWord): void {
+  if (child?.connected === true) child.send(word, () => {})
 }
 
 /** Time before a restart, milliseconds: doubled with every failure in a row, half of it by chance. */

@@ -9,13 +9,14 @@ const ROOT = join(import.meta.dirname, '..')
 
 /** From left to right: a module imports only from layers to its left, and from itself. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['cluster', 'revocation'], ['feed'], ['archive'], ['moderation'], ['rooms'], ['ingest'], ['gateway', 'api'], ['app'], ['supervisor'], ['main']
+  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['cluster', 'revocation'], ['feed'], ['archive'], ['moderation'], ['rooms'], ['ingest', 'library'], ['gateway', 'api', 'probe'], ['app'], ['supervisor'], ['main']
 ]
 
 /** Modules beside the layers, and what they may import. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   web: ['proto'],
   replay: ['proto', 'base', 'web'],
+  cli: ['base', 'auth', 'cluster', 'feed', 'replay'],
   docs: ['proto', 'base'],
   scenarios: ['*'],
   bench: ['*'],
@@ -26,14 +27,16 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
 const FACES: Readonly<Record<string, readonly string[]>> = {
   proto: ['*'],
   base: ['*'],
-  auth: ['auth.ts', 'authenticator.ts'],
+  auth: ['auth.ts', 'authenticator.ts', 'dev-tokens.ts'],
   log: ['log.ts', 'outlet.ts'],
-  feed: ['feed.ts', 'standby.ts', 'feed.suite.ts'],
+  cluster: ['cluster.ts', 'orders.ts'],
+  feed: ['feed.ts', 'standby.ts', 'feed.suite.ts', 'kafka-report.ts'],
+  archive: ['archive.ts', 'reads.ts', 'archive.suite.ts'],
   moderation: ['moderation.ts', 'json-server.suite.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
   rooms: ['rooms.ts', 'stage.suite.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
-  deploy: ['services/services.ts', 'services/redis.ts', 'services/kafka.ts', 'services/tcp-proxy.ts', 'balancer.ts'],
-  replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts'],
+  deploy: ['services/services.ts', 'services/redis.ts', 'services/kafka.ts', 'services/prometheus.ts', 'services/tcp-proxy.ts', 'grafana/dashboards.ts', 'balancer.ts'],
+  replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts', 'command.ts', 'faults.ts'],
   bench: ['crowd.ts']
 }
 
@@ -41,14 +44,15 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
 const ADAPTERS: readonly string[] = [
   'src/log/lmdb-log.ts', 'src/log/redis-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/directory/redis-directory.ts',
   'src/cluster/local-cluster.ts', 'src/cluster/redis-cluster.ts',
+  'src/archive/chdb-archive.ts', 'src/archive/clickhouse-archive.ts', 'src/archive/no-archive.ts', 'src/archive/archiver.ts',
   'src/feed/log-feed.ts', 'src/feed/kafka-feed.ts', 'src/feed/relay.ts', 'src/feed/notifier.ts'
 ]
 
 /** The one place that may know the sockets' library (tests and benches may too). */
 const SOCKETS = { library: 'uWebSockets.js', module: 'gateway' }
 
-/** Where running begins, beside tests and the scripts of package.json: the program, and the pages that the build bundles. */
-const ENTRIES = ['src/main.ts', 'src/web/page/app.ts', 'src/web/moderate/console.ts']
+/** Where running begins, beside tests and the scripts of package.json: the programs, and the pages that the build bundles. */
+const ENTRIES = ['src/main.ts', 'src/cli/main.ts', 'src/web/page/app.ts', 'src/web/moderate/console.ts', 'src/web/status/status.ts', 'src/web/replay/watch.ts', 'src/web/stats/board.ts']
 
 const TOP_LEVEL = ['src', 'bench', 'proto', 'deploy', 'Dockerfile', 'package.json', 'package-lock.json', 'tsconfig.json', 'README.md', 'LICENSE']
 const IGNORED = ['node_modules', 'dist', 'data', '.git', '.tap']

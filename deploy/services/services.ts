@@ -2,7 +2,7 @@
 // asks for all of it first; tests ask where a thing is, and never install. Every call has a deadline.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 
@@ -14,6 +14,8 @@ export interface Service {
   find (): string | null
   /** Debian packages that bring it. */
   readonly packages: readonly string[]
+  /** The package is unpacked into the cache instead of being installed: it would start a service of the machine's. */
+  readonly isUnpacked?: true
   /** What is fetched once these are there, for what Debian does not have. False when it failed. */
   fetch? (say: (line: string) => void): Promise<boolean>
   /** What a person does where we cannot install it. */
@@ -42,6 +44,14 @@ export const SERVICES: readonly Service[] = [
     packages: ['default-jre-headless', 'maven'],
     fetch: fetchKafka,
     remedy: 'install Java 17 or later and Maven, which fetches the jars of deploy/services/kafka/pom.xml, or set KAFKA_JARS_PATH to a folder that has them'
+  },
+  {
+    name: 'Prometheus',
+    neededBy: 'the tests of dashboards and alerts',
+    find: prometheusPath,
+    packages: ['prometheus'],
+    isUnpacked: true,
+    remedy: 'install prometheus 2.40 or later with promtool, or set PROMETHEUS_PATH to its binary'
   },
   {
     name: 'nginx',
@@ -118,6 +128,22 @@ export function withoutKafka (): string | false {
   return reason
 }
 
+/** Where prometheus is, with promtool beside it: PROMETHEUS_PATH, else on the PATH, else unpacked in the cache, else null. */
+export function prometheusPath (): string | null {
+  const given = process.env.PROMETHEUS_PATH?.trim() ?? ''
+  if (given !== '') return isExecutable(given) ? given : null
+  const folders = [...(process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== ''), '/usr/bin', join(cache('prometheus'), 'usr', 'bin')]
+  return folders.map((folder) => join(folder, 'prometheus')).find((path) => isExecutable(path) && isExecutable(join(dirname(path), 'promtool'))) ?? null
+}
+
+/** As withoutChromium, for the tests of dashboards and alerts. */
+export function withoutPrometheus (): string | false {
+  if (prometheusPath() !== null) return false
+  const reason = 'NO PROMETHEUS: dashboards and alerts are NOT tested; install prometheus or set PROMETHEUS_PATH'
+  if (isCi()) throw new Error(reason)
+  return reason
+}
+
 /** Where nginx or haproxy is, or null. */
 export function balancerPath (kind: 'nginx' | 'haproxy'): string | null {
   const folders = [...(process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== ''), '/usr/sbin', '/usr/local/sbin']
@@ -137,8 +163,12 @@ const POM = join(import.meta.dirname, 'kafka', 'pom.xml')
 /** Per version, so that a new pin fetches anew. */
 function kafkaCache (): string {
   const version = /<kafka\.version>(.*)<\/kafka\.version>/.exec(readFileSync(POM, 'utf8'))?.[1] as string
+  return cache(`kafka-${version}`)
+}
+
+function cache (name: string): string {
   const caches = process.env.XDG_CACHE_HOME?.trim() ?? ''
-  return join(caches === '' ? join(homedir(), '.cache') : caches, 'uproar', `kafka-${version}`)
+  return join(caches === '' ? join(homedir(), '.cache') : caches, 'uproar', name)
 }
 
 /** Some 45 MB from Maven's repository; the folder gets its name only once all of it is there. */
@@ -183,7 +213,29 @@ function isOnPath (program: string): boolean {
   return (process.env.PATH ?? '').split(delimiter).some((folder) => folder !== '' && isExecutable(join(folder, program)))
 }
 
+/** Fetches the packages with apt-get, which needs no rights, and lays their files into the cache. */
+async function unpack (service: Service, say: (line: string) => void): Promise<string | null> {
+  const folder = cache(service.name.toLowerCase())
+  const part = `${folder}.part`
+  rmSync(part, { recursive: true, force: true })
+  mkdirSync(part, { recursive: true })
+  say(`${service.name}: not found; unpacking ${service.packages.join(', ')}`)
+  const fetch = (): Promise<boolean> => run(['apt-get', '-q', 'download', ...service.packages], 300, say, part)
+  const prefix = aptPrefix()
+  // A list that is older than the archive names files that are gone.
+  const isFetched = isOnPath('apt-get') && (await fetch() || (prefix !== null && await run([...prefix, 'apt-get', '-q', 'update'], 180, say) && await fetch()))
+  if (!isFetched) return null
+  for (const name of readdirSync(part).filter((file) => file.endsWith('.deb'))) {
+    if (!await run(['dpkg-deb', '-x', join(part, name), part], 60, say)) return null
+    rmSync(join(part, name))
+  }
+  rmSync(folder, { recursive: true, force: true })
+  renameSync(part, folder)
+  return service.find()
+}
+
 async function install (service: Service, say: (line: string) => void): Promise<string | null> {
+  if (service.isUnpacked === true) return unpack(service, say)
   const prefix = aptPrefix()
   if (prefix === null) {
     say(`${service.name}: not found, and not installed: that takes apt-get, and root or a sudo that asks nothing`)
@@ -205,13 +257,13 @@ function aptPrefix (): readonly string[] | null {
 }
 
 /** Runs a command with a deadline; a line of progress every 15 s, its last words when it fails. */
-function run (command: readonly string[], timeoutS: number, say: (line: string) => void): Promise<boolean> {
+function run (command: readonly string[], timeoutS: number, say: (line: string) => void, cwd?: string): Promise<boolean> {
   const [program, ...args] = command as [string, ...string[]]
-  const label = args.includes('apt-get') || program === 'apt-get' ? `apt-get ${args.filter((arg) => ['update', 'install'].includes(arg)).join('')}` : program
+  const label = args.includes('apt-get') || program === 'apt-get' ? `apt-get ${args.filter((arg) => ['update', 'install', 'download'].includes(arg)).join('')}` : program
   const start = performance.now()
   const seconds = (): number => Math.round((performance.now() - start) / 1000)
   return new Promise((resolve) => {
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: timeoutS * 1000, killSignal: 'SIGKILL' })
+    const child = spawn(program, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'], timeout: timeoutS * 1000, killSignal: 'SIGKILL' })
     let words = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => { words = (words + chunk.toString()).slice(-2000) })
     const ticker = setInterval(() => say(`${label}: ${seconds()} s of at most ${timeoutS} s`), 15_000)

@@ -9,6 +9,9 @@ import { join } from 'node:path'
 import { pino, type Logger } from 'pino'
 import type { Test } from 'tap'
 import { errorCode, ERRORS, type ErrorName } from '../../proto/codes.ts'
+import type { Archive } from '../archive/archive.ts'
+import { createNoArchive } from '../archive/no-archive.ts'
+import { Reads } from '../archive/reads.ts'
 import { createAuthenticator, type Authenticator } from '../auth/authenticator.ts'
 import { systemClock, type Clock } from '../base/clock.ts'
 import { loadConfig } from '../base/config.ts'
@@ -18,6 +21,7 @@ import { openStore } from '../base/store.ts'
 import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
 import { noFanout } from '../gateway/gateway.ts'
 import { Ingest, Moderator } from '../ingest/ingest.ts'
+import { Library } from '../library/library.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
 import { compileTerms } from '../moderation/screen.ts'
 import { Revocations } from '../revocation/revocation.ts'
@@ -47,6 +51,7 @@ export interface Bench {
   readonly metrics: Metrics
   readonly rooms: Rooms
   readonly log: Logger
+  readonly roomLog: ReturnType<typeof createLmdbLog>
   /** Everything logged so far, as it was written. */
   readonly logged: () => string
   token (id: string, roles?: string[], rooms?: Record<string, string[]>, ttlSeconds?: number): Promise<string>
@@ -60,6 +65,7 @@ export interface BenchOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly clock?: Clock
   readonly deps?: Partial<ApiDeps>
+  readonly archive?: Archive
 }
 
 /** Starts a server; it is stopped when the test ends. */
@@ -79,15 +85,17 @@ export async function startBench (t: Test, options: BenchOptions = {}): Promise<
     clock, metrics, durability: 'commit', queueMax: config.logQueueMax, dedupMinutes: config.dedupMinutes,
     retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax }
   })
-  const rooms = new Rooms({ log: roomLog, directory: createLmdbDirectory(store), fanout: noFanout, clock, metrics, config, fault })
+  const reads = new Reads(options.archive ?? createNoArchive('this test has no archive'))
+  const rooms = new Rooms({ log: roomLog, directory: createLmdbDirectory(store), fanout: noFanout, clock, metrics, config, past: reads, fault })
   const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms: compileTerms([]), fault })
   const revocations = new Revocations({ log: roomLog, clock, hours: 1, fault })
   await revocations.start()
   const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
   const authenticator = createAuthenticator(config, { clock, log, revoked: revocations })
+  const library = new Library({ reads, rooms, clock, fault })
   const api = createApi({
-    config, log, clock, metrics, authenticator, rooms, ingest, moderator, connections: () => [], wsPort: () => 9001, assetsDir: join(dataDir, 'no-pages'),
-    cluster: { instances: async () => [] }, revocations, sharesPort: false, ownPort: 0,
+    config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, connections: () => [], wsPort: () => 9001, assetsDir: join(dataDir, 'no-pages'),
+    cluster: { instances: async () => [] }, orders: { kick: () => 0, drain () {} }, version: 'test', engines: [], revocations, sharesPort: false, ownPort: 0,
     ready: async () => ({ ready: true, checks: { delivery: 'ok' } }),
     ...options.deps
   })
@@ -104,7 +112,7 @@ export async function startBench (t: Test, options: BenchOptions = {}): Promise<
   rooms.start()
   await api.start()
   const bench: Bench = {
-    api, authenticator, metrics, rooms, log,
+    api, authenticator, metrics, rooms, log, roomLog,
     logged: () => lines.join(''),
     async token (id, roles = [], inRooms = {}, ttlSeconds = 3600) {
       const token = await authenticator.devTokens?.mint({ id, name: id.toUpperCase(), roles, rooms: inRooms }, ttlSeconds)

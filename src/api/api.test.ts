@@ -208,7 +208,8 @@ t.test('failures are logged with their cause and told without it', async (t) => 
     async describe () { throw new TypeError('a secret detail') },
     async configure () { return new Refusal('overloaded', 'the log has all it can take', 1500) },
     remove: () => new Promise<never>(() => {}),
-    async list () { return { rooms: [], more: false } }
+    async list () { return { rooms: [], more: false } },
+    mostWatched: () => []
   }
   const { ask, token, logged, api } = await startBench(t, { deps: { rooms } })
   const ada = await token('ada')
@@ -390,9 +391,10 @@ t.test('the document names every route', async (t) => {
   t.equal(document.openapi, '3.1.0')
   const operations = Object.entries(document.paths as Record<string, Record<string, any>>).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ route: `${method} ${path}`, operation })))
   t.same(operations.map(({ route }) => route).sort(), [
-    'delete /v1/revocations', 'delete /v1/rooms/{room}', 'get /healthz', 'get /metrics', 'get /openapi.json', 'get /readyz', 'get /v1/audit', 'get /v1/config', 'get /v1/connections', 'get /v1/instances',
-    'get /v1/revocations', 'get /v1/rooms', 'get /v1/rooms/{room}', 'get /v1/rooms/{room}/audit', 'get /v1/rooms/{room}/events', 'get /v1/rooms/{room}/held', 'get /v1/rooms/{room}/messages',
-    'get /v1/rooms/{room}/sanctions', 'get /v1/rooms/{room}/terms', 'get /v1/rooms/{room}/users/{user}', 'get /v1/rooms/{room}/viewers', 'post /v1/dev/token', 'post /v1/revocations', 'post /v1/rooms/{room}/actions', 'post /v1/rooms/{room}/messages', 'put /v1/rooms/{room}'
+    'delete /v1/revocations', 'delete /v1/rooms/{room}', 'get /healthz', 'get /metrics', 'get /openapi.json', 'get /readyz', 'get /v1/admin/log-level', 'get /v1/audit', 'get /v1/config', 'get /v1/connections', 'get /v1/instances',
+    'get /v1/revocations', 'get /v1/rooms', 'get /v1/rooms/{room}', 'get /v1/rooms/{room}/audit', 'get /v1/rooms/{room}/events', 'get /v1/rooms/{room}/export', 'get /v1/rooms/{room}/held', 'get /v1/rooms/{room}/messages', 'get /v1/rooms/{room}/replay', 'get /v1/rooms/{room}/sanctions', 'get /v1/rooms/{room}/search',
+    'get /v1/rooms/{room}/stats', 'get /v1/rooms/{room}/terms', 'get /v1/rooms/{room}/users/{user}', 'get /v1/rooms/{room}/viewers', 'get /v1/search', 'get /v1/status', 'get /v1/users/{user}/messages', 'post /v1/connections/kick', 'post /v1/dev/token', 'post /v1/instances/{id}/drain', 'post /v1/revocations',
+    'post /v1/rooms/{room}/actions', 'post /v1/rooms/{room}/messages', 'put /v1/admin/log-level', 'put /v1/rooms/{room}'
   ])
   const tags = new Set(document.tags.map((tag: { name: string }) => tag.name))
   for (const { route, operation } of operations) checkOperation(t, route, operation, tags)

@@ -20,8 +20,11 @@ import { connectionRoutes } from './connections.ts'
 import type { ApiDeps } from './deps.ts'
 import { docRoutes, registerDocs } from './docs.ts'
 import { eventRoutes, Streams } from './events.ts'
+import { exportRoutes } from './exports.ts'
 import { healthRoutes } from './health.ts'
 import { instanceRoutes } from './instances.ts'
+import { libraryRoutes } from './library.ts'
+import { logLevelRoutes } from './log-level.ts'
 import { messageRoutes } from './messages.ts'
 import { moderationRoutes } from './moderation.ts'
 import { Origins } from './origins.ts'
@@ -31,6 +34,7 @@ import { roomRoutes } from './rooms.ts'
 import { SHARED } from './schemas.ts'
 import { createServer } from './server.ts'
 import { boundSockets } from './sockets.ts'
+import { statusRoutes } from './status.ts'
 import { tokenRoutes } from './tokens.ts'
 
 export type { ApiDeps, ConnectionInfo, Readiness } from './deps.ts'
@@ -38,6 +42,7 @@ export type { ApiDeps, ConnectionInfo, Readiness } from './deps.ts'
 /** Addresses that are counted at once; beyond it the one that asked longest ago is forgotten. */
 const ADDRESSES_MAX = 100_000
 const MINUTE_MS = 60_000
+const STATUS_CLASSES: readonly (string | undefined)[] = [undefined, '1xx', '2xx', '3xx', '4xx', '5xx']
 /** Responses under way get this long at stop; then their connections are cut. */
 const DRAIN_MS = 3000
 
@@ -134,6 +139,7 @@ class HttpPart implements Api {
       identify(request, reply, authenticator).then((answered) => { if (answered === undefined) done() }, done)
     })
     app.addHook('onResponse', (request, reply, done) => {
+      metrics.add('uproar_http_requests_total', 1, STATUS_CLASSES[Math.floor(reply.statusCode / 100)] ?? '5xx')
       if (reply.refusal !== null) metrics.add('uproar_refusals_total', 1, reply.refusal.name)
       if (log.isLevelEnabled('debug')) log.debug(requestLine(request, reply), 'request')
       done()
@@ -145,12 +151,16 @@ class HttpPart implements Api {
     messageRoutes(app, this.#deps)
     roomRoutes(app, this.#deps)
     moderationRoutes(app, this.#deps)
+    libraryRoutes(app, this.#deps)
+    exportRoutes(app, this.#deps)
     eventRoutes(app, this.#deps, this.#streams)
     connectionRoutes(app, this.#deps)
     instanceRoutes(app, this.#deps)
+    logLevelRoutes(app, this.#deps)
     revocationRoutes(app, this.#deps)
     tokenRoutes(app, this.#deps)
     healthRoutes(app, this.#deps, () => this.#isDraining)
+    statusRoutes(app, this.#deps, () => this.#isDraining)
     docRoutes(app)
     pageRoutes(app, this.#deps, assets, origins.pagePolicy)
   }

@@ -9,7 +9,9 @@ import type { Config } from '../base/config.ts'
 import type { Refusal } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Cluster } from '../cluster/cluster.ts'
+import type { Orders } from '../cluster/orders.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
+import type { Library } from '../library/library.ts'
 import type { Revocations } from '../revocation/revocation.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 
@@ -20,6 +22,13 @@ export interface ConnectionInfo {
   readonly since: number
   readonly rooms: readonly string[]
   readonly bufferedBytes: number
+}
+
+/** A part of the server that is kept somewhere: what serves it. */
+export interface Engine {
+  readonly part: 'log' | 'feed' | 'archive'
+  /** `embedded`, or the name of the engine; `none` where the server has no such part. */
+  readonly engine: string
 }
 
 export interface Readiness {
@@ -33,18 +42,25 @@ export interface ApiDeps {
   readonly clock: Clock
   readonly metrics: Metrics
   readonly authenticator: Pick<Authenticator, 'verify' | 'serverKey' | 'devTokens'>
-  readonly rooms: Pick<Rooms, 'open' | 'find' | 'describe' | 'configure' | 'remove' | 'list'>
+  readonly rooms: Pick<Rooms, 'open' | 'find' | 'describe' | 'configure' | 'remove' | 'list' | 'mostWatched'>
   readonly ingest: Pick<Ingest, 'accept'>
   readonly moderator: Pick<Moderator, 'act' | 'held' | 'standing' | 'person' | 'terms' | 'audit' | 'auditAll'>
+  readonly library: Pick<Library, 'search' | 'searchAll' | 'writtenBy' | 'replay' | 'statistics' | 'exported'>
   /** WebSocket connections of this process. */
   readonly connections: (query: { limit: number, user?: string, room?: string }) => readonly ConnectionInfo[]
   readonly cluster: Pick<Cluster, 'instances'>
+  readonly orders: Pick<Orders, 'kick' | 'drain'>
+  readonly version: string
+  /** What this server stands on, for its status page. */
+  readonly engines: readonly Engine[]
   readonly revocations: Revoked & Pick<Revocations, 'revoke' | 'restore' | 'list'>
   /** Other processes listen on the same port, and the kernel deals connections among them. */
   readonly sharesPort: boolean
   /** A port on loopback that is this process's alone, for the same requests; 0: none. */
   readonly ownPort: number
   readonly ready: () => Promise<Readiness>
+  /** What `/metrics` serves, of all who share the port; by default this process's. */
+  readonly numbers?: () => Promise<string>
   /** The port that the gateway listens on; asked at each request. */
   readonly wsPort: () => number
   /** Folder of the built pages (dist/web). */

@@ -17,6 +17,7 @@ const TAGS = [
   { name: 'messages', description: 'Send messages and read the history of a room' },
   { name: 'moderation', description: 'Actions, what waits for a moderator, sanctions, and the audit log' },
   { name: 'events', description: 'Follow a room live, as server-sent events' },
+  { name: 'archive', description: 'What was said, to be looked up: search, replay, statistics, exports. `unavailable` where there is no archive.' },
   { name: 'rooms', description: 'Make, set, list and delete rooms' },
   { name: 'tokens', description: 'Tokens that are to count no longer' },
   { name: 'client', description: 'What web pages and clients fetch to connect' },

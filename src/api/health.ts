@@ -34,11 +34,12 @@ const METRICS_SCHEMA = {
   tags: ['operation'],
   operationId: 'metrics',
   summary: 'Numbers for Prometheus',
+  description: 'Of several workers each series bears the label `worker`; a worker\'s own port (WORKER_PORT_BASE) has its own.',
   security: SECURITY.none,
   response: { 200: { description: 'Text exposition format.', content: { 'text/plain': { schema: { type: 'string' } } } } }
 }
 
-export function healthRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'metrics' | 'ready' | 'log'>, isDraining: () => boolean): void {
+export function healthRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'metrics' | 'numbers' | 'ownPort' | 'ready' | 'log'>, isDraining: () => boolean): void {
   const config = { isUncounted: true }
 
   app.get('/healthz', { schema: LIVE_SCHEMA, config }, async () => ({ status: 'ok' }))
@@ -50,12 +51,15 @@ export function healthRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'metrics
     return reply.code(503).header('retry-after', '1').send({ ...errorBody(error), ready, checks })
   })
 
-  app.get('/metrics', { schema: METRICS_SCHEMA, config }, async (_request, reply) => {
-    return reply.type(deps.metrics.registry.contentType).send(await deps.metrics.text())
+  app.get('/metrics', { schema: METRICS_SCHEMA, config }, async (request, reply) => {
+    // On a worker's own port it speaks for itself alone.
+    const isOwn = deps.ownPort !== 0 && request.socket.localPort === deps.ownPort
+    return reply.type(deps.metrics.registry.contentType).send(await (isOwn || deps.numbers === undefined ? deps.metrics.text() : deps.numbers()))
   })
 }
 
-async function inTime (deps: Pick<ApiDeps, 'ready' | 'log'>): Promise<Readiness> {
+/** Readiness, or why it could not be told in time. */
+export async function inTime (deps: Pick<ApiDeps, 'ready' | 'log'>): Promise<Readiness> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<Readiness>((resolve) => {
     timer = setTimeout(resolve, READY_TIMEOUT_MS, { ready: false, checks: { http: `no answer in ${READY_TIMEOUT_MS} ms` } })

@@ -113,13 +113,13 @@ export function pageRoutes (app: FastifyInstance, deps: PageDeps, assets: Readon
     }
   })
 
-  // Where one click bans somebody, no other page may put its own picture over the buttons.
+  // Where one click bans somebody, or a key is typed, no other page may put its own picture over that.
   const unframed = policy.replace(/frame-ancestors [^;]*/, "frame-ancestors 'none'")
 
   app.get<{ Params: { '*': string } }>('/*', { schema: { hide: true } }, async (request, reply) => {
     const asset = assets.get(`/${request.params['*']}`)
     if (asset === undefined) return refuse(reply, new Refusal('not_found', assets.size === 0 ? 'the pages are not built: npm run build' : 'there is nothing at this path for this method'))
-    return sendAsset(request, reply, asset, /^moderate(\/|$)/.test(request.params['*']) ? unframed : policy)
+    return sendAsset(request, reply, asset, /^(moderate|status)(\/|$)/.test(request.params['*']) ? unframed : policy)
   })
 }
 

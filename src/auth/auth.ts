@@ -19,6 +19,8 @@ export interface Identity {
   readonly issuedAt?: number | null
   /** Unix milliseconds when the account was made, where the token says so. */
   readonly accountSince?: number
+  /** The server's own viewer (probe/). No token can say so: identities from tokens have the fields that claims.ts makes. */
+  readonly isProbe?: true
 }
 
 /** Whose token no longer counts though it has not expired. */

@@ -65,7 +65,9 @@ t.test('each fault is found, by name', (t) => {
     [{ BLOCKED_TERMS_FILE: '/nowhere/terms.txt' }, /^BLOCKED_TERMS_FILE: must name a file/],
     [{ MESSAGES_PER_SECOND_MAX: '0' }, /^MESSAGES_PER_SECOND_MAX, MESSAGES_BURST_MAX: /],
     [{ REDIS_URL: 'http://localhost' }, /^REDIS_URL: must look like redis:/], [{ REDIS_PREFIX: 'a{b}' }, /^REDIS_PREFIX: /], [{ KAFKA_BROKERS: 'localhost' }, /^KAFKA_BROKERS: must be host:port/], [{ KAFKA_PREFIX: 'a b' }, /^KAFKA_PREFIX: /], [{ KAFKA_SASL: 'plain' }, /^KAFKA_USERNAME, KAFKA_PASSWORD: /],
-    [{ CLICKHOUSE_URL: 'http://localhost:8123' }, /^CLICKHOUSE_URL: /], [{ WORKERS: '2' }, /^WORKERS: /]
+    [{ CLICKHOUSE_URL: 'ftp://localhost:8123' }, /^CLICKHOUSE_URL: must be an http/], [{ CLICKHOUSE_URL: 'http://u:p@localhost:8123' }, /^CLICKHOUSE_URL: user, password/], [{ CLICKHOUSE_DATABASE: 'a b' }, /^CLICKHOUSE_DATABASE: /], [{ CLICKHOUSE_STORAGE_POLICY: "x'" }, /^CLICKHOUSE_STORAGE_POLICY: /],
+    [{ ARCHIVE_TIERS: 'warm', CLICKHOUSE_STORAGE_POLICY: 'tiered' }, /^ARCHIVE_TIERS: must be volume:days/], [{ ARCHIVE_TIERS: 'warm:30' }, /^ARCHIVE_TIERS: CLICKHOUSE_STORAGE_POLICY/], [{ ARCHIVE: 'off', ROLE: 'archiver' }, /^ARCHIVE: the role/], [{ ARCHIVE: 'maybe' }, /^ARCHIVE: must be one of/],
+    [{ WORKERS: '2' }, /^WORKERS: /]
   ]
   for (const [env, expected] of cases) {
     const faults = faultsOf(env)
@@ -120,5 +122,26 @@ t.test('the table itself', (t) => {
     if (row.type === 'int') t.ok((row.default as number) >= (row.min as number) && (row.default as number) <= (row.max as number), `${row.env}: default within its bounds`)
   }
   t.same(rows.filter((row) => !/^[A-Z][A-Z0-9_]*$/.test(row.env) || row.doc.length < 10), [])
+  t.end()
+})
+
+t.test('secrets may stand in files', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'uproar-secrets-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text)
+    return join(folder, name)
+  }
+  const secret = 's'.repeat(40)
+  const config = loadConfig({ JWT_SECRET_FILE: file('jwt', `${secret}\n`), API_KEYS_FILE: file('keys', `${'k'.repeat(24)},${'l'.repeat(24)}\n`), REDIS_URL_FILE: file('redis', 'redis://:p@redis:6379\n') })
+  t.match(config, { jwtSecret: secret, apiKeys: ['k'.repeat(24), 'l'.repeat(24)], redisUrl: 'redis://:p@redis:6379' })
+  t.equal(loadConfig({ JWT_SECRET_FILE: '' }).jwtSecret, null)
+  t.match(faultsOf({ JWT_SECRET_FILE: join(folder, 'gone') }), [/^JWT_SECRET: JWT_SECRET_FILE must name a file that can be read$/])
+  t.match(faultsOf({ JWT_SECRET_FILE: file('jwt', secret), JWT_SECRET: secret }), [/^JWT_SECRET: set it or JWT_SECRET_FILE, not both$/])
+  t.match(faultsOf({ JWT_SECRET_FILE: file('short', 'hush') }), [/^JWT_SECRET: must have 32 bytes at least$/])
+  t.notMatch(faultsOf({ REDIS_URL_FILE: file('wrong', 'hush://hush') }).join(), /hush/)
+  t.same(loadConfig({ HOST_FILE: join(folder, 'gone') }).host, '127.0.0.1', 'only secrets')
+  t.same(misspelt({ JWT_SECRET_FILE: 'x' }), [])
+  t.same(misspelt({ JWT_SECRETS_FILE: 'x' }), [{ name: 'JWT_SECRETS_FILE', meant: 'JWT_SECRET_FILE' }])
   t.end()
 })

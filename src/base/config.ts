@@ -1,6 +1,6 @@
 // Configuration: one table of settings, read from the environment once, checked whole, then frozen. All faults are
 // reported together, by name, before anything starts. README shows the same table and a test holds the two together.
-// A setting with `secret` never appears in a log or an error.
+// A setting with `secret` never appears in a log or an error, and may stand in a file instead, which NAME_FILE names.
 
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { accessSync, constants, readFileSync, statSync } from 'node:fs'
@@ -38,8 +38,12 @@ export const SETTINGS = {
   retentionMbMax: { group: 'storage', env: 'RETENTION_MB_MAX', type: 'int', default: 1024, min: 16, max: 1_048_576, doc: 'megabytes kept per room' },
   dedupMinutes: { group: 'storage', env: 'DEDUP_MINUTES', type: 'int', default: 10, min: 1, max: 1440, doc: 'how long a nonce is remembered, at least' },
 
-  role: { group: 'process', env: 'ROLE', type: 'list', default: ['all'], doc: 'roles of this process: `all`, or a list of `gateway,api,relay,moderator,notifier`' },
+  role: { group: 'process', env: 'ROLE', type: 'list', default: ['all'], doc: 'roles of this process: `all`, or a list of `gateway,api,relay,moderator,archiver,notifier`' },
   logLevel: { group: 'process', env: 'LOG_LEVEL', type: 'choice', default: 'info', choices: ['trace', 'debug', 'info', 'warn', 'error', 'silent'], doc: 'least level that is logged' },
+  logConnections: { group: 'process', env: 'LOG_CONNECTIONS', type: 'int', default: 1000, min: 0, max: 1_000_000_000, doc: 'one WebSocket connection in so many has its coming and going in the log; 0: none' },
+  probeS: { group: 'process', env: 'PROBE_S', type: 'int', default: 5, min: 0, max: 60, doc: 'how often the built-in viewer says something and waits for it to come back, seconds (role `gateway`); 0: there is none' },
+  otlpUrl: { group: 'process', env: 'OTLP_URL', type: 'optional', check: 'url', secret: true, doc: 'collector that traces are sent to (OTLP over HTTP, JSON), such as `http://127.0.0.1:4318`; without it there are none' },
+  traceSample: { group: 'process', env: 'TRACE_SAMPLE', type: 'int', default: 1000, min: 1, max: 1_000_000_000, doc: 'one message in so many is traced; the same in every process' },
   drainS: { group: 'process', env: 'DRAIN_S', type: 'int', default: 10, min: 0, max: 3600, doc: 'time over which a stop sends viewers away, at a steady pace, seconds; few viewers go faster (200 a second)' },
   stopTimeoutS: { group: 'process', env: 'STOP_TIMEOUT_S', type: 'int', default: 20, min: 1, max: 3600, doc: 'time for a clean stop, the drain included, seconds; at least `DRAIN_S` and 5; a second signal ends at once' },
 
@@ -99,7 +103,15 @@ export const SETTINGS = {
   kafkaUsername: { group: 'engines', env: 'KAFKA_USERNAME', type: 'optional', doc: 'user of SASL' },
   kafkaPassword: { group: 'engines', env: 'KAFKA_PASSWORD', type: 'optional', secret: true, doc: 'password of SASL' },
   feedUnreadMax: { group: 'engines', env: 'FEED_UNREAD_MAX', type: 'int', default: 1_000_000, min: 1000, max: 1_000_000_000, doc: 'entries of a room that wait for consumers of the embedded log, beyond what retention would keep; what is over goes, and is counted' },
-  clickhouseUrl: { group: 'engines', env: 'CLICKHOUSE_URL', type: 'optional', check: 'url', secret: true, doc: 'ClickHouse for the archive; not served by this version' },
+  archive: { group: 'archive', env: 'ARCHIVE', type: 'choice', default: 'auto', choices: ['auto', 'on', 'off'], doc: 'every entry kept for search, replay and statistics. `auto`: in ClickHouse with `CLICKHOUSE_URL`; without it embedded in `DATA_DIR/archive` where the log is embedded too and the optional package `chdb` is installed. `on`: embedded also beside Redis, in this one process. `off`: not' },
+  clickhouseUrl: { group: 'archive', env: 'CLICKHOUSE_URL', type: 'optional', check: 'url', secret: true, doc: 'ClickHouse 26.3 or later for the archive, over HTTP: `http://host:8123` or `https://…`' },
+  clickhouseUser: { group: 'archive', env: 'CLICKHOUSE_USER', type: 'string', default: 'default', doc: 'its user; it makes the database and the tables' },
+  clickhousePassword: { group: 'archive', env: 'CLICKHOUSE_PASSWORD', type: 'string', default: '', secret: true, doc: 'the user\'s password' },
+  clickhouseDatabase: { group: 'archive', env: 'CLICKHOUSE_DATABASE', type: 'string', default: 'uproar', doc: 'its database: letters, digits, underscores' },
+  clickhouseCaFile: { group: 'archive', env: 'CLICKHOUSE_CA_FILE', type: 'optional', check: 'file', doc: 'certificate (PEM) of who signed the server\'s, where the system does not know it' },
+  clickhouseStoragePolicy: { group: 'archive', env: 'CLICKHOUSE_STORAGE_POLICY', type: 'optional', doc: 'storage policy of tables that are made, of the server\'s configuration' },
+  archiveTiers: { group: 'archive', env: 'ARCHIVE_TIERS', type: 'list', default: [], doc: 'when entries move on to other volumes of the storage policy, in tables that are made, as `volume:days,…`, such as `warm:30,cold:180`' },
+  archiveDays: { group: 'archive', env: 'ARCHIVE_DAYS', type: 'int', default: 0, min: 0, max: 36_500, doc: 'how long entries are kept in the archive, for rooms without the setting `archiveDays`; 0: for ever' },
   workers: { group: 'engines', env: 'WORKERS', type: 'int', default: 1, min: 1, max: 64, doc: 'processes that share the ports under one supervisor, also by `--workers N`; more than 1 takes `REDIS_URL`' },
   workerPortBase: { group: 'engines', env: 'WORKER_PORT_BASE', type: 'int', default: 0, min: 0, max: 65_471, doc: 'worker n (from 1) also listens for HTTP on loopback at this port plus n, so that each can be scraped; 0: not' }
 } as const satisfies Record<string, Setting>
@@ -127,15 +139,16 @@ export class ConfigError extends StartFault {
 
 /** What a stop takes beside the drain: requests under way, engines. */
 const STOP_BESIDE_DRAIN_S = 5
-const ROLES = ['all', 'gateway', 'api', 'relay', 'moderator', 'notifier']
+/** What ROLE may name. */
+export const ROLES: readonly string[] = ['all', 'gateway', 'api', 'relay', 'moderator', 'archiver', 'notifier']
 
 /** Reads and checks the environment. Throws ConfigError with every fault at once. */
 export function loadConfig (env: Readonly<Record<string, string | undefined>> = process.env): Config {
   const faults: string[] = []
   const values: Record<string, unknown> = {}
   for (const [key, setting] of Object.entries(SETTINGS) as [string, Setting][]) {
-    const text = env[setting.env]?.trim()
-    const value = text === undefined || text === '' ? unset(setting) : parse(setting, text)
+    const text = given(setting, env)
+    const value = text instanceof Fault ? text : text === undefined || text === '' ? unset(setting) : parse(setting, text)
     if (value instanceof Fault) faults.push(`${setting.env}: ${value.reason}${setting.secret === true ? '' : ` (it is ${JSON.stringify(text)})`}`)
     else values[key] = value
   }
@@ -148,6 +161,19 @@ export function loadConfig (env: Readonly<Record<string, string | undefined>> = 
 class Fault {
   readonly reason: string
   constructor (reason: string) { this.reason = reason }
+}
+
+/** What the environment says, or the file that it names: containers are handed their secrets as files. */
+function given (setting: Setting, env: Readonly<Record<string, string | undefined>>): string | undefined | Fault {
+  const own = env[setting.env]?.trim()
+  const path = setting.secret === true ? env[`${setting.env}_FILE`]?.trim() : undefined
+  if (path === undefined || path === '') return own
+  if (own !== undefined && own !== '') return new Fault(`set it or ${setting.env}_FILE, not both`)
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch {
+    return new Fault(`${setting.env}_FILE must name a file that can be read`)
+  }
 }
 
 function unset (setting: Setting): unknown {
@@ -214,6 +240,20 @@ function works (attempt: () => unknown): boolean {
   }
 }
 
+function archiveFaults (config: Partial<Config>): string[] {
+  const faults: string[] = []
+  const { archive, clickhouseUrl: url, clickhouseDatabase: database, archiveTiers: tiers = [], clickhouseStoragePolicy: policy } = config
+  if (url != null && !/^https?:/.test(url)) faults.push('CLICKHOUSE_URL: must be an http or https address')
+  if (url != null && URL.canParse(url) && (new URL(url).username !== '' || new URL(url).search !== '')) faults.push('CLICKHOUSE_URL: user, password and database have settings of their own')
+  if (database !== undefined && !/^[A-Za-z_]\w{0,63}$/.test(database)) faults.push(`CLICKHOUSE_DATABASE: must be 1 to 64 letters, digits and underscores (it is ${JSON.stringify(database)})`)
+  if (policy != null && !/^\w{1,64}$/.test(policy)) faults.push(`CLICKHOUSE_STORAGE_POLICY: must be 1 to 64 letters, digits and underscores (it is ${JSON.stringify(policy)})`)
+  for (const tier of tiers) if (!/^\w{1,64}:\d{1,5}$/.test(tier)) faults.push(`ARCHIVE_TIERS: must be volume:days,… (it has ${JSON.stringify(tier)})`)
+  if (tiers.length > 0 && policy === null) faults.push('ARCHIVE_TIERS: CLICKHOUSE_STORAGE_POLICY must name the policy that has these volumes')
+  if (archive === 'on' && url === null && (config.workers ?? 1) > 1) faults.push('ARCHIVE: an embedded archive is of one process: set CLICKHOUSE_URL, or WORKERS to 1')
+  if (archive === 'off' && config.role?.includes('archiver') === true) faults.push('ARCHIVE: the role archiver needs it')
+  return faults
+}
+
 /** What is wrong with an address that the server calls. One with a password in it would stand in logs, and fetch takes none. */
 function addressFaults (name: string, text: string | null | undefined): string[] {
   if (text == null) return []
@@ -253,6 +293,7 @@ function together (config: Partial<Config>): string[] {
   if (config.kafkaPrefix != null && !/^[a-zA-Z0-9._-]{1,64}$/.test(config.kafkaPrefix)) faults.push('KAFKA_PREFIX: must be 1 to 64 letters, digits, dots, dashes or underscores')
   if (config.kafkaSasl !== 'none' && (config.kafkaUsername == null || config.kafkaPassword == null)) faults.push('KAFKA_USERNAME, KAFKA_PASSWORD: KAFKA_SASL needs both')
   if (config.role?.includes('relay') === true && config.kafkaBrokers?.length === 0) faults.push('KAFKA_BROKERS: the role relay needs it')
-  if (config.clickhouseUrl != null) faults.push('CLICKHOUSE_URL: this version has no archive; unset it')
+  faults.push(...archiveFaults(config))
+  if (config.otlpUrl != null && !/^https?:/.test(config.otlpUrl)) faults.push('OTLP_URL: must be an http or https address')
   return faults
 }

@@ -1,6 +1,7 @@
 // Metrics as one table of plain numbers. The hot path adds to a field of a record; Prometheus' client reads the
 // records when it is scraped, so a count costs an addition. README shows the same table and a test holds the two
-// together. Labels are closed sets: never a room, a user or an address.
+// together. Labels are closed sets: never a user or an address, and a room only in the two gauges of busy rooms, which
+// are written whole each time (ROOMS_SHOWN series; rooms/busiest.ts).
 
 import { collectDefaultMetrics, Counter, Gauge, Registry, type Metric } from 'prom-client'
 
@@ -8,6 +9,8 @@ interface Row {
   readonly type: 'counter' | 'gauge' | 'histogram'
   readonly help: string
   readonly label?: string
+  /** Label values that stand at 0 from the start: a rate over a counter that appears with its first event misses that event. */
+  readonly values?: readonly string[]
   readonly buckets?: readonly number[]
 }
 
@@ -16,19 +19,19 @@ const LATENCY = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 export const METRICS = {
   uproar_connections: { type: 'gauge', help: 'WebSocket connections open now' },
   uproar_connections_total: { type: 'counter', help: 'WebSocket connections accepted since start' },
-  uproar_connections_refused_total: { type: 'counter', help: 'Handshakes refused, by reason', label: 'reason' },
+  uproar_connections_refused_total: { type: 'counter', help: 'Handshakes refused, by reason', label: 'reason', values: ['draining', 'origin', 'protocol', 'full', 'address', 'error'] },
   uproar_closes_total: { type: 'counter', help: 'Connections closed by the server, by the name of the close code', label: 'name' },
   uproar_streams: { type: 'gauge', help: 'Server-sent event streams open now' },
   uproar_rooms: { type: 'gauge', help: 'Rooms in memory now' },
-  uproar_joins_total: { type: 'counter', help: 'Joins answered, by how they resumed', label: 'kind' },
+  uproar_joins_total: { type: 'counter', help: 'Joins answered, by how they resumed', label: 'kind', values: ['fresh', 'recovered', 'not_recovered'] },
   uproar_frames_in_total: { type: 'counter', help: 'Frames received, by op', label: 'op' },
   uproar_bad_frames_total: { type: 'counter', help: 'Messages that were not of the protocol' },
-  uproar_messages_accepted_total: { type: 'counter', help: 'Messages published to the room log, by the way in', label: 'via' },
+  uproar_messages_accepted_total: { type: 'counter', help: 'Messages published to the room log, by the way in', label: 'via', values: ['socket', 'rest'] },
   uproar_messages_repeated_total: { type: 'counter', help: 'Messages answered with the first result of their nonce' },
-  uproar_refusals_total: { type: 'counter', help: 'Requests refused, by error name', label: 'name' },
-  uproar_verdicts_total: { type: 'counter', help: 'Messages that the screen did not let pass at once, by what became of them', label: 'judgement' },
+  uproar_refusals_total: { type: 'counter', help: 'Requests refused, by error name', label: 'name', values: ['rate_limited', 'overloaded', 'unavailable', 'internal'] },
+  uproar_verdicts_total: { type: 'counter', help: 'Messages that the screen did not let pass at once, by what became of them', label: 'judgement', values: ['block', 'hold', 'shadow'] },
   uproar_actions_total: { type: 'counter', help: 'Moderation actions carried out, by name', label: 'action' },
-  uproar_accept_seconds: { type: 'histogram', help: 'From a SEND being read to its OK, durable log included', buckets: LATENCY },
+  uproar_accept_seconds: { type: 'histogram', help: 'From the arrival of a SEND to its OK, durable log included', buckets: LATENCY },
   uproar_log_commits_total: { type: 'counter', help: 'Group commits of the room log' },
   uproar_log_entries_total: { type: 'counter', help: 'Entries appended to the room log' },
   uproar_log_failures_total: { type: 'counter', help: 'Group commits that failed' },
@@ -47,6 +50,12 @@ export const METRICS = {
   uproar_feed_lag_seconds: { type: 'gauge', help: 'Age of the oldest record that a consumer works on, by consumer', label: 'consumer' },
   uproar_kafka_produced_total: { type: 'counter', help: 'Records that Kafka has taken, by topic', label: 'topic' },
   uproar_kafka_failures_total: { type: 'counter', help: 'Requests to Kafka that failed or took too long (they are tried again), by what they were for', label: 'what' },
+  uproar_archive_up: { type: 'gauge', help: 'Whether the archive answers this archiver (1) or not (0)' },
+  uproar_archive_rows_total: { type: 'counter', help: 'Rows that the archive has taken, by table (repetitions included); how far it lags: uproar_feed_lag_* of the consumer archiver', label: 'table' },
+  uproar_archive_batches_total: { type: 'counter', help: 'Inserts that the archive has taken' },
+  uproar_archive_bytes_total: { type: 'counter', help: 'Bytes of rows that the archive has taken, before it packs them' },
+  uproar_archive_failures_total: { type: 'counter', help: 'Inserts that failed or took too long (they are tried again)' },
+  uproar_archive_insert_seconds: { type: 'histogram', help: 'Time that the inserts of a batch took', buckets: [...LATENCY, 5, 10] },
   uproar_scores_total: { type: 'counter', help: 'Messages that a scorer found something about, by scorer', label: 'scorer' },
   uproar_scorer_calls_total: { type: 'counter', help: 'Calls of the HTTP scorer, by outcome', label: 'outcome' },
   uproar_scorer_seconds: { type: 'histogram', help: 'Time that a call of the HTTP scorer took', buckets: LATENCY },
@@ -54,26 +63,48 @@ export const METRICS = {
   uproar_hook_seconds: { type: 'histogram', help: 'Time that a call of the hook took', buckets: LATENCY },
   uproar_flushes_total: { type: 'counter', help: 'Windows flushed to a room' },
   uproar_publishes_total: { type: 'counter', help: 'Topic publishes (WebSocket messages times slices)' },
+  uproar_socket_writes_total: { type: 'counter', help: 'WebSocket messages handed to sockets: publishes times the viewers of their slice, and what was sent to one viewer alone' },
+  uproar_delivery_seconds: { type: 'histogram', help: 'From the log having the oldest entry of a window to the last of the room\'s viewers here being written to, without a room\'s publication delay', buckets: LATENCY },
   uproar_deliveries_total: { type: 'counter', help: 'Entries times viewers handed to sockets' },
-  uproar_skipped_total: { type: 'counter', help: 'Entries announced as SKIPPED instead of sent, by reason', label: 'reason' },
-  uproar_slow_viewers_total: { type: 'counter', help: 'Viewers that fell behind, by what became of them', label: 'outcome' },
+  uproar_skipped_total: { type: 'counter', help: 'Entries announced as SKIPPED instead of sent, by reason', label: 'reason', values: ['sampled', 'slow', 'removed'] },
+  uproar_slow_viewers_total: { type: 'counter', help: 'Viewers that fell behind, by what became of them', label: 'outcome', values: ['behind', 'caught_up', 'closed', 'position'] },
   uproar_slow_viewers: { type: 'gauge', help: 'Viewers behind now, served from the ring' },
+  uproar_room_viewers: { type: 'gauge', help: 'Viewers here of the 20 rooms with most of them; rooms leave it, private ones are `(private)` together', label: 'room' },
+  uproar_room_entries_per_second: { type: 'gauge', help: 'Entries a second of the 20 busiest rooms here, over the last 5 s; rooms leave it, private ones are `(private)` together', label: 'room' },
+  uproar_probe_seconds: { type: 'histogram', help: 'From author to viewer, as the built-in viewer sees it: from its SEND to the message coming back to it', buckets: LATENCY },
+  uproar_probe_messages_total: { type: 'counter', help: 'Messages of the built-in viewer (`PROBE_S`), by what became of them', label: 'outcome', values: ['seen', 'late', 'refused', 'unconnected'] },
   uproar_instances: { type: 'gauge', help: 'Instances of the cluster alive at the last beat, this one included' },
   uproar_census_seconds: { type: 'gauge', help: 'Age of the last count over all instances that came back, in seconds' },
   uproar_census_names: { type: 'gauge', help: 'Rooms, addresses and users that this instance counts' },
-  uproar_bus_frames_total: { type: 'counter', help: 'Frames and values on the bus between instances, by what became of them', label: 'way' },
+  uproar_bus_frames_total: { type: 'counter', help: 'Frames and values on the bus between instances, by what became of them', label: 'way', values: ['sent', 'received', 'dropped'] },
   uproar_revocations: { type: 'gauge', help: 'Revocations of tokens that are kept' },
+  uproar_ready: { type: 'gauge', help: '1: `/readyz` answers 200' },
+  uproar_draining: { type: 'gauge', help: '1: it is stopping, and sends its viewers away' },
+  uproar_http_requests_total: { type: 'counter', help: 'HTTP requests answered, by class of status', label: 'status', values: ['2xx', '3xx', '4xx', '5xx'] },
+  uproar_faults_total: { type: 'counter', help: 'Faults of the server\'s own, each with a line in the log' },
+  uproar_spans_total: { type: 'counter', help: 'Spans of traces (`OTLP_URL`), by what became of them', label: 'outcome', values: ['sent', 'dropped', 'failed'] },
+  uproar_disk_free_bytes: { type: 'gauge', help: 'Free space where `DATA_DIR` is; only of the embedded log' },
+  uproar_worker_up: { type: 'gauge', help: '1: this worker serves; of all workers (`WORKERS`), each of whose series bears its number', label: 'worker' },
+  uproar_worker_restarts_total: { type: 'counter', help: 'Times that this worker ended by itself and was started again', label: 'worker' },
+  uproar_build_info: { type: 'gauge', help: '1, with the version that runs', label: 'version' },
   uproar_canary_seconds: { type: 'gauge', help: 'Age of the last canary entry that came back, in seconds' }
 } as const satisfies Record<string, Row>
 
 export type MetricName = keyof typeof METRICS
 type NameOf<T extends Row['type']> = { [K in MetricName]: (typeof METRICS)[K]['type'] extends T ? K : never }[MetricName]
 
+/** What parts count by. */
+export type Counting = Pick<Metrics, 'add' | 'set' | 'observe'>
+
+/** For what is not to be counted: the built-in viewer, its room and its connection. */
+export const UNCOUNTED: Counting = { add () {}, set () {}, observe () {} }
+
 /** One instance's numbers. Counters and gauges are added to or set; histograms observe seconds. */
 export class Metrics {
   readonly registry = new Registry()
   #plain = new Map<MetricName, Map<string, number>>()
   #histograms = new Map<MetricName, Durations>()
+  #read = new Map<MetricName, () => number>()
 
   constructor () {
     for (const [name, row] of Object.entries(METRICS) as [MetricName, Row][]) this.#register(name, row)
@@ -91,6 +122,18 @@ export class Metrics {
     (this.#plain.get(name) as Map<string, number>).set(label, value)
   }
 
+  /** Has a gauge read whenever it is asked for, instead of being set. `read` must be quick, and must not throw. */
+  read (name: NameOf<'gauge'>, read: () => number): void {
+    this.#read.set(name, read)
+  }
+
+  /** Sets every series of a gauge: labels that are not there are gone. */
+  replace (name: NameOf<'gauge'>, values: Iterable<readonly [label: string, value: number]>): void {
+    const all = this.#plain.get(name) as Map<string, number>
+    all.clear()
+    for (const [label, value] of values) all.set(label, value)
+  }
+
   /** Puts a duration in seconds into a histogram. */
   observe (name: NameOf<'histogram'>, seconds: number): void {
     this.#histograms.get(name)?.observe(seconds)
@@ -98,7 +141,12 @@ export class Metrics {
 
   /** The value now, for tests and the status of the server itself. */
   value (name: NameOf<'counter' | 'gauge'>, label = ''): number {
-    return this.#plain.get(name)?.get(label) ?? 0
+    return this.#read.get(name)?.() ?? this.#plain.get(name)?.get(label) ?? 0
+  }
+
+  /** Every label value of this name that was counted, with its value. */
+  values (name: NameOf<'counter' | 'gauge'>): ReadonlyMap<string, number> {
+    return this.#plain.get(name) as Map<string, number>
   }
 
   /** The text that `/metrics` serves. */
@@ -116,10 +164,12 @@ export class Metrics {
       this.registry.registerMetric(durations as unknown as Metric)
       return
     }
-    const values = new Map<string, number>(row.label === undefined ? [['', 0]] : [])
+    const values = new Map<string, number>((row.label === undefined ? [''] : row.values ?? []).map((label) => [label, 0]))
     this.#plain.set(name, values)
     const write = (metric: Counter | Gauge): void => {
       metric.reset()
+      const read = this.#read.get(name)
+      if (read !== undefined) values.set('', read())
       for (const [label, value] of values) {
         if (row.label === undefined) metric.inc(value)
         else metric.inc({ [row.label]: label }, value)

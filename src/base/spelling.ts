@@ -3,7 +3,7 @@
 
 import { SETTINGS } from './config.ts'
 
-const NAMES: ReadonlySet<string> = new Set(Object.values(SETTINGS).map((setting) => setting.env))
+const NAMES: ReadonlySet<string> = new Set(Object.values(SETTINGS).flatMap((setting) => 'secret' in setting ? [setting.env, `${setting.env}_FILE`] : [setting.env]))
 const NAME_CHARACTERS_MAX = 64
 /** Shorter names are close to too much that is not meant for us: HOME is two letters from HOST. */
 const LONG = 8

@@ -2,13 +2,15 @@
 //
 //   handle(batch) ─┬─ resolved ──────────▶ done
 //                  ├─ the world failed ──▶ wait (0.1 to 5 s) ─▶ handle(batch) … without end
+//                  ├─ these records ─────▶ buried, with the reasons; the others are done
 //                  └─ anything else ─────▶ twice more ─▶ halves, each likewise ─▶ a record alone: buried, with the reason
 //
 // Owns this rule for all engines. Must not know where batches come from. Bound: one batch a call, TRIES tries a half.
 
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import type { FeedRecord, Say } from './feed.ts'
+import { traceIdOf, type Traces } from '../base/traces.ts'
+import { RecordFaults, type FeedRecord, type Say } from './feed.ts'
 
 const TRIES = 3
 const WAIT_MS = [100, 250, 500, 1000, 2000, 5000] as const
@@ -22,6 +24,8 @@ export interface CourierOptions {
   readonly bury: (record: FeedRecord, reason: string) => Promise<void>
   readonly metrics: Metrics
   readonly say: Say
+  /** Null or left out: nothing is traced. */
+  readonly traces?: Traces | null | undefined
 }
 
 export class Courier {
@@ -44,12 +48,16 @@ export class Courier {
   async deliver (batch: readonly FeedRecord[], isOver: () => boolean = () => false): Promise<boolean> {
     if (batch.length === 0) return true
     for (let tries = 0, outages = 0; !this.#isStopped && !isOver();) {
+      const began = performance.now()
       try {
         await this.#options.handle(batch)
+        this.#trace(batch, began, null)
         this.#options.metrics.add('uproar_feed_records_total', batch.length, this.#options.consumer)
         return true
       } catch (error) {
+        if (error instanceof RecordFaults) return await this.#buryThese(batch, error)
         this.#note(error)
+        this.#trace(batch, began, error)
         if (isOutage(error)) await this.#wait(outages++)
         else if (++tries < TRIES) await this.#wait(0)
         else return await this.#part(batch, error, isOver)
@@ -67,7 +75,7 @@ export class Courier {
       try {
         await bury(record, reason)
         metrics.add('uproar_feed_dead_total', 1, consumer)
-        say('warn', 'a record was put aside', { consumer, topic, room, seq, reason })
+        say('warn', 'a record was put aside', { consumer, topic, room, seq, trace: traceIdOf(record), reason })
         return true
       } catch (error) {
         this.#note(error)
@@ -79,10 +87,17 @@ export class Courier {
   }
 
   /** There are no letters about letters: they would go round for ever. */
-  #passOver ({ topic, room, seq }: FeedRecord, reason: string, error: unknown): true {
+  #passOver (record: FeedRecord, reason: string, error: unknown): true {
+    const { topic, room, seq } = record
     const { consumer, metrics, say } = this.#options
     metrics.add('uproar_feed_lost_total', 1, consumer)
-    say('error', 'a record could not be handled nor put aside, and is passed over', { consumer, topic, room, seq, reason, ...(error === null ? {} : { err: error }) })
+    say('error', 'a record could not be handled nor put aside, and is passed over', { consumer, topic, room, seq, trace: traceIdOf(record), reason, ...(error === null ? {} : { err: error }) })
+    return true
+  }
+
+  async #buryThese (batch: readonly FeedRecord[], { faults }: RecordFaults): Promise<boolean> {
+    for (const { record, reason } of faults) if (!await this.bury(record, reason)) return false
+    this.#options.metrics.add('uproar_feed_records_total', batch.length - faults.length, this.#options.consumer)
     return true
   }
 
@@ -91,6 +106,12 @@ export class Courier {
     if (batch.length === 1) return this.bury(only as FeedRecord, error instanceof Error ? error.message : String(error))
     const half = batch.length >> 1
     return await this.deliver(batch.slice(0, half), isOver) && this.deliver(batch.slice(half), isOver)
+  }
+
+  #trace (batch: readonly FeedRecord[], began: number, error: unknown): void {
+    const { traces, consumer } = this.#options
+    if (traces == null) return
+    traces.handled(consumer, batch.filter(({ topic }) => topic === 'messages'), began, error === null ? null : error instanceof Error ? error.message : String(error))
   }
 
   #note (error: unknown): void {

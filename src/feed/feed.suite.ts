@@ -8,7 +8,7 @@ import { OUT } from '../../proto/ops.ts'
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Draft, Log } from '../log/log.ts'
-import type { ConsumerOptions, Feed, FeedRecord, FeedTopic } from './feed.ts'
+import { RecordFaults, type ConsumerOptions, type Feed, type FeedRecord, type FeedTopic } from './feed.ts'
 
 export interface FeedEngine {
   readonly log: Log
@@ -125,6 +125,30 @@ export async function feedSuite (t: Test, open: FeedOpener): Promise<void> {
     t.same(gathered.bodies, Array.from({ length: 10 }, (_, i) => `m${i}`))
     t.equal(gathered.disorder, 0)
     t.equal(failures, 3)
+    await consumer.stop()
+  })
+
+  await t.test('records that the handler names go to the dead letters, and the others are done', async (t) => {
+    const engine = await open()
+    t.teardown(() => engine.stop())
+    const name = fresh()
+    const dead = await gather(engine.feed, { topics: ['messages.dead'], from: 'now' })
+    await Promise.all(Array.from({ length: 20 }, (_, i) => engine.log.publish('r', said(i % 5 === 2 ? 'poison' : `m${i}`))))
+    const done: string[] = []
+    const consumer = await engine.feed.consume({
+      name, topics: ['messages'], from: 'beginning',
+      handle: async (batch) => {
+        const faults = batch.filter(({ value }) => value['body'] === 'poison').map((record) => ({ record, reason: 'not edible' }))
+        done.push(...batch.map(({ value }) => String(value['body'])).filter((body) => body !== 'poison'))
+        if (faults.length > 0) throw new RecordFaults(faults)
+      }
+    })
+    await until('the letters are there', () => dead.records.length === 4)
+    t.match(dead.records[0]?.value, { consumer: name, seq: 3, reason: 'not edible', record: { body: 'poison' } })
+    await engine.log.publish('r', said('after'))
+    await until('it goes on', () => done.includes('after'))
+    t.equal(done.length, 17, 'what was done is not done again')
+    t.equal(engine.metrics.value('uproar_feed_failures_total', name), 0)
     await consumer.stop()
   })
 

@@ -47,10 +47,21 @@ export interface ConsumerOptions {
   readonly isParallel?: boolean
   /**
    * Handles a batch, in order; resolving acknowledges it. Rejecting with an AppError that `canRetry` says that the world
-   * failed: the same batch comes again, until it is handled. Anything else is the fault of a record: the batch is tried
-   * again, then in halves, until the record is found, which goes to the topic's dead letters.
+   * failed: the same batch comes again, until it is handled. RecordFaults say that these records are at fault and that the
+   * others are handled: these go to the topic's dead letters. Anything else is the fault of a record that is not known:
+   * the batch is tried again, then in halves, until the record is found, which goes there too.
    */
   handle (batch: readonly FeedRecord[]): Promise<void>
+}
+
+/** What a handler rejects with that knows which records are at fault, and has handled all others of the batch. */
+export class RecordFaults extends Error {
+  override readonly name = 'RecordFaults'
+  readonly faults: readonly { readonly record: FeedRecord, readonly reason: string }[]
+  constructor (faults: readonly { readonly record: FeedRecord, readonly reason: string }[]) {
+    super(faults[0]?.reason ?? 'no record')
+    this.faults = faults
+  }
 }
 
 export interface Lag {

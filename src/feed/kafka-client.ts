@@ -10,6 +10,7 @@
 import { Kafka, logLevel, type KafkaConfig, type LogEntry, type SASLOptions } from 'kafkajs'
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
+import type { Traces } from '../base/traces.ts'
 import { TOPICS, type FeedTopic, type Say } from './feed.ts'
 import { deadOf } from './records.ts'
 
@@ -23,6 +24,7 @@ export interface KafkaOptions {
   readonly sasl: { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512', readonly username: string, readonly password: string } | null
   readonly metrics: Metrics
   readonly say: Say
+  readonly traces?: Traces | null
 }
 
 export const CONNECT_MS = 3000

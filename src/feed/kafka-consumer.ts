@@ -46,7 +46,7 @@ export class KafkaConsumer {
     this.#feed = feed
     this.#options = options
     this.#topics = new Map(options.topics.map((topic) => [topicName(feed.prefix, topic), topic]))
-    this.#courier = new Courier({ consumer: options.name, metrics: feed.metrics, say: feed.say, handle: (batch) => options.handle(batch), bury })
+    this.#courier = new Courier({ consumer: options.name, metrics: feed.metrics, say: feed.say, traces: feed.traces, handle: (batch) => options.handle(batch), bury })
   }
 
   /** Rejects with AppError `unavailable` when the group's place cannot be registered, or it cannot be joined. */

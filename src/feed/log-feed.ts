@@ -7,6 +7,7 @@ import { OUT } from '../../proto/ops.ts'
 import { systemClock, type Clock, type Timer } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
+import type { Traces } from '../base/traces.ts'
 import type { Log } from '../log/log.ts'
 import type { Outlet, OutletConsumer, OutletRun } from '../log/outlet.ts'
 import { Courier } from './courier.ts'
@@ -22,6 +23,7 @@ export interface LogFeedOptions {
   readonly clock: Clock
   readonly metrics: Metrics
   readonly say: Say
+  readonly traces?: Traces | null
 }
 
 export class LogFeed implements Feed {
@@ -81,7 +83,7 @@ class LogConsumer {
     this.#options = options
     this.#topics = new Set(options.topics)
     this.#courier = new Courier({
-      consumer: options.name, metrics: feed.metrics, say: feed.say, handle: (batch) => options.handle(batch),
+      consumer: options.name, metrics: feed.metrics, say: feed.say, traces: feed.traces, handle: (batch) => options.handle(batch),
       bury: (record, reason) => append(feed.log, deadOf(record.topic), deadLetter(options.name, record, reason, feed.clock.now()))
     })
   }

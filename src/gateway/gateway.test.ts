@@ -63,7 +63,7 @@ async function setUp (t: Test, env: Record<string, string> = {}, others: Partial
   const ingest = new Ingest({ log, clock, metrics, config, terms: compileTerms([]), fault })
   const moderator = new Moderator({ log, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
   const listener = createListener(config)
-  const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, fault, ...others })
+  const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, rhythm: log.rhythm, fault, ...others })
   t.teardown(async () => {
     rooms.stop()
     await authenticator.stop()
@@ -92,7 +92,7 @@ async function setUp (t: Test, env: Record<string, string> = {}, others: Partial
     peer.socket.take()
     return peer
   }
-  return { clock, config, gateway, rooms, metrics, connect, enter, token, until, faults }
+  return { clock, config, gateway, log, rooms, metrics, connect, enter, token, until, faults }
 }
 
 t.test('HELLO first; frames of one message wait for it in order', async (t) => {
@@ -162,6 +162,44 @@ t.test('unknown ops, wrong fields and what is not served are refused, and the co
     [OUT.ERR, 10, 13, 'not_joined'], [OUT.PONG, 1]
   ])
   t.equal(metrics.value('uproar_frames_in_total', 'unknown'), 1)
+})
+
+t.test('while commits are paced SENDs wait unread, in the order of their connection, and none is left behind', async (t) => {
+  const { enter, until, log, gateway } = await setUp(t, { FRAMES_PER_SECOND_MAX: '0', MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0' })
+  const crowd = await enter('ann')
+  let sent = 0
+  const send = (): void => { crowd.say([IN.SEND, ++sent, 'a', `n${sent}`, 0, `hi ${sent}`, null]) }
+  await until(() => {
+    for (let i = 0; i < 20; i++) send()
+    return log.rhythm?.isGathering === true
+  })
+  const bob = await enter('bob')
+  for (let i = 0; i < 3; i++) send()
+  await until(() => {
+    send()
+    return log.rhythm?.isGathering === true
+  })
+  bob.socket.take()
+  bob.say([IN.SEND, 1, 'a', 'b1', 0, 'waits', null])
+  t.same(bob.socket.take(), [], 'nothing is answered yet')
+  bob.say([IN.LEAVE, 2, 'a'])
+  t.same(bob.socket.take().filter((frame) => frame[0] === OUT.OK), [[OUT.OK, 2, null]], 'and what follows on its connection is not held up')
+  await until(() => bob.socket.frames.length > 0)
+  t.match(bob.socket.frames, [[OUT.OK, 1, [Number, Number]]], 'the message was read before the LEAVE')
+  const answers = (): Frame[] => crowd.socket.frames.filter((frame) => frame[0] === OUT.OK)
+  await until(() => answers().length === sent)
+  t.same(answers().map((frame) => frame[1]), Array.from({ length: sent }, (_, index) => index + 1), 'each once, in order')
+  // More than may wait: they are read without the commit, and one of a closed connection is forgotten.
+  const gone = await enter('eve')
+  await until(() => {
+    send()
+    return log.rhythm?.isGathering === true
+  })
+  gone.say([IN.SEND, 1, 'a', 'e1', 0, 'never', null])
+  gateway.close(gone.session)
+  for (let i = 0; i < 600; i++) send()
+  await until(() => answers().length === sent)
+  t.same(gone.socket.take().filter((frame) => frame[0] === OUT.OK), [])
 })
 
 t.test('MODERATE: answered with the place of its last entry or a refusal, SEND with HELD where it waits', async (t) => {
@@ -315,6 +353,21 @@ t.test('one user\'s connections: the oldest gives way', async (t) => {
   const third = await enter('ann')
   t.match(first.socket.ended, { code: 4508 })
   t.same([second.socket.ended, third.socket.ended], [null, null])
+})
+
+t.test('an operator closes connections for good: of a user, of an address, or one', async (t) => {
+  const { enter, gateway } = await setUp(t)
+  const [first, second, ben, cleo] = [await enter('ann'), await enter('ann'), await enter('ben'), await enter('cleo')]
+  t.equal(gateway.kick({ user: 'ann' }, 'enough'), 2)
+  t.match([first.socket.ended, second.socket.ended], [{ code: 4505 }, { code: 4505 }])
+  t.match(first.socket.frames.at(-1), [OUT.BYE, 4505, 'enough'])
+  t.same([ben.socket.ended, cleo.socket.ended], [null, null])
+  const [{ session, address } = { session: '', address: '' }] = gateway.connections({ limit: 1, user: 'ben' })
+  t.equal(gateway.kick({ session }, 'enough'), 1)
+  t.match([ben.socket.ended, cleo.socket.ended], [{ code: 4505 }, null])
+  t.equal(gateway.kick({ user: 'nobody' }, 'enough') + gateway.kick({ session: 'none' }, 'enough') + gateway.kick({ address: '192.0.2.1' }, 'enough'), 0)
+  t.ok(gateway.kick({ address }, 'enough') >= 1)
+  t.match(cleo.socket.ended, { code: 4505 })
 })
 
 t.test('an expired token ends writing, then the connection; AUTH renews it, for the same user only', async (t) => {

@@ -4,16 +4,19 @@
 import { PROTOCOL } from '../../proto/ops.ts'
 import { errorCode, type ErrorName } from '../../proto/codes.ts'
 import { LIMITS } from '../../proto/values.ts'
-import type { Revoked } from '../auth/auth.ts'
+import type { Identity, Revoked } from '../auth/auth.ts'
 import type { Authenticator } from '../auth/authenticator.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
-import type { Metrics } from '../base/metrics.ts'
+import { UNCOUNTED, type Metrics } from '../base/metrics.ts'
 import { paced } from '../base/pace.ts'
 import { addressRange, plainAddress, TrustedProxies } from '../base/peers.ts'
 import { stampOf, type Cluster } from '../cluster/cluster.ts'
+import type { KickTarget } from '../cluster/orders.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
+import type { Rhythm } from '../log/log.ts'
 import { SWEEP_BYTES, type Fanout, type Rooms } from '../rooms/rooms.ts'
+import { Inbox } from './inbox.ts'
 import { Newcomers } from './newcomers.ts'
 import { Session, type SessionContext } from './session.ts'
 import type { Admission, Handshake, Socket, SocketEvents } from './socket.ts'
@@ -43,6 +46,12 @@ export interface GatewayOptions {
   readonly cluster?: Census
   /** Which tokens count no longer; by default all do. */
   readonly revoked?: Revoked
+  /** Of the log, where it has one. */
+  readonly rhythm?: Rhythm | null
+  /** The server's own viewer: whoever offers this secret as a subprotocol is that user, and is neither counted nor listed. */
+  readonly probe?: { readonly secret: string, readonly identity: Identity } | undefined
+  /** Has it in the operator's log that a connection came or went: of one in LOG_CONNECTIONS. */
+  readonly note?: (what: string, details: Readonly<Record<string, unknown>>) => void
   readonly fault: (error: unknown, what: string) => void
 }
 
@@ -51,6 +60,9 @@ export type Census = Pick<Cluster, 'note' | 'elsewhere' | 'noteUser'>
 
 const ALONE: Census = { note () {}, elsewhere: () => 0, noteUser () {} }
 const NONE_REVOKED: Revoked = { has: () => false }
+
+/** Stands for the probe's: it is limited by no address. */
+const PROBE_ADDRESS = ''
 
 const TICK_MS = 250
 const TICKS_PER_EXPIRY_CHECK = 4
@@ -90,6 +102,9 @@ export class Gateway implements SocketEvents {
   readonly #ingest: Ingest
   readonly #listener: Listener
   readonly #context: SessionContext
+  readonly #note: (what: string, details: Readonly<Record<string, unknown>>) => void
+  readonly #probeContext: SessionContext
+  readonly #probeSecret: string | null
   readonly #proxies: TrustedProxies
   readonly #newcomers: Newcomers
   readonly #origins: ReadonlySet<string>
@@ -109,6 +124,7 @@ export class Gateway implements SocketEvents {
   #mustReview = false
   /** Sessions with OKs to send at the end of this turn. */
   #toFlush: Session[] = []
+  readonly #inbox: Inbox | null
 
   constructor (options: GatewayOptions) {
     const { config, clock, metrics, rooms, ingest, moderator, authenticator, fault } = options
@@ -121,6 +137,8 @@ export class Gateway implements SocketEvents {
     this.#census = options.cluster ?? ALONE
     this.#revoked = options.revoked ?? NONE_REVOKED
     this.#proxies = new TrustedProxies(config.trustedProxies)
+    const { rhythm = null } = options
+    this.#inbox = rhythm === null ? null : new Inbox(rhythm, clock, (session, bytes) => this.#read(session, bytes, true))
     this.#newcomers = new Newcomers(clock, config.connectionsPerAddressMax)
     this.#origins = new Set(config.origins.map((origin) => origin.toLowerCase()))
     const limits = {
@@ -132,7 +150,11 @@ export class Gateway implements SocketEvents {
       metaBytes: LIMITS.metaBytes,
       pingSeconds: 10
     }
-    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session) }
+    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session), arrivedAt: () => this.#inbox?.arrivedAt ?? clock.elapsed() }
+    this.#note = options.note ?? (() => {})
+    const { probe } = options
+    this.#probeSecret = probe?.secret ?? null
+    this.#probeContext = probe === undefined ? this.#context : { ...this.#context, metrics: UNCOUNTED, authenticator: { verify: async () => probe.identity } }
   }
 
   get port (): number { return this.#listener.port }
@@ -177,6 +199,14 @@ export class Gateway implements SocketEvents {
     for (const session of [...this.#perUser.get(user) ?? []]) if (stampOf(session) < beforeStamp) this.#replace(session)
   }
 
+  /** Closes connections for good, by an operator's order; answers how many. Looks through all of them, but for a user's. */
+  kick (target: KickTarget, reason: string): number {
+    const all = 'user' in target ? this.#perUser.get(target.user) ?? [] : this.#sessions
+    const found = [...all].filter((session) => 'user' in target || ('session' in target ? session.id === target.session : session.address === target.address))
+    for (const session of found) session.close('kicked', reason)
+    return found.length
+  }
+
   /** Connections of this process, newest last; `limit` of them at most. */
   connections (query: { limit: number, user?: string, room?: string }): ConnectionInfo[] {
     const found: ConnectionInfo[] = []
@@ -213,9 +243,12 @@ export class Gateway implements SocketEvents {
   }
 
   open (socket: Socket, address: string): Session {
-    const session = new Session(this.#context, socket, address, this.#numbers++)
-    this.#sessions.add(session)
+    const isProbe = address === PROBE_ADDRESS
+    const session = new Session(isProbe ? this.#probeContext : this.#context, socket, address, this.#numbers++)
     this.#unwelcomed.set(session, this.#clock.elapsed())
+    if (isProbe) return session
+    this.#sessions.add(session)
+    if (this.#isLogged(session)) this.#note('a connection came', { session: session.id, address })
     const range = addressRange(address)
     const here = (this.#perAddress.get(range) ?? 0) + 1
     this.#perAddress.set(range, here)
@@ -226,6 +259,10 @@ export class Gateway implements SocketEvents {
   }
 
   message (session: Session, bytes: Uint8Array, isBinary: boolean): void {
+    if (this.#inbox === null || !isBinary || !this.#inbox.keep(session, bytes)) this.#read(session, bytes, isBinary)
+  }
+
+  #read (session: Session, bytes: Uint8Array, isBinary: boolean): void {
     this.#tell(session, 'a client message', () => session.message(bytes, isBinary))
   }
 
@@ -238,15 +275,9 @@ export class Gateway implements SocketEvents {
   }
 
   close (session: Session): void {
-    this.#sessions.delete(session)
     this.#unwelcomed.delete(session)
-    const range = addressRange(session.address)
-    const left = (this.#perAddress.get(range) ?? 1) - 1
-    if (left === 0) this.#perAddress.delete(range)
-    else this.#perAddress.set(range, left)
-    this.#noteAddress(range, left)
-    this.#forgetUser(session)
-    this.#metrics.set('uproar_connections', this.#sessions.size)
+    if (this.#isLogged(session)) this.#noteEnd(session)
+    if (session.address !== PROBE_ADDRESS) this.#forget(session)
     try {
       session.gone()
     } catch (error) {
@@ -256,6 +287,27 @@ export class Gateway implements SocketEvents {
 
   // ---- the rest ---------------------------------------------------------------------------------------------------------
 
+  /** By its number, so that whoever was logged as coming is logged as going. */
+  #isLogged ({ number, address }: Session): boolean {
+    const every = this.#config.logConnections
+    return every > 0 && number % every === 0 && address !== PROBE_ADDRESS
+  }
+
+  #noteEnd ({ id, address, identity, rooms, since, isClosed }: Session): void {
+    this.#note('a connection went', { session: id, address, user: identity?.id ?? null, rooms, seconds: Math.round((this.#clock.now() - since) / 1000), by: isClosed ? 'server' : 'client' })
+  }
+
+  #forget (session: Session): void {
+    this.#sessions.delete(session)
+    const range = addressRange(session.address)
+    const left = (this.#perAddress.get(range) ?? 1) - 1
+    if (left === 0) this.#perAddress.delete(range)
+    else this.#perAddress.set(range, left)
+    this.#noteAddress(range, left)
+    this.#forgetUser(session)
+    this.#metrics.set('uproar_connections', this.#sessions.size)
+  }
+
   #admit ({ origin, protocols, forwardedFor, peer }: Handshake): Admission {
     const { connectionsMax, connectionsPerAddressMax } = this.#config
     if (this.#isDraining) return this.#refused('draining', '503 Service Unavailable', 'unavailable', 'the server is going away', 2)
@@ -263,6 +315,7 @@ export class Gateway implements SocketEvents {
     if (this.#origins.size > 0 && origin !== '' && !this.#origins.has(origin.toLowerCase())) return this.#refused('origin', '403 Forbidden', 'forbidden', 'this origin may not connect (ORIGINS)')
     const offered = protocols.split(',').map((part) => part.trim()).filter((part) => part !== '')
     if (offered.length > 0 && !offered.includes(PROTOCOL)) return this.#refused('protocol', '400 Bad Request', 'bad_request', `this server speaks the subprotocol ${PROTOCOL}`)
+    if (this.#probeSecret !== null && offered.includes(this.#probeSecret)) return { admitted: true, address: PROBE_ADDRESS, protocol: PROTOCOL }
     if (connectionsMax > 0 && this.#sessions.size >= connectionsMax) return this.#refused('full', '503 Service Unavailable', 'overloaded', 'the server has all the connections it takes', 10)
     const address = this.#proxies.clientAddress(peer, forwardedFor)
     if (connectionsPerAddressMax > 0 && this.#countOf(addressRange(address)) >= connectionsPerAddressMax) {
@@ -312,7 +365,7 @@ export class Gateway implements SocketEvents {
   #identified (session: Session): void {
     this.#unwelcomed.delete(session)
     const id = session.identity?.id
-    if (id === undefined) return
+    if (id === undefined || session.address === PROBE_ADDRESS) return
     const own = this.#perUser.get(id) ?? []
     if (own.includes(session)) return
     own.push(session)
@@ -360,6 +413,7 @@ export class Gateway implements SocketEvents {
   async #sendAway (): Promise<void> {
     this.#isDraining = true
     this.#listener.stopListening()
+    this.#inbox?.readAll()
     // What was accepted before is answered where it was asked, as far as that takes no time.
     await this.#until(() => this.#ingest.underWay === 0, IN_FLIGHT_MS / 10)
     await paced([...this.#sessions], { ms: this.#config.drainS * 1000, perSecondMin: DRAIN_PER_SECOND_MIN },

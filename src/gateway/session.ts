@@ -18,7 +18,7 @@ import { TokenBucket } from '../base/bounded.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Refusal, refusalOf } from '../base/errors.ts'
-import type { Metrics } from '../base/metrics.ts'
+import type { Counting } from '../base/metrics.ts'
 import { Held, type Ingest, type Moderator } from '../ingest/ingest.ts'
 import { SWEEP_BYTES, type JoinOptions, type Member, type Rooms, type Viewer } from '../rooms/rooms.ts'
 import type { Socket } from './socket.ts'
@@ -27,15 +27,17 @@ export interface SessionContext {
   readonly rooms: Rooms
   readonly ingest: Ingest
   readonly moderator: Pick<Moderator, 'act'>
-  readonly authenticator: Authenticator
+  readonly authenticator: Pick<Authenticator, 'verify'>
   readonly clock: Clock
-  readonly metrics: Metrics
+  readonly metrics: Counting
   readonly config: Config
   readonly limits: Readonly<Record<string, number>>
   /** The session has (another) user now: limits per user are the gateway's. */
   readonly identified: (session: Session) => void
   /** Calls the session's flush() at the end of this turn of the loop. */
   readonly flushSoon: (session: Session) => void
+  /** When the message that is being read came, by clock.elapsed(). */
+  readonly arrivedAt: () => number
   readonly fault: (error: unknown, what: string) => void
 }
 
@@ -126,6 +128,7 @@ export class Session implements Viewer {
 
   send (bytes: Uint8Array): boolean {
     if (this.isClosed) return false
+    this.#context.metrics.add('uproar_socket_writes_total')
     if (this.socket.send(bytes)) return true
     this.tooSlow()
     return false
@@ -194,6 +197,7 @@ export class Session implements Viewer {
     if (this.#isUnread()) return this.tooSlow()
     const bytes = oks.length === 1 ? oks[0] as Uint8Array : Buffer.concat(oks)
     let isSent = true
+    this.#context.metrics.add('uproar_socket_writes_total')
     this.socket.cork(() => { isSent = this.socket.send(bytes) })
     if (!isSent) this.tooSlow()
   }
@@ -254,10 +258,10 @@ export class Session implements Viewer {
   #mayGoOn (frame: Frame): boolean {
     const perSecond = this.#context.config.framesPerSecondMax
     if (perSecond === 0) return true
-    const price = isResume(frame) ? RESUME_PRICE : 1
+    const price = isDear(frame) ? RESUME_PRICE : 1
     const wait = this.#bucket.spend(this.#context.clock.elapsed(), perSecond, perSecond * BURST_SECONDS, price)
     if (wait === 0) return true
-    this.#tooMany(frame, new Refusal('rate_limited', `more than ${perSecond} frames a second, a resume counting as ${RESUME_PRICE}`, wait))
+    this.#tooMany(frame, new Refusal('rate_limited', `more than ${perSecond} frames a second, a resume or the begin of a replay counting as ${RESUME_PRICE}`, wait))
     return false
   }
 
@@ -321,7 +325,7 @@ export class Session implements Viewer {
     const member = this.#memberOf(name)
     if (member === undefined) return this.#refuse(frame, notJoined(name))
     const author = { identity: this.identity, address: this.address, via: 'socket' } as const
-    this.#context.ingest.accept(member.room, author, { nonce, kind, body, ext: ext ?? null }).then((result) => {
+    this.#context.ingest.accept(member.room, author, { nonce, kind, body, ext: ext ?? null }, this.#context.arrivedAt()).then((result) => {
       if (result instanceof Held) this.#answer([OUT.HELD, rid, result.ref, result.text])
       else if (result instanceof Refusal) this.#refuse(frame, result)
       else this.#acknowledge(encode([OUT.OK, rid, [result.seq, result.ts]]), member)
@@ -337,6 +341,19 @@ export class Session implements Viewer {
     const room = this.#memberOf(name)?.room ?? await this.#context.rooms.find(name, this.identity)
     if (room instanceof Refusal) return this.#refuse(frame, room)
     const page = await room.history({ before, limit: Math.min(Math.max(limit, 1), LIMITS.historyEntries) }, this.identity)
+    this.#answerBytes(encodePage(rid, name, page.entries, page.more))
+  }
+
+  replay (frame: Frame): void {
+    this.#run(frame).catch((error: unknown) => this.#refuse(frame, refusalOf(error)))
+  }
+
+  async #run (frame: Frame): Promise<void> {
+    const [, rid, name, at, after, limit] = frame as [number, number, string, number, number | null, number]
+    const room = this.#memberOf(name)?.room ?? await this.#context.rooms.find(name, this.identity)
+    if (room instanceof Refusal) return this.#refuse(frame, room)
+    const from = after ?? await room.pages.seqAt(at) - 1
+    const page = await room.history({ after: from, limit: Math.min(Math.max(limit, 1), LIMITS.historyEntries) }, this.identity)
     this.#answerBytes(encodePage(rid, name, page.entries, page.more))
   }
 
@@ -390,13 +407,15 @@ const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
   [IN.SIGNAL]: () => {},
   [IN.MODERATE]: (session, frame) => session.moderate(frame),
   [IN.PING]: (session, frame) => session.ping(frame[1], frame[2]),
-  [IN.AUTH]: (session, frame) => session.reauthenticate(frame)
+  [IN.AUTH]: (session, frame) => session.reauthenticate(frame),
+  [IN.REPLAY]: (session, frame) => session.replay(frame)
 }
 
 const OP_NAMES = Object.fromEntries(Object.entries(IN).map(([name, op]) => [op, name])) as Record<InOp, string>
 
-/** Whether a frame of a client, whose fields are not checked yet, is a JOIN with a position. */
-function isResume (frame: Frame): boolean {
+/** Whether a frame of a client, whose fields are not checked yet, is a JOIN with a position, or a REPLAY whose place has to be found. */
+function isDear (frame: Frame): boolean {
+  if (frame[0] === IN.REPLAY) return frame[4] == null
   return frame[0] === IN.JOIN && isMap(frame[3]) && frame[3]['position'] != null
 }
 

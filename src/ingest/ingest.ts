@@ -17,6 +17,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { AppError, Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
+import type { Traces } from '../base/traces.ts'
 import type { Log, Published } from '../log/log.ts'
 import { Audit, heldPatch, holdRefusal, textOf } from '../moderation/moderation.ts'
 import type { Terms } from '../moderation/screen.ts'
@@ -41,6 +42,8 @@ export interface IngestOptions {
   readonly terms: Terms
   /** Further steps; they stand before the screen. */
   readonly gates?: readonly Step[]
+  /** Null or left out: nothing is traced. */
+  readonly traces?: Traces | null
   readonly fault: (error: unknown, what: string) => void
 }
 
@@ -58,6 +61,7 @@ export class Ingest {
   readonly #fault: (error: unknown, what: string) => void
   readonly #audit: Audit
   readonly #hook: Hook
+  readonly #traces: Traces | null
   readonly #addresses = new BoundedMap<string, string>(ADDRESSES_MAX)
   #underWay = 0
 
@@ -68,6 +72,7 @@ export class Ingest {
     this.#metrics = options.metrics
     this.#config = config
     this.#fault = options.fault
+    this.#traces = options.traces ?? null
     this.#audit = new Audit(options.log)
     this.#hook = new Hook({ url: config.hookUrl, token: config.hookToken, timeoutMs: config.hookTimeoutMs, clock: options.clock, metrics: options.metrics })
     this.#steps = [
@@ -94,10 +99,10 @@ export class Ingest {
   /**
    * Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not: Held where it
    * waits. No async functions here: each costs every message a promise and two turns of the microtask queue.
+   * `arrivedAt`: when the submission came, by clock.elapsed().
    */
-  accept (room: Room, author: Submitter, submission: Submission): Promise<Published | Refusal> {
-    const started = this.#clock.elapsed()
-    const draft = shape(room, author, submission, this.#clock.now(), started, this.#config)
+  accept (room: Room, author: Submitter, submission: Submission, arrivedAt = this.#clock.elapsed()): Promise<Published | Refusal> {
+    const draft = shape(room, author, submission, this.#clock.now(), arrivedAt, this.#config)
     if (draft instanceof Refusal) return this.#refuseUnlessKnown(room, author, submission.nonce, draft)
     for (const step of this.#steps) {
       const refusal = step.check(draft)
@@ -140,20 +145,23 @@ export class Ingest {
   #publish (draft: MessageDraft): Promise<Published | Refusal> {
     const { room, author, kind, body, ext, nonce } = draft
     this.#underWay++
+    const handed = this.#traces === null ? 0 : this.#clock.elapsed()
     const user = userIn(author.identity, room.name)
     const tail = draft.verdict.judgement === 'shadow' ? packShadowTail([user, kind, body, ext]) : packTail([user, kind, body, ext])
     return this.#log.publish(room.name, { op: OUT.MESSAGE, tail, author: author.identity.id, nonce, epoch: room.epoch }).then(
-      (published) => this.#published(draft, published),
+      (published) => this.#published(draft, published, handed),
       (error: unknown) => this.#failed(draft, error)
     )
   }
 
-  #published (draft: MessageDraft, published: Published): Published {
+  #published (draft: MessageDraft, published: Published, handed: number): Published {
     this.#underWay--
     this.#settle(draft, true)
+    if (draft.author.identity.isProbe === true) return published
     if (published.repeated) this.#metrics.add('uproar_messages_repeated_total')
     else this.#metrics.add('uproar_messages_accepted_total', 1, draft.author.via)
     this.#metrics.observe('uproar_accept_seconds', (this.#clock.elapsed() - draft.elapsed) / 1000)
+    if (this.#traces !== null && !published.repeated) this.#traces.accepted({ room: draft.room.name, epoch: published.epoch, seq: published.seq }, draft.elapsed, handed, draft.author.via)
     return published
   }
 

@@ -7,7 +7,7 @@ import { AppError } from '../base/errors.ts'
 import { EMPTY_STATE } from './batch.ts'
 import { Layers } from './layers.ts'
 import type { HeadRecord } from './layout.ts'
-import type { Draft, Head, Log, LogPage, Published, ReadLimit, RoomState, Watcher } from './log.ts'
+import type { Draft, Head, Log, LogPage, Published, ReadLimit, Rhythm, RoomState, Watcher } from './log.ts'
 import type { NonceHash } from './nonce-filter.ts'
 import { LmdbOutlet } from './lmdb-outlet.ts'
 import { Nonces } from './nonces.ts'
@@ -136,6 +136,8 @@ class LmdbLog implements Log {
     nameKey(room)
     await new Promise<void>((resolve, reject) => this.#writer.offer({ kind: 'remove', room, resolve, reject }))
   }
+
+  get rhythm (): Rhythm { return this.#writer }
 
   /** Made when it is first asked for: a log without consumers pays nothing for them. */
   outlet (): Outlet {

@@ -73,6 +73,14 @@ export interface Watcher {
   lost (): void
 }
 
+/** The beat of a log that lets drafts gather for its commits while many come. */
+export interface Rhythm {
+  /** Whether a commit is due that takes whatever is published before it: then there is no hurry to publish. */
+  readonly isGathering: boolean
+  /** Calls this, which must not throw, just before that commit takes what waits. */
+  listen (call: () => void): void
+}
+
 export interface Log {
   /**
    * Appends a draft to the room's log, making the log when there is none.
@@ -115,6 +123,9 @@ export interface Log {
 
   /** Ends the room's log for good: entries, state and nonces go, watchers are told `lost`; a later one has a new epoch. */
   remove (room: string): Promise<void>
+
+  /** Null: this log takes each draft as it comes. */
+  readonly rhythm: Rhythm | null
 
   /** Publishes what was accepted, then lets go. Later calls reject with `unavailable`. */
   close (): Promise<void>

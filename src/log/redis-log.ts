@@ -62,6 +62,7 @@ interface Place { readonly bytes: Buffer, readonly key: string, readonly shard: 
 interface Page { readonly head: Head, readonly entries: Uint8Array[] }
 
 class RedisLog implements Log {
+  readonly rhythm = null
   readonly #redis: Redis
   /** Reads have connections of their own: a page of history holds up no message. */
   readonly #reads: Redis

@@ -19,6 +19,7 @@ import { Batch, type Act } from './batch.ts'
 import { Journal } from './journal.ts'
 import type { Layers } from './layers.ts'
 import { META } from './layout.ts'
+import type { Rhythm } from './log.ts'
 import { decodeRecord, RecordWriter } from './record.ts'
 import { Retention, type RetentionOptions } from './retention.ts'
 import type { Watchers } from './watchers.ts'
@@ -59,7 +60,7 @@ const SYNC_MS = 1000
 /** With so much waiting for the tables nothing more is taken. */
 const UNSETTLED_BYTES_MAX = 268_435_456
 
-export class Writer {
+export class Writer implements Rhythm {
   readonly #options: WriterOptions
   readonly #store: Store
   readonly #layers: Layers
@@ -90,6 +91,8 @@ export class Writer {
   #paceFrom = -Infinity
   #paceRetryMs = PACE_RETRY_MS_MIN
   #turnAt = -Infinity
+  #isGathering = false
+  readonly #listeners: (() => void)[] = []
 
   /** Reads what the journal has and the tables have not. Throws StartFault when it cannot. */
   constructor (store: Store, layers: Layers, watchers: Watchers, options: WriterOptions) {
@@ -114,6 +117,12 @@ export class Writer {
   /** Retention lets nothing go beyond what this says. */
   holdBack (floor: Retention['floor']): void {
     this.#retention.floor = floor
+  }
+
+  get isGathering (): boolean { return this.#isGathering }
+
+  listen (call: () => void): void {
+    this.#listeners.push(call)
   }
 
   /** Throws AppError `unavailable` when the log is closed or the store stopped. */
@@ -204,7 +213,10 @@ export class Writer {
       this.#turnAt = performance.now()
       return
     }
+    this.#isGathering = true
     await new Promise((resolve) => setTimeout(resolve, wait))
+    this.#isGathering = false
+    for (const call of this.#listeners) call()
     this.#turnAt = due
     this.#gathered = this.#gathered * 0.8 + this.#queue.size * 0.2
   }

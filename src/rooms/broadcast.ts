@@ -14,7 +14,7 @@
 import { entryAuthor, entrySeq, entryTs, isShadow } from '../../proto/entry.ts'
 import { LIMITS } from '../../proto/values.ts'
 import type { Clock, Timer } from '../base/clock.ts'
-import type { Metrics } from '../base/metrics.ts'
+import type { Counting } from '../base/metrics.ts'
 import { isVeiled, joinEntries, joinMarked, Slice, type Mark, type Message } from './delivery.ts'
 import type { Member } from './member.ts'
 import type { Ring } from './ring.ts'
@@ -27,7 +27,7 @@ export type View = 'full' | 'live'
 export interface BroadcastContext {
   readonly fanout: Fanout
   readonly clock: Clock
-  readonly metrics: Metrics
+  readonly metrics: Counting
   readonly window: WindowLimits
   readonly sliceViewers: number
   readonly slowBytes: number
@@ -65,6 +65,8 @@ interface Work {
   message: number
   readonly editions: Readonly<Record<View, Edition>>
   readonly last: number
+  /** Of its oldest entry; 0: it has none. */
+  readonly ts: number
 }
 
 /** What a message holds of entries, beside the frames before them. */
@@ -288,7 +290,7 @@ export class Broadcast {
     const whole = sample === null || this.#holds('full') ? [...this.#join(entries, veil), ...tail] : []
     const live = sample === null ? whole : [...this.#join(entries, sample), ...tail]
     this.#context.metrics.add('uproar_flushes_total')
-    this.#work = { view: 'full', slice: 0, message: 0, last, editions: { full: { messages: whole, sample: veil }, live: { messages: live, sample: sample ?? veil } } }
+    this.#work = { view: 'full', slice: 0, message: 0, last, ts: entries[0] === undefined ? 0 : entryTs(entries[0]), editions: { full: { messages: whole, sample: veil }, live: { messages: live, sample: sample ?? veil } } }
     this.#turn()
   }
 
@@ -314,6 +316,7 @@ export class Broadcast {
         work.slice = 0
       } else {
         this.#work = null
+        if (work.ts !== 0) this.#context.metrics.observe('uproar_delivery_seconds', Math.max(0, this.#context.clock.now() - work.ts - this.#hooks.delayMs()) / 1000)
         return this.#ended(work.last)
       }
       work.message = 0
@@ -357,6 +360,7 @@ export class Broadcast {
   #count (slice: Slice, message: Message, sample: Sample | null): void {
     const { metrics } = this.#context
     metrics.add('uproar_publishes_total')
+    metrics.add('uproar_socket_writes_total', slice.members.length)
     metrics.add('uproar_deliveries_total', slice.members.length * message.entries)
     if (sample !== null && sample.left > 0 && message.last === this.#work?.last) metrics.add('uproar_skipped_total', slice.members.length * sample.left, 'sampled')
   }

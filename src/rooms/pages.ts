@@ -1,12 +1,17 @@
-// Pages of a room's history, for HISTORY and REST: from the ring where it holds them, else from the log, without what was
-// removed and without what is for another's eyes only. A page is never empty while there is more, however many removed
-// messages lie in a row: a client goes back from the first entry of a page, and must not stand still. What was found to be
-// gone stays gone, so a long run of it is looked through once, and passed over from then on: otherwise whoever asks for the
-// page before a purged flood makes the server read all of the flood, each time.
+// Pages of a room's history, for HISTORY and REST: from the ring where it holds them, else from the log, and before its
+// oldest entry from the archive, without what was removed and without what is for another's eyes only:
+//
+//   archive … 41 42 43 │ log: first 44 … 90 │ ring 91 … 99        one seq over all three; a page may lie across a border
+//
+// A page is never empty while there is more, however many removed messages lie in a row: a client goes back from the
+// first entry of a page, and must not stand still. What was found to be gone stays gone, so a long run of it is looked
+// through once, and passed over from then on: otherwise whoever asks for the page before a purged flood makes the server
+// read all of the flood, each time. While the archive is away what the log has is served, and more of it refused
+// (`unavailable`): never an end that is none.
 // Bounds: GONE_MAX such runs are remembered; AUTHOR_ENTRIES_MAX entries are looked at for one author's messages; PAGES_MAX reads for one page; what lies behind so many removed messages is not reached that way.
 
-import { entryAuthor, entrySeq, isShadow } from '../../proto/entry.ts'
-import type { Log } from '../log/log.ts'
+import { entryAuthor, entrySeq, entryTs, isShadow } from '../../proto/entry.ts'
+import type { Log, LogPage } from '../log/log.ts'
 import { isVeiled, partsFor } from './delivery.ts'
 import type { Removals } from './removals.ts'
 import type { Ring } from './ring.ts'
@@ -22,6 +27,18 @@ export interface History {
   readonly entries: readonly Uint8Array[]
   /** More in the direction of the query: older ones for `before`, newer ones for `after`. */
   readonly more: boolean
+}
+
+/** What was of a room's log and no longer is. Each rejects with AppError `unavailable`. */
+export interface Past {
+  /** Whether there is any. */
+  readonly isKept: boolean
+  /** The newest entries with seq < `seq`, oldest first, at most `limit`; removed ones stand as such. */
+  before (room: string, epoch: string, seq: number, limit: number): Promise<readonly Uint8Array[]>
+  /** The oldest entries with `seq` < seq < `below`, oldest first, at most `limit`. */
+  after (room: string, epoch: string, seq: number, below: number, limit: number): Promise<readonly Uint8Array[]>
+  /** Seq of the first entry at or after this time (Unix milliseconds); null: there is none. */
+  seqAt (room: string, epoch: string, ts: number): Promise<number | null>
 }
 
 /** A run as it is stored: where it ends in the direction of reading, and whether that is all. */
@@ -46,13 +63,15 @@ export class Pages {
   readonly #ring: Ring
   readonly #removals: Removals
   readonly #gone: Gone[] = []
+  readonly #past: Past | null
 
-  constructor (room: string, epoch: string, log: Log, ring: Ring, removals: Removals) {
+  constructor (room: string, epoch: string, log: Log, ring: Ring, removals: Removals, past: Past | null = null) {
     this.#room = room
     this.#epoch = epoch
     this.#log = log
     this.#ring = ring
     this.#removals = removals
+    this.#past = past
   }
 
   /** A page as that user may see it, of the entries up to `newest`. Throws the log's AppError. */
@@ -101,6 +120,34 @@ export class Pages {
     if (this.#gone.length > GONE_MAX) this.#gone.shift()
   }
 
+  /** Seq of the first entry at or after this time (Unix milliseconds); one beyond the newest when there is none. Throws AppError. */
+  async seqAt (ts: number): Promise<number> {
+    const head = await this.#log.head(this.#room)
+    const oldest = await this.#tsOf(head.first)
+    if (head.first > 1 && (oldest === null || oldest >= ts) && this.#past?.isKept === true) {
+      const archived = await this.#past.seqAt(this.#room, head.epoch, ts)
+      if (archived !== null && archived < head.first) return archived
+    }
+    let [low, high] = [head.first, head.seq + 1]
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2)
+      if ((await this.#tsOf(middle) ?? -1) >= ts) high = middle
+      else low = middle + 1
+    }
+    return low
+  }
+
+  /** Whether what this author wrote at that place is gone. */
+  isGone (seq: number, author: string): boolean {
+    return this.#removals.covers(seq, author)
+  }
+
+  async #tsOf (seq: number): Promise<number | null> {
+    if (this.#ring.has(seq)) return entryTs(this.#ring.at(seq))
+    const { entries: [entry] } = await this.#log.after(this.#room, seq - 1, { entries: 1, bytes: 1 })
+    return entry === undefined ? null : entryTs(entry)
+  }
+
   /** The entry of this seq from the log, or what stands in its place; null when the log has none. */
   async at (seq: number): Promise<Uint8Array | null> {
     const { entries } = await this.#log.after(this.#room, seq - 1, { entries: 1, bytes: 1 })
@@ -130,6 +177,8 @@ export class Pages {
       return { epoch: this.#epoch, head: this.#ring.last, entries, end, more: end < newest }
     }
     const page = await this.#log.after(this.#room, after, { entries: limit, bytes: HISTORY_BYTES })
+    const archived = await this.#archivedAfter(page, after, limit, newest)
+    if (archived !== null) return archived
     const end = Math.max(after, page.head.first - 1) + page.entries.length
     return { epoch: page.head.epoch, head: page.head.seq, entries: this.#redacted(page.entries).filter((entry) => entrySeq(entry) <= newest), end, more: end < Math.min(page.head.seq, newest) }
   }
@@ -144,7 +193,40 @@ export class Pages {
     const page = await this.#log.before(this.#room, before, { entries: limit, bytes: HISTORY_BYTES })
     const oldest = Math.min(before, page.head.seq + 1) - page.entries.length
     const entries = this.#redacted(page.entries).filter((entry) => entrySeq(entry) > cleared)
-    return { epoch: page.head.epoch, head: page.head.seq, entries, end: oldest, more: oldest > Math.max(page.head.first, cleared + 1) }
+    const run = { epoch: page.head.epoch, head: page.head.seq, entries, end: oldest, more: oldest > Math.max(page.head.first, cleared + 1) }
+    return run.more || oldest <= cleared + 1 || this.#past?.isKept !== true ? run : await this.#archivedBefore(this.#past, run, limit)
+  }
+
+  /** A run that ends with the log's oldest entry goes on into the archive. */
+  async #archivedBefore (past: Past, run: Run, limit: number): Promise<Run> {
+    const left = limit - run.entries.length
+    let older
+    try {
+      // One beyond what is wanted: whether there is more.
+      older = await past.before(this.#room, run.epoch, run.end, left + 1)
+    } catch (error) {
+      // What the log has is served all the same; whoever asks on is told.
+      if (run.entries.length > 0) return { ...run, more: true }
+      throw error
+    }
+    const { cleared } = this.#removals
+    const taken = left === 0 ? [] : older.slice(-left)
+    const end = taken[0] === undefined ? run.end : entrySeq(taken[0])
+    const entries = this.#redacted(taken).filter((entry) => entrySeq(entry) > cleared)
+    return { ...run, entries: [...entries, ...run.entries], end, more: older.length > left && end > cleared + 1 }
+  }
+
+  /** The run behind `after`, where it begins before the log's oldest entry; null: it does not, or nothing is archived there. */
+  async #archivedAfter (page: LogPage, after: number, limit: number, newest: number): Promise<Run | null> {
+    const { head } = page
+    if (after + 1 >= head.first || this.#past?.isKept !== true) return null
+    const older = await this.#past.after(this.#room, head.epoch, after, head.first, limit)
+    const last = older.at(-1)
+    if (last === undefined) return null
+    // Behind a full run the archive may have more, so nothing of the log is put behind it.
+    const both = older.length < limit ? [...older, ...page.entries.slice(0, limit - older.length)] : older
+    const end = entrySeq(both.at(-1) ?? last)
+    return { epoch: head.epoch, head: head.seq, entries: this.#redacted(both).filter((entry) => entrySeq(entry) <= newest), end, more: end < Math.min(head.seq, newest) }
   }
 
   #redacted (entries: readonly Uint8Array[]): readonly Uint8Array[] {

@@ -3,6 +3,8 @@
 import t from 'tap'
 import { encodeEntry, packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
+import { Metrics } from '../base/metrics.ts'
+import { Busiest, ROOMS_SHOWN } from './busiest.ts'
 import { Ring } from './ring.ts'
 import { Sampler, type Sighting } from './sampler.ts'
 import { Rate, windowMs } from './window.ts'
@@ -59,4 +61,25 @@ t.test('sampler: a budget a second, dealt fairly; an author that floods gets wha
   }
   t.notOk((counts['flood'] ?? 0) > 2, `the flood was shown ${counts['flood'] ?? 0} times of 200`)
   t.same(shown(sampler.choose([by('a'), by('a'), by('a')], 2, 20_000), [by('a'), by('a'), by('a')]).length, 2, 'what is left over goes to whoever asks')
+})
+
+t.test('busiest rooms: the first twenty by viewers and by entries, none that left them, no names of private ones', async (t) => {
+  const metrics = new Metrics()
+  const busiest = new Busiest(metrics)
+  const rooms = Array.from({ length: 500 }, (_, at) => ({ name: `r${at}`, seq: 0, viewers: at, settings: { private: at >= 498 } }))
+  const shown = async (name: string): Promise<Map<string, number>> => new Map([...(await metrics.text()).matchAll(new RegExp(`^${name}\\{room="([^"]+)"\\} (\\S+)$`, 'gm'))].map(([, room, value]) => [room as string, Number(value)]))
+  const own = { name: 'uproar:probe', seq: 0, viewers: 1000, settings: { private: false } }
+  busiest.rank([...rooms, own], 5000)
+  const first = await shown('uproar_room_viewers')
+  t.equal(first.size, ROOMS_SHOWN + 1)
+  t.same([first.get('r497'), first.get('r478'), first.get('r477'), first.get('(private)')], [497, 478, undefined, 498 + 499])
+  t.equal((await shown('uproar_room_entries_per_second')).size, 0, 'no rate at the first look')
+  for (const room of rooms) {
+    room.viewers = 500 - room.viewers
+    room.seq += room.name === 'r3' ? 50 : 0
+  }
+  busiest.rank(rooms, 10_000)
+  const second = await shown('uproar_room_viewers')
+  t.same([second.get('r0'), second.get('r497')], [500, undefined], 'who left the top left the numbers')
+  t.same([...await shown('uproar_room_entries_per_second')], [['r3', 10]])
 })

@@ -21,7 +21,7 @@ import { Broadcast, type BroadcastContext, type View } from './broadcast.ts'
 import { partsFor, roomFrame, skippedFrame, type Slice } from './delivery.ts'
 import { Member } from './member.ts'
 import { noticesOf } from './notices.ts'
-import { Pages, type History, type HistoryQuery } from './pages.ts'
+import { Pages, type History, type HistoryQuery, type Past } from './pages.ts'
 import { Reader, type Skip, type Step } from './reader.ts'
 import { Removals } from './removals.ts'
 import { Ring } from './ring.ts'
@@ -30,6 +30,7 @@ import type { Viewer } from './viewer.ts'
 
 export interface RoomContext extends BroadcastContext {
   readonly log: Log
+  readonly past: Past | null
   readonly slowTimeoutMs: number
   readonly ringEntriesMax: number
   readonly ringBytesMax: number
@@ -101,7 +102,7 @@ export class Room implements Watcher {
     this.guard = guardOf(state.guarded)
     this.#removals.learn(this.guard)
     for (const entry of page.entries) this.ring.push(this.#removals.redact(entry))
-    this.pages = new Pages(this.name, this.epoch, context.log, this.ring, this.#removals)
+    this.pages = new Pages(this.name, this.epoch, context.log, this.ring, this.#removals, context.past)
     this.settings = readSettings(state)
     this.#broadcast = new Broadcast(context, {
       livePerSecond: () => this.settings.liveMessagesPerSecond,
@@ -146,7 +147,7 @@ export class Room implements Watcher {
   /** Viewers on all instances, those elsewhere as last counted. */
   get total (): number { return this.viewers + this.#context.elsewhere(this.name) }
   get isClosed (): boolean { return this.#isClosed }
-  /** Whether nothing was ever said or set here: such a room may be forgotten. */
+  /** Nothing was ever said or set here: the room may be forgotten. */
   get isBlank (): boolean { return this.ring.last === 0 }
 
   /** Takes a viewer in: JOINED, then entries by its options, then live. */
@@ -222,7 +223,12 @@ export class Room implements Watcher {
 
   /** A page of history as this reader may see it. Throws the log's AppError. */
   history (query: HistoryQuery, identity: Identity | null = null): Promise<History> {
-    return this.pages.read(query, identity?.id ?? null, this.#isPrompt(identity) || this.#delayMs() === 0 ? this.seq : this.flushed)
+    return this.pages.read(query, identity?.id ?? null, this.newestFor(identity))
+  }
+
+  /** Seq of the newest entry that this reader may see. */
+  newestFor (identity: Identity | null): number {
+    return this.#isPrompt(identity) || this.#delayMs() === 0 ? this.seq : this.flushed
   }
 
   /** The message of this seq, unless it is gone. Throws the log's AppError. */
@@ -287,9 +293,7 @@ export class Room implements Watcher {
   }
 
   /** Resolves when every STATE entry that has arrived is in force. */
-  async settled (): Promise<void> {
-    await this.#stateReading
-  }
+  async settled (): Promise<void> { await this.#stateReading }
 
   /** Tells the viewers how many they are, when that changed; goes out with the next flush. */
   announceViewers (): void {
@@ -451,9 +455,7 @@ export class Room implements Watcher {
     for (const { user, frame } of noticesOf(before.guard, this.guard, this.#context.clock.now(), null)) this.tell(user, frame)
   }
 
-  #delayMs (): number {
-    return this.settings.publicationDelaySeconds * 1000
-  }
+  #delayMs (): number { return this.settings.publicationDelaySeconds * 1000 }
 
   /** Whether this viewer is sent entries at once while others wait. */
   #isPrompt (identity: Identity | null): boolean {

@@ -12,18 +12,20 @@ import { can, type Identity } from '../auth/auth.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Refusal, refusalOf } from '../base/errors.ts'
-import type { Metrics } from '../base/metrics.ts'
+import { UNCOUNTED, type Metrics } from '../base/metrics.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { ROOM_KINDS, type Directory, type RoomKind, type RoomRecord } from '../directory/directory.ts'
 import type { Log } from '../log/log.ts'
 import { Audit } from '../moderation/moderation.ts'
+import { Busiest } from './busiest.ts'
 import type { Member } from './member.ts'
+import type { Past } from './pages.ts'
 import { Room, type RoomContext } from './room.ts'
 import { parseSettings, readSettings, toldSettings, type ToldSettings } from './settings.ts'
 import type { Fanout } from './viewer.ts'
 
 export { Room, RESUME_ENTRIES, type JoinOptions } from './room.ts'
-export type { History } from './pages.ts'
+export type { History, Past } from './pages.ts'
 export { Member } from './member.ts'
 export type { Cursor, CursorStep } from './cursor.ts'
 export type { Skip } from './reader.ts'
@@ -34,6 +36,12 @@ export { partsFor, SWEEP_BYTES } from './delivery.ts'
 
 /** Names with this prefix belong to the server and are refused to clients. */
 export const RESERVED_PREFIX = 'uproar:'
+
+/**
+ * Where the built-in viewer of every instance talks. It has a log and nothing else: no record in the directory, so it is in
+ * no list; no count of its viewers or messages; and the feed passes over what is in it, as over all rooms of the server.
+ */
+export const PROBE_ROOM = `${RESERVED_PREFIX}probe`
 
 /** A room as REST shows it. */
 export interface RoomView {
@@ -56,6 +64,8 @@ export interface RoomsOptions {
   readonly config: Config
   /** Who counts viewers on other instances; by default there are none. */
   readonly cluster?: Census
+  /** What the log no longer has; by default nothing is kept. */
+  readonly past?: Past
   /** Told of faults that have no caller to go to. */
   readonly fault: (error: unknown, what: string) => void
 }
@@ -67,6 +77,7 @@ const ALONE: Census = { note () {}, elsewhere: () => 0, askViewers: async (rooms
 
 const TICK_MS = 1000
 const TICKS_PER_ANNOUNCEMENT = 2
+const TICKS_PER_RANKING = 5
 /** Idle rooms that leave memory in one tick: what that asks of the log must leave room for messages. */
 const RETIRED_PER_TICK = 1000
 
@@ -80,6 +91,7 @@ export class Rooms {
   readonly #context: RoomContext
   readonly #census: Census
   readonly #audit: Audit
+  readonly #busiest: Busiest
   #active = new Map<string, Room>()
   #opening = new Map<string, Promise<Room | Refusal>>()
   /** The last making, setting, deleting or forgetting under way of each room: one after the other. */
@@ -102,8 +114,9 @@ export class Rooms {
     this.#fault = fault
     this.#census = options.cluster ?? ALONE
     this.#audit = new Audit(log)
+    this.#busiest = new Busiest(metrics)
     this.#context = {
-      log, clock, metrics, fault, fanout: options.fanout,
+      log, clock, metrics, fault, fanout: options.fanout, past: options.past ?? null,
       window: { maxMs: config.windowMsMax, bigMaxMs: config.windowBigMsMax },
       sliceViewers: config.sliceViewers,
       slowBytes: config.slowKb * 1024,
@@ -147,6 +160,7 @@ export class Rooms {
   async open (name: string, by: Identity | null): Promise<Room | Refusal> {
     const room = this.#active.get(name) ?? await this.#load(name, by)
     if (room instanceof Refusal) return room
+    if (room.name === PROBE_ROOM && by?.isProbe !== true) return checkName(name) as Refusal
     if (room.isClosed) return new Refusal('unavailable', `the room ${name} is being closed`, 1000)
     this.#touch(room)
     return can(by, 'read', { name, isPrivate: room.settings.private }) ? room : closedTo(by, name)
@@ -223,13 +237,20 @@ export class Rooms {
     })
   }
 
+  /** Rooms in memory here with the most viewers on all instances, most first. Looks at every one of them: for people, not for a hot path. */
+  mostWatched (count: number): { room: string, viewers: number }[] {
+    return [...this.#active.values()].filter((room) => room.viewers > 0 && !room.name.startsWith(RESERVED_PREFIX))
+      .map((room) => ({ room: room.name, viewers: room.total }))
+      .sort((a, b) => b.viewers - a.viewers || (a.room < b.room ? -1 : 1)).slice(0, count)
+  }
+
   /** The audit row of a change that is no action of moderation; it stands before the change. */
   #noteAct (action: string, room: string, by: Identity, args: Record<string, unknown>): Promise<void> {
     return this.#audit.append({ room, action, by: by.id, source: 'human', whom: null, text: null, reason: null, args, failure: null })
   }
 
   async #load (name: string, by: Identity | null): Promise<Room | Refusal> {
-    const fault = checkName(name)
+    const fault = checkName(name, by)
     if (fault !== null) return fault
     if (this.#isStopped) return new Refusal('unavailable', 'the server is stopping', 1000)
     const opening = this.#opening.get(name)
@@ -251,15 +272,16 @@ export class Rooms {
   }
 
   async #make (name: string, by: Identity | null): Promise<Room | Refusal> {
-    let record = await this.#directory.get(name)
+    const isProbe = name === PROBE_ROOM
+    let record = isProbe ? { room: name, kind: 'stream' as const, createdAt: this.#clock.now(), createdBy: null } : await this.#directory.get(name)
     if (record === null) {
       if (!this.#config.roomsOnDemand && !can(by, 'create', { name, isPrivate: false })) return missing(name)
       record = (await this.#directory.create({ room: name, kind: 'stream', createdAt: this.#clock.now(), createdBy: null })).record
     }
-    const room = await Room.open(this.#context, record)
+    const room = await Room.open(isProbe ? { ...this.#context, metrics: UNCOUNTED } : this.#context, record)
     if (room.isClosed) return new Refusal('unavailable', `the room ${name} is being closed`, 1000)
     this.#active.set(name, room)
-    this.#metrics.set('uproar_rooms', this.#active.size)
+    this.#noteRooms()
     this.#noteViewers(room)
     return room
   }
@@ -319,7 +341,7 @@ export class Rooms {
     this.#changed.add(room)
     // One that has ended may have made way for another of its name.
     const active = this.#active.get(room.name)
-    if (active === undefined || active === room) this.#census.note('viewers', room.name, room.viewers)
+    if (room.name !== PROBE_ROOM && (active === undefined || active === room)) this.#census.note('viewers', room.name, room.viewers)
     this.#touch(room)
   }
 
@@ -333,7 +355,11 @@ export class Rooms {
     if (this.#active.get(room.name) === room) this.#active.delete(room.name)
     this.#changed.delete(room)
     this.#idle.delete(room)
-    this.#metrics.set('uproar_rooms', this.#active.size)
+    this.#noteRooms()
+  }
+
+  #noteRooms (): void {
+    this.#metrics.set('uproar_rooms', this.#active.size - (this.#active.has(PROBE_ROOM) ? 1 : 0))
   }
 
   #onTick (): void {
@@ -344,6 +370,7 @@ export class Rooms {
     }
     for (const member of this.#behind) if (!member.room.checkBehind(member)) this.#behind.delete(member)
     this.#metrics.set('uproar_slow_viewers', this.#behind.size)
+    if (this.#ticks % TICKS_PER_RANKING === 0) this.#busiest.rank(this.#active.values(), this.#clock.elapsed())
     const over = this.#clock.elapsed() - this.#config.roomIdleS * 1000
     let left = RETIRED_PER_TICK
     for (const [room, since] of this.#idle) {
@@ -354,7 +381,7 @@ export class Rooms {
 
   /** An idle room leaves memory; one that was made on demand and never used leaves the store too. */
   #retire (room: Room): void {
-    const isForgettable = room.isBlank && this.#config.roomsOnDemand && room.record.createdBy === null
+    const isForgettable = room.isBlank && room.name !== PROBE_ROOM && this.#config.roomsOnDemand && room.record.createdBy === null
     room.close()
     if (!isForgettable) return
     this.#inTurn(room.name, () => this.#forgetBlank(room.name)).catch((error: unknown) => this.#fault(error, `forgetting ${room.name}`))
@@ -367,8 +394,9 @@ export class Rooms {
   }
 }
 
-function checkName (name: string): Refusal | null {
+function checkName (name: string, by: Identity | null = null): Refusal | null {
   if (!isRoom(name)) return new Refusal('bad_request', 'room must be 1 to 64 of A-Z a-z 0-9 _ . : -, and not . or ..')
+  if (by?.isProbe === true && name === PROBE_ROOM) return null
   return name.startsWith(RESERVED_PREFIX) ? new Refusal('forbidden', `names that start with ${RESERVED_PREFIX} belong to the server`) : null
 }
 

@@ -15,7 +15,7 @@ import { Metrics } from '../base/metrics.ts'
 import { openStore } from '../base/store.ts'
 import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
-import { Rooms, type Census, type Member, type Room, type Viewer } from './rooms.ts'
+import { Rooms, type Census, type Member, type Past, type Room, type Viewer } from './rooms.ts'
 
 type Test = Pick<typeof import('tap').t, 'teardown'>
 
@@ -96,17 +96,17 @@ export class Watcher implements Viewer {
   }
 }
 
-export async function setUp (t: Test, env: Record<string, string> = {}, cluster?: Census) {
+export async function setUp (t: Test, env: Record<string, string> = {}, cluster?: Census, past?: Past) {
   const dir = mkdtempSync(join(tmpdir(), 'uproar-rooms-'))
   const clock = new ManualClock()
   const metrics = new Metrics()
   const config = loadConfig(env)
   const store = await openStore(dir)
-  const log = createLmdbLog(store, { clock, metrics, durability: 'commit', queueMax: 10_000, dedupMinutes: 10, retention: { hours: 168, entriesMax: 1_000_000, mbMax: 1024 } })
+  const log = createLmdbLog(store, { clock, metrics, durability: 'commit', queueMax: 10_000, dedupMinutes: 10, retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax } })
   const directory = createLmdbDirectory(store)
   const wire = new Wire()
   const faults: unknown[] = []
-  const rooms = new Rooms({ log, directory, fanout: wire, clock, metrics, config, cluster, fault: (error, what) => faults.push([what, error]) })
+  const rooms = new Rooms({ log, directory, fanout: wire, clock, metrics, config, cluster, ...(past === undefined ? {} : { past }), fault: (error, what) => faults.push([what, error]) })
   rooms.start()
   t.teardown(async () => {
     rooms.stop()

@@ -71,7 +71,7 @@ export class Program {
   /** Starts the program; again on the same ports and folder when it has run before. */
   async launch (): Promise<void> {
     const env: Record<string, string | undefined> = {
-      PATH: process.env.PATH, HOME: process.env.HOME, JWT_SECRET: SECRET, API_KEYS: API_KEY, LOG_LEVEL: 'info',
+      PATH: process.env.PATH, HOME: process.env.HOME, JWT_SECRET: SECRET, API_KEYS: API_KEY, LOG_LEVEL: 'info', ARCHIVE: 'off',
       PORT: portOf(this.http), WS_PORT: portOf(this.ws), DATA_DIR: this.dataDir, ...this.#env
     }
     const child = spawn(process.execPath, [join(ROOT, 'src', 'main.ts')], { cwd: this.dataDir, env, stdio: ['ignore', 'pipe', 'pipe'] })

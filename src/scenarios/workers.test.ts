@@ -114,6 +114,10 @@ t.test('workers come back, restart in turn under load, and end with their superv
   t.equal(connections.reduce((sum, count) => sum + count, 0), 12)
   t.ok(connections.filter((count) => count > 0).length >= 2, `the kernel deals connections among them: ${connections.join(', ')}`)
 
+  const whole = (await program.request('GET', '/metrics')).text
+  t.same([1, 2, 3].map((number) => Number(new RegExp(`^uproar_connections\\{worker="${number}"\\} (\\d+)`, 'm').exec(whole)?.[1])), connections, 'the shared port has the numbers of all')
+  t.equal([...whole.matchAll(/^uproar_worker_up\{worker="\d"\} 1$/gm)].length, 3)
+
   const accepted = new Map<number, number>()
   let rolling: Promise<void> | null = null
   const before = new Set(workersOf(program).values())

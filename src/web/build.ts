@@ -3,8 +3,8 @@
 //
 //   src/web/client.ts      → dist/client.js (ESM, minified, source map) and the same at dist/web/client.js
 //   src/web/page/app.ts    → dist/web/app.js        src/web/page/*.css → dist/web/*.css
-//   src/web/moderate/console.ts → dist/web/moderate/console.js, and its css and html beside it
-//   src/web/page/*.{html,svg,png,ico,webmanifest} → dist/web/, as they are
+//   src/web/moderate/console.ts → dist/web/moderate/console.js, and its css and html beside it; likewise status, replay and stats
+//   src/web/page/*.{html,svg,png,ico,webmanifest} → dist/web/, as they are; pages with their parts (page-parts.ts)
 //   --types: dist/client.d.ts and dist/types/, made by tsc (slower, only wanted for a package)
 
 import { execFile } from 'node:child_process'
@@ -14,12 +14,16 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { build, type BuildFailure, type BuildOptions } from 'esbuild'
+import { withParts } from './page-parts.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 /** The pages: folder, entry, and where it goes below dist/web. */
 const PAGES = [
   { source: 'src/web/page', entry: 'app.ts', folder: 'web' },
-  { source: 'src/web/moderate', entry: 'console.ts', folder: 'web/moderate' }
+  { source: 'src/web/moderate', entry: 'console.ts', folder: 'web/moderate' },
+  { source: 'src/web/status', entry: 'status.ts', folder: 'web/status' },
+  { source: 'src/web/replay', entry: 'watch.ts', folder: 'web/replay' },
+  { source: 'src/web/stats', entry: 'board.ts', folder: 'web/stats' }
 ] as const
 const COPIED = /\.(?:html|svg|png|ico|webmanifest)$/
 /** What all current browsers and Node 22 run. */
@@ -45,7 +49,10 @@ async function buildPage (files: Files, out: string, { source, entry, folder }: 
   const names = await readdir(join(ROOT, source))
   if (!names.includes(entry)) throw new Error(`${source}/${entry} is not there: it is the page's entry`)
   await bundle(files, out, [entry, ...names.filter((name) => name.endsWith('.css'))].map((name) => `${source}/${name}`), folder)
-  for (const name of names.filter((name) => COPIED.test(name))) files.set(`${folder}/${name}`, await readFile(join(ROOT, source, name)))
+  for (const name of names.filter((name) => COPIED.test(name))) {
+    const bytes = await readFile(join(ROOT, source, name))
+    files.set(`${folder}/${name}`, name.endsWith('.html') ? Buffer.from(withParts(bytes.toString())) : bytes)
+  }
 }
 
 async function bundle (files: Files, out: string, entries: string[], folder: string): Promise<void> {

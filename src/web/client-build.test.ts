@@ -124,5 +124,5 @@ t.test('a stranger imports the package and its types', async (t) => {
   }
   const { stdout: list } = await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: ROOT, timeout: 60_000 })
   const [packed] = JSON.parse(list) as [{ files: { path: string }[] }]
-  t.same(packed.files.map(({ path }) => path).filter((path) => !/^(dist\/(client\.|types\/)|package\.json$|README|LICENSE)/.test(path)), [], 'nothing else is in the package')
+  t.same(packed.files.map(({ path }) => path).filter((path) => !/^(dist\/(client\.|types\/)|package\.json$|README|LICENSE)/.test(path)), ['src/cli/uproar.js'], 'nothing else is in the package, but for what npm puts there: the command, which says that it is not')
 })

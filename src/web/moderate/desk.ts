@@ -1,9 +1,8 @@
-// What the console asks of the server beside the live stream: held messages, sanctions, one user, terms, the audit log.
-// REST with the reader's token, a deadline for each request. Throws UproarError. Must not know the page.
+// What the console asks of the server beside the live stream: held messages, sanctions, one user, terms, the audit log,
+// what was said before. Throws UproarError. Must not know the page.
 
 import { UproarError, type Author } from '../client.ts'
-
-const REQUEST_MS = 10_000
+import { Asker } from '../page/asker.ts'
 
 export interface HeldMessage {
   readonly ref: string
@@ -68,18 +67,16 @@ export interface AuditQuery {
 }
 
 export class Desk {
-  readonly #fresh: () => Promise<string | null>
-  #token: Promise<string | null> | null = null
+  readonly #asker: Asker
 
   /** `fresh`: a token, new where the server makes them. */
   constructor (fresh: () => Promise<string | null>) {
-    this.#fresh = fresh
+    this.#asker = new Asker(fresh)
   }
 
   /** A fresh token, kept for the requests to come. */
   token (): Promise<string | null> {
-    this.#token = this.#fresh()
-    return this.#token
+    return this.#asker.token()
   }
 
   async held (room: string): Promise<readonly HeldMessage[]> {
@@ -100,29 +97,11 @@ export class Desk {
 
   /** Rows newest first. */
   audit (room: string, query: AuditQuery): Promise<AuditPage> {
-    const fields = Object.entries(query).filter(([, value]) => value !== undefined && value !== '').map(([name, value]) => [name, String(value)])
-    return this.#ask(room, `audit?${new URLSearchParams(fields)}`)
+    return this.#ask(room, 'audit', { ...query })
   }
 
-  async #ask<Answer> (room: string, path: string, isSecond = false): Promise<Answer> {
-    const token = await (this.#token ?? this.token()).catch(() => null)
-    if (token === null) throw new UproarError(10, 'unauthorized', 'there is no token', null)
-    const { status, answer } = await request<Answer>(`/v1/rooms/${room}/${path}`, token)
-    if (status === 401 && !isSecond) {
-      await this.token().catch(() => null)
-      return this.#ask(room, path, true)
-    }
-    const { error } = answer as { error?: { code: number, name: string, message: string, retryAfterMs: number | null } }
-    if (error !== undefined) throw new UproarError(error.code, error.name, error.message, error.retryAfterMs)
-    return answer
-  }
-}
-
-async function request<Answer> (path: string, token: string | null): Promise<{ status: number, answer: Answer }> {
-  try {
-    const response = await fetch(path, { headers: token === null ? {} : { authorization: `Bearer ${token}` }, signal: AbortSignal.timeout(REQUEST_MS), cache: 'no-store' })
-    return { status: response.status, answer: await response.json() as Answer }
-  } catch {
-    throw new UproarError(40, 'unavailable', 'the server did not answer', 5000)
+  async #ask<Answer> (room: string, path: string, fields: Readonly<Record<string, string | number | undefined>> = {}): Promise<Answer> {
+    if (await this.#asker.known().catch(() => null) === null) throw new UproarError(10, 'unauthorized', 'there is no token', null)
+    return this.#asker.ask<Answer>(`/v1/rooms/${room}/${path}`, fields)
   }
 }

@@ -34,6 +34,9 @@ const ICONS = {
   columns: { fill: false, path: 'M4 4h7v16H4zM13 4h7v16h-7z' },
   merged: { fill: false, path: 'M4 4h16v16H4zM8 9h8M8 12h8M8 15h5' },
   help: { fill: false, path: 'M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0M9.5 9.5a2.5 2.5 0 1 1 3.5 2.3c-.7.3-1 .8-1 1.7M12 16.5v.5' },
+  play: { fill: true, path: 'M7 4.5v15L20 12z' },
+  pause: { fill: true, path: 'M6 4.5h4.5v15H6zM13.5 4.5H18v15h-4.5z' },
+  chart: { fill: false, path: 'M4 20h16M7 16v-5M12 16V6M17 16v-8' },
   go: { fill: false, path: 'M5 12h14M13 6l6 6-6 6' }
 } as const
 
