@@ -11,7 +11,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { balancerAtHand, startBalancer, type Balancer, type Place } from './balancer.ts'
 import { KafkaServer } from './services/kafka.ts'
-import { freePort, RedisServer } from './services/redis.ts'
+import { freePort } from './services/ports.ts'
+import { RedisServer } from './services/redis.ts'
 import { javaPath, kafkaPath, redisPath } from './services/services.ts'
 
 const READY_MS = 30_000

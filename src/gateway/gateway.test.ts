@@ -1,99 +1,11 @@
 // The socket side with a socket and a clock in hand, on real rooms, log and tokens: who may say what, when, and how much.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { pino } from 'pino'
 import t from 'tap'
-import { BadFrame, decodeTrusted, encode, type Frame } from '../../proto/codec.ts'
+import { encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import type { Identity } from '../auth/auth.ts'
-import { createAuthenticator } from '../auth/authenticator.ts'
-import { ManualClock } from '../base/clock.ts'
-import { loadConfig } from '../base/config.ts'
-import { Metrics } from '../base/metrics.ts'
-import { addressRange, TrustedProxies } from '../base/peers.ts'
-import { openStore } from '../base/store.ts'
-import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
-import { Ingest, Moderator } from '../ingest/ingest.ts'
-import { createLmdbLog } from '../log/lmdb-log.ts'
-import { compileTerms } from '../moderation/screen.ts'
-import { Rooms } from '../rooms/rooms.ts'
-import { createListener, Gateway, type GatewayOptions } from './gateway.ts'
-import type { Session } from './session.ts'
-import type { Socket } from './socket.ts'
-
-type Test = Pick<typeof t, 'teardown'>
-
-class FakeSocket implements Socket {
-  frames: Frame[] = []
-  ended: { code: number, reason: string } | null = null
-  isCut = false
-  held = 0
-  isFull = false
-  topics = new Set<string>()
-  send (bytes: Uint8Array): boolean {
-    const frames = decodeTrusted(bytes)
-    if (frames instanceof BadFrame) throw new Error(frames.reason)
-    this.frames.push(...frames)
-    return !this.isFull
-  }
-
-  buffered (): number { return this.held }
-  cork (work: () => void): void { work() }
-  subscribe (topic: string): void { this.topics.add(topic) }
-  unsubscribe (topic: string): void { this.topics.delete(topic) }
-  end (code: number, reason: string): void { this.ended = { code, reason } }
-  cut (): void { this.isCut = true }
-  take (): Frame[] { return this.frames.splice(0) }
-}
-
-async function setUp (t: Test, env: Record<string, string> = {}, others: Partial<Pick<GatewayOptions, 'cluster' | 'revoked'>> = {}) {
-  const dir = mkdtempSync(join(tmpdir(), 'uproar-gateway-'))
-  const clock = new ManualClock(Date.now())
-  const metrics = new Metrics()
-  const config = loadConfig(env)
-  const store = await openStore(dir)
-  const log = createLmdbLog(store, { clock, metrics, durability: 'commit', queueMax: 10_000, dedupMinutes: 10, retention: { hours: 168, entriesMax: 1_000_000, mbMax: 1024 } })
-  const faults: unknown[] = []
-  const fault = (error: unknown): void => { faults.push(error) }
-  const rooms = new Rooms({ log, directory: createLmdbDirectory(store), fanout: { publish () {} }, clock, metrics, config, fault })
-  const authenticator = createAuthenticator(config, { clock, log: pino({ level: 'silent' }) })
-  await authenticator.start()
-  const ingest = new Ingest({ log, clock, metrics, config, terms: compileTerms([]), fault })
-  const moderator = new Moderator({ log, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
-  const listener = createListener(config)
-  const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, rhythm: log.rhythm, fault, ...others })
-  t.teardown(async () => {
-    rooms.stop()
-    await authenticator.stop()
-    await log.close()
-    await store.close()
-    rmSync(dir, { recursive: true })
-  })
-  const token = async (id: string, seconds = 600, roles: string[] = []): Promise<string> => {
-    const minted = await authenticator.devTokens?.mint({ id, name: id, roles }, seconds)
-    if (typeof minted !== 'string') throw new Error('no token')
-    return minted
-  }
-  const connect = (address = '10.0.0.1'): { socket: FakeSocket, session: Session, say: (...frames: Frame[]) => void } => {
-    const socket = new FakeSocket()
-    const session = gateway.open(socket, address)
-    return { socket, session, say: (...frames) => gateway.message(session, Buffer.concat(frames.map(encode)), true) }
-  }
-  const until = async (isDone: () => boolean): Promise<void> => {
-    for (const end = performance.now() + 10_000; performance.now() < end && !isDone();) await new Promise((resolve) => setImmediate(resolve))
-    if (!isDone()) throw new Error('it never came')
-  }
-  const enter = async (user: string | null, room = 'a', address?: string) => {
-    const peer = connect(address)
-    peer.say([IN.HELLO, user === null ? null : await token(user), 'test'], [IN.JOIN, 1, room, null])
-    await until(() => peer.socket.frames.some((frame) => frame[0] === OUT.JOINED))
-    peer.socket.take()
-    return peer
-  }
-  return { clock, config, gateway, log, rooms, metrics, connect, enter, token, until, faults }
-}
+import type { Gateway } from './gateway.ts'
+import { setUp } from './gateway.suite.ts'
 
 t.test('HELLO first; frames of one message wait for it in order', async (t) => {
   const { connect, token, until } = await setUp(t)
@@ -426,37 +338,10 @@ t.test('handshakes: origins, subprotocols, addresses, the whole server', async (
   connect('10.0.0.2')
   connect('10.0.0.3')
   t.match(shake({ peer: '10.0.0.4' }), { admitted: false, status: /^503/ })
-})
-
-t.test('silent connections: an address has only so many, until they are over or speak', async (t) => {
-  const { gateway, clock } = await setUp(t, { CONNECTIONS_PER_ADDRESS_MAX: '3', TRUSTED_PROXIES: '10.9.0.0/16' })
-  const come = (peer = '10.0.0.1'): boolean => gateway.connect(peer)
-  t.same([come(), come(), come(), come()], [true, true, true, false])
-  t.ok(come('10.0.0.2'), 'another address is not concerned')
-  t.same(Array.from({ length: 10 }, () => come('10.9.1.1')), Array(10).fill(true), 'nor are proxies, behind whom everybody is')
-  gateway.speak('10.0.0.1')
-  t.same([come(), come()], [true, false], 'who speaks makes room')
-  const household = (n: number): boolean => come(`2001:0db8:0000:0001:0000:0000:0000:000${n}`)
-  t.same([1, 2, 3, 4].map(household), [true, true, true, false], 'of IPv6 its first 64 bits count')
-  clock.advance(12_000)
-  t.notOk(come(), 'the library may still hold them')
-  clock.advance(12_000)
-  t.ok(come(), 'by now they are gone')
-  gateway.speak('10.0.0.77')
-  t.same([come('10.0.0.77'), come('10.0.0.77'), come('10.0.0.77'), come('10.0.0.77')], [true, true, true, false], 'a word too many counts for nothing')
-})
-
-t.test('addresses: one form for one address, and only trusted hops are believed', async (t) => {
-  const proxies = new TrustedProxies(['127.0.0.1', '10.0.0.0/8', 'fd00::/8'])
-  const table: [string, string, string][] = [
-    ['1.2.3.4', '', '1.2.3.4'], ['0000:0000:0000:0000:0000:ffff:0102:0304', '', '1.2.3.4'], ['2001:0db8:0000:0000:0000:0000:0000:0001', '', '2001:db8::1'],
-    ['127.0.0.1', '5.6.7.8', '5.6.7.8'], ['127.0.0.1', '9.9.9.9, 5.6.7.8, 10.1.1.1', '5.6.7.8'], ['127.0.0.1', 'junk', '127.0.0.1'],
-    ['127.0.0.1', '5.6.7.8, junk', '127.0.0.1'], ['1.2.3.4', '5.6.7.8', '1.2.3.4'], ['fd00:0000:0000:0000:0000:0000:0000:0001', '2001:db8::5', '2001:db8::5'], ['127.0.0.1', '10.1.1.1', '10.1.1.1']
-  ]
-  for (const [peer, forwarded, expected] of table) t.equal(proxies.clientAddress(peer, forwarded), expected, `${peer} ${forwarded}`)
-  const ranges: [string, string][] = [['1.2.3.4', '1.2.3.4'], ['::1', '0:0:0:0::/64'], ['2001:db8::5', '2001:db8:0:0::/64'], ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'], ['2001:db8:1:2::', '2001:db8:1:2::/64'], ['1::2:3:4:5:6', '1:0:0:2::/64']]
-  for (const [address, expected] of ranges) t.equal(addressRange(address), expected, address)
-  for (const entry of ['nonsense', '10.0.0.0/33', '10.0.0.0/x', '']) t.throws(() => new TrustedProxies([entry]), /neither/)
+  t.same([1, 2, 3].map(() => gateway.connect('10.0.0.9')), [true, true, false], 'silent ones of an address are bounded too')
+  gateway.speak('10.0.0.9')
+  t.ok(gateway.connect('10.0.0.9'), 'who has spoken is silent no more')
+  t.ok(Array.from({ length: 10 }, () => gateway.connect('10.9.1.1')).every(Boolean), 'but a proxy\'s, behind whom everybody is')
 })
 
 t.test('with others: connections are counted on all instances', async (t) => {
