@@ -29,8 +29,8 @@ const log = pino({
   level: config.logLevel,
   base: worker === null ? null : { worker },
   timestamp: pino.stdTimeFunctions.isoTime,
-  // Nothing logs these today; whoever will by mistake logs this instead.
-  redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: '[redacted]' }
+  // Nothing logs these today; whoever will by mistake logs this instead. Numbers are how many there are.
+  redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: (value: unknown) => typeof value === 'number' ? value : '[redacted]' }
 }, pino.destination({ dest: 1, sync: true }))
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
