@@ -204,7 +204,7 @@ t.test('what opens a door stands in no log, whatever goes wrong', { ...atOnce, s
   await program.request('PUT', '/v1/rooms/stage', { token: key, json: { settings: { hook: 'open', private: true } } })
   const viewer = await Viewer.connect(t, program.ws, token)
   await viewer.join('stage')
-  await viewer.say('stage', 'hello')
+  await viewer.say('stage', 'words of ann\n{"level":60,"msg":"forged"}')
   for (const one of [token, late, `${token}x`, key, `${key}x`]) {
     await program.request('GET', `/v1/rooms/stage/messages?token=${one}`, { token: one })
     await program.request('GET', `/v1/rooms/%zz?token=${one}`, { headers: { cookie: `token=${one}` } })
@@ -214,7 +214,7 @@ t.test('what opens a door stands in no log, whatever goes wrong', { ...atOnce, s
     const other = new Viewer(program.ws)
     t.teardown(() => other.socket.destroy())
     await other.opened()
-    other.send([IN.HELLO, one, one.slice(0, 100)], [IN.AUTH, 1, one])
+    other.send([IN.HELLO, one, `\n{"level":60,"msg":"forged"} ${one.slice(0, 100)}`], [IN.AUTH, 1, one])
     await other.until('an answer', () => other.frames.length > 0 || other.ending !== null || null)
   }
   await redis.kill9()
@@ -222,6 +222,8 @@ t.test('what opens a door stands in no log, whatever goes wrong', { ...atOnce, s
   t.equal(audit.status, 503)
   await program.kill9()
   const log = said.join('\n')
+  t.ok(said.every((line) => typeof (JSON.parse(line) as { level: unknown }).level === 'number'), 'every line is whole')
+  t.notMatch(log, /forged|words of ann|into the void/, 'and none has what a user wrote')
   t.match(log, /"level":50/, 'much went wrong')
   t.match(log, /"msg":"request"/, 'and requests were logged')
   const [head, claims, signature] = token.split('.') as [string, string, string]
