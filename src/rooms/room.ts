@@ -7,7 +7,7 @@
 // Made and let go by Rooms. Must not know what a message says or how a socket works. Bounds: the ring; one Member a viewer.
 
 import { encode, pack, unpack } from '../../proto/codec.ts'
-import { entryAuthor, entryOp, entryTs, isRemoved } from '../../proto/entry.ts'
+import { entryOp, entryTs, isRemoved } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import { LIMITS, type Position, type User } from '../../proto/values.ts'
 import { can, rolesIn, type Identity } from '../auth/auth.ts'
@@ -230,13 +230,10 @@ export class Room implements Watcher {
 
   /** Roles of a user as far as they are known here: of all its connections here, or of the newest message in memory; null: not known. */
   rolesOf (user: string): number | null {
-    const here = [...this.#members].filter(({ viewer }) => viewer.identity?.id === user)
-    if (here.length > 0) return here.reduce((roles, { viewer }) => roles | rolesIn(viewer.identity as Identity, this.name), 0)
-    for (let seq = this.ring.last; seq >= this.ring.first; seq--) {
-      const entry = this.ring.at(seq)
-      if (entryAuthor(entry) === user) return ((unpack(entry) as unknown[])[3] as User)[2]
-    }
-    return null
+    const here = [...this.#members].flatMap(({ viewer: { identity } }) => identity?.id === user ? rolesIn(identity, this.name) : [])
+    if (here.length > 0) return here.reduce((all, roles) => all | roles)
+    const newest = this.ring.newestBy(user)
+    return newest === null ? null : ((unpack(newest) as unknown[])[3] as User)[2]
   }
 
   /** Sends room frames to a user's connections in this room. */
