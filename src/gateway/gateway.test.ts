@@ -4,9 +4,8 @@ import t from 'tap'
 import { encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import type { Identity } from '../auth/auth.ts'
-import { addressRange, TrustedProxies } from '../base/peers.ts'
-import { Gateway } from './gateway.ts'
-import { setUp } from './stage.suite.ts'
+import type { Gateway } from './gateway.ts'
+import { setUp } from './gateway.suite.ts'
 
 t.test('HELLO first; frames of one message wait for it in order', async (t) => {
   const { connect, token, until } = await setUp(t)
@@ -137,6 +136,31 @@ t.test('HISTORY gives a page of the entries as they are', async (t) => {
   t.match([(all[3] as Frame[]).length, all[4]], [30, false])
   t.match(refused, [OUT.ERR, 52, 1, 'bad_request'])
   t.match(missing, [OUT.ERR, 53, 12, 'not_found'], 'reading makes no room')
+})
+
+t.test('REPLAY gives a past stream from a moment on, run after run', async (t) => {
+  const { enter, until, clock } = await setUp(t, { MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0' })
+  const { socket, say } = await enter('ann')
+  const start = clock.now()
+  for (let at = 0; at < 20; at++) {
+    say([IN.SEND, at, 'a', `n${at}`, 0, `text ${at}`, null])
+    await until(() => socket.frames.filter((frame) => frame[0] === OUT.OK).length === at + 1)
+    clock.advance(1000)
+  }
+  const sent = socket.take().filter((frame) => frame[0] === OUT.OK).map((frame) => (frame[2] as [number, number]))
+  const [fifth] = sent[4] as [number, number]
+  say([IN.REPLAY, 50, 'a', (sent[4] as [number, number])[1], null, 10], [IN.REPLAY, 51, 'a', start, 14, 200], [IN.REPLAY, 52, 'a', start + 1e9, null, 5], [IN.REPLAY, 53, 'nowhere', start, null, 5])
+  await until(() => socket.frames.length === 4)
+  const [run, rest, beyond, missing] = socket.take().sort((a, b) => (a[1] as number) - (b[1] as number)) as [Frame, Frame, Frame, Frame]
+  const seqs = (page: Frame): unknown[] => (page[3] as Frame[]).map((entry) => entry[1])
+  t.match([run[0], run[1], run[2], run[4]], [OUT.PAGE, 50, 'a', true])
+  t.same(seqs(run), Array.from({ length: 10 }, (_, at) => fifth + at), 'from the first entry of that moment on')
+  t.same([seqs(rest), rest[4]], [[15, 16, 17, 18, 19, 20], false], 'and behind an entry')
+  t.same([seqs(beyond), beyond[4]], [[], false])
+  t.match(missing, [OUT.ERR, 53, 12, 'not_found'])
+  const limited = await (await setUp(t, { FRAMES_PER_SECOND_MAX: '5' })).enter('ann')
+  limited.say([IN.REPLAY, 1, 'a', 0, null, 1], [IN.REPLAY, 2, 'a', 0, null, 1], [IN.REPLAY, 3, 'a', 0, 0, 1])
+  t.match(limited.socket.take().filter((frame) => frame[0] === OUT.ERR), [[OUT.ERR, 2, 23, 'rate_limited']], 'finding the place counts as ten frames')
 })
 
 t.test('frames beyond the rate are refused with a wait; far beyond, the connection ends', async (t) => {
@@ -301,37 +325,10 @@ t.test('handshakes: origins, subprotocols, addresses, the whole server', async (
   connect('10.0.0.2')
   connect('10.0.0.3')
   t.match(shake({ peer: '10.0.0.4' }), { admitted: false, status: /^503/ })
-})
-
-t.test('silent connections: an address has only so many, until they are over or speak', async (t) => {
-  const { gateway, clock } = await setUp(t, { CONNECTIONS_PER_ADDRESS_MAX: '3', TRUSTED_PROXIES: '10.9.0.0/16' })
-  const come = (peer = '10.0.0.1'): boolean => gateway.connect(peer)
-  t.same([come(), come(), come(), come()], [true, true, true, false])
-  t.ok(come('10.0.0.2'), 'another address is not concerned')
-  t.same(Array.from({ length: 10 }, () => come('10.9.1.1')), Array(10).fill(true), 'nor are proxies, behind whom everybody is')
-  gateway.speak('10.0.0.1')
-  t.same([come(), come()], [true, false], 'who speaks makes room')
-  const household = (n: number): boolean => come(`2001:0db8:0000:0001:0000:0000:0000:000${n}`)
-  t.same([1, 2, 3, 4].map(household), [true, true, true, false], 'of IPv6 its first 64 bits count')
-  clock.advance(12_000)
-  t.notOk(come(), 'the library may still hold them')
-  clock.advance(12_000)
-  t.ok(come(), 'by now they are gone')
-  gateway.speak('10.0.0.77')
-  t.same([come('10.0.0.77'), come('10.0.0.77'), come('10.0.0.77'), come('10.0.0.77')], [true, true, true, false], 'a word too many counts for nothing')
-})
-
-t.test('addresses: one form for one address, and only trusted hops are believed', async (t) => {
-  const proxies = new TrustedProxies(['127.0.0.1', '10.0.0.0/8', 'fd00::/8'])
-  const table: [string, string, string][] = [
-    ['1.2.3.4', '', '1.2.3.4'], ['0000:0000:0000:0000:0000:ffff:0102:0304', '', '1.2.3.4'], ['2001:0db8:0000:0000:0000:0000:0000:0001', '', '2001:db8::1'],
-    ['127.0.0.1', '5.6.7.8', '5.6.7.8'], ['127.0.0.1', '9.9.9.9, 5.6.7.8, 10.1.1.1', '5.6.7.8'], ['127.0.0.1', 'junk', '127.0.0.1'],
-    ['127.0.0.1', '5.6.7.8, junk', '127.0.0.1'], ['1.2.3.4', '5.6.7.8', '1.2.3.4'], ['fd00:0000:0000:0000:0000:0000:0000:0001', '2001:db8::5', '2001:db8::5'], ['127.0.0.1', '10.1.1.1', '10.1.1.1']
-  ]
-  for (const [peer, forwarded, expected] of table) t.equal(proxies.clientAddress(peer, forwarded), expected, `${peer} ${forwarded}`)
-  const ranges: [string, string][] = [['1.2.3.4', '1.2.3.4'], ['::1', '0:0:0:0::/64'], ['2001:db8::5', '2001:db8:0:0::/64'], ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'], ['2001:db8:1:2::', '2001:db8:1:2::/64'], ['1::2:3:4:5:6', '1:0:0:2::/64']]
-  for (const [address, expected] of ranges) t.equal(addressRange(address), expected, address)
-  for (const entry of ['nonsense', '10.0.0.0/33', '10.0.0.0/x', '']) t.throws(() => new TrustedProxies([entry]), /neither/)
+  t.same([1, 2, 3].map(() => gateway.connect('10.0.0.9')), [true, true, false], 'silent ones of an address are bounded too')
+  gateway.speak('10.0.0.9')
+  t.ok(gateway.connect('10.0.0.9'), 'who has spoken is silent no more')
+  t.ok(Array.from({ length: 10 }, () => gateway.connect('10.9.1.1')).every(Boolean), 'but a proxy\'s, behind whom everybody is')
 })
 
 t.test('with others: connections are counted on all instances', async (t) => {

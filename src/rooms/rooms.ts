@@ -30,7 +30,7 @@ export { Member } from './member.ts'
 export type { Cursor, CursorStep } from './cursor.ts'
 export type { Skip } from './reader.ts'
 export type { Fanout, Viewer } from './viewer.ts'
-export { parseModes, SETTING_NAMES, type RoomSettings } from './settings.ts'
+export { blockedTerms, parseModes, SETTING_NAMES, type RoomSettings } from './settings.ts'
 export { partsFor, SWEEP_BYTES } from './delivery.ts'
 
 /** Names with this prefix belong to the server and are refused to clients. */
@@ -128,6 +128,11 @@ export class Rooms {
       noteBehind: (member) => { this.#behind.add(member) },
       noteEnd: (room) => this.#forget(room)
     }
+  }
+
+  /** Rooms that are watched here, with all their viewers on all instances. */
+  * watched (): Iterable<readonly [room: string, viewers: number]> {
+    for (const [name, room] of this.#active) if (room.viewers > 0) yield [name, room.total]
   }
 
   start (): void {
