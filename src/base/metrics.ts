@@ -74,7 +74,7 @@ export const METRICS = {
   uproar_slow_viewers_total: { type: 'counter', help: 'Viewers that fell behind, by what became of them', label: 'outcome', values: ['behind', 'caught_up', 'closed', 'position'] },
   uproar_slow_viewers: { type: 'gauge', help: 'Viewers behind now, served from the ring' },
   uproar_room_viewers: { type: 'gauge', help: 'Viewers here of the 20 rooms with most of them; rooms leave it, private ones are `(private)` together', label: 'room' },
-  uproar_room_entries_per_second: { type: 'gauge', help: 'Entries a second of the 20 busiest rooms here, over the last 3 s; rooms leave it, private ones are `(private)` together', label: 'room' },
+  uproar_room_entries_per_second: { type: 'gauge', help: 'Entries a second of the 20 busiest rooms here, over the last 3 s (longer beyond 10,000 rooms); rooms leave it, private ones are `(private)` together', label: 'room' },
   uproar_probe_seconds: { type: 'histogram', help: 'From author to viewer, as the built-in viewer sees it: from its SEND to the message coming back to it', buckets: LATENCY },
   uproar_probe_messages_total: { type: 'counter', help: 'Messages of the built-in viewer (`PROBE_S`), by what became of them', label: 'outcome', values: ['seen', 'late', 'refused', 'unconnected'] },
   uproar_instances: { type: 'gauge', help: 'Instances of the cluster alive at the last beat, this one included' },
