@@ -23,13 +23,16 @@ import { isFull, measured, sized } from './size.ts'
 
 t.setTimeout(sized(60_000, 600_000))
 const PROGRAM = join(import.meta.dirname, 'archiver.child.ts')
+/** What never becomes whole is killed, and told. */
+const DRAIN_MS_MAX = sized(25_000, 120_000)
+const ROUND_MS_MAX = 60_000
 const LIMITS = { seconds: 30, rowsMax: 10_000_000 } as const
 
 type Accepted = readonly [room: string, nonce: string, seq: number]
 
 /** Runs the program; kills it some time after its archive is open, or before that. */
 async function runAndKill (dir: string, round: number, afterMs: number, isEarly: boolean): Promise<Accepted[]> {
-  const child = spawn(process.execPath, [PROGRAM, dir, String(round)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [PROGRAM, dir, String(round)], { stdio: ['ignore', 'pipe', 'inherit'], timeout: ROUND_MS_MAX, killSignal: 'SIGKILL' })
   const accepted: Accepted[] = []
   const lines = createInterface(child.stdout)
   let timer: NodeJS.Timeout | undefined
@@ -43,7 +46,7 @@ async function runAndKill (dir: string, round: number, afterMs: number, isEarly:
 }
 
 async function drain (dir: string): Promise<number | null> {
-  const child = spawn(process.execPath, [PROGRAM, dir, 'drain'], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const child = spawn(process.execPath, [PROGRAM, dir, 'drain'], { stdio: ['ignore', 'ignore', 'inherit'], timeout: DRAIN_MS_MAX, killSignal: 'SIGKILL' })
   return new Promise((resolve) => child.once('close', resolve))
 }
 
