@@ -26,6 +26,7 @@ import type { Metrics } from '../base/metrics.ts'
 import { RecordFaults, type Feed, type FeedRecord } from '../feed/feed.ts'
 import { standBy } from '../feed/standby.ts'
 import type { Archive, Lines, Say } from './archive.ts'
+import { eraseFromRoom, withoutName } from './erasure.ts'
 import { encode, type Encoded } from './rows.ts'
 
 export interface ArchiverOptions {
@@ -73,7 +74,7 @@ export class Archiver {
     const bad: Encoded['bad'][number][] = []
     let inserting: Promise<void> = Promise.resolve()
     for (let from = 0; from < batch.length; from += CHUNK) {
-      const slices = await encodeCalmly(batch.slice(from, from + CHUNK))
+      const slices = await encodeCalmly(batch.slice(from, from + CHUNK).map(withoutName))
       bad.push(...slices.flatMap((slice) => slice.bad))
       await inserting
       inserting = this.#insertAll(slices)
@@ -81,6 +82,8 @@ export class Archiver {
       inserting.catch(() => {})
     }
     await inserting
+    // What stands before the removal of somebody who is erased has gone in by now.
+    for (const record of batch) await eraseFromRoom(this.#options.archive, record)
     if (bad.length > 0) throw new RecordFaults(bad)
   }
 
