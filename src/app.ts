@@ -17,6 +17,7 @@ import { Archiver } from './archive/archiver.ts'
 import { Audience } from './archive/audience.ts'
 import { chdbFault, createChdbArchive } from './archive/chdb-archive.ts'
 import { createClickHouseArchive } from './archive/clickhouse-archive.ts'
+import { ArchiveErasure } from './archive/erasure.ts'
 import { createNoArchive } from './archive/no-archive.ts'
 import { Reads } from './archive/reads.ts'
 import { Upkeep } from './archive/upkeep.ts'
@@ -140,7 +141,7 @@ export function createApp (config: Config, options: AppOptions): App {
       metrics.set('uproar_revocations', revocations.size)
       gateway.reviewTokens()
     })
-    const rights = new Rights({ log: roomLog, directory, clock, echoMs: config.erasureEchoS * 1000, isAlone: redis === null, forget: (user) => ingest.forget(user), fault })
+    const rights = new Rights({ log: roomLog, directory, clock, echoMs: config.erasureEchoS * 1000, isAlone: redis === null, estates: [new ArchiveErasure(archive)], forget: (user) => ingest.forget(user), fault })
     if (serves('api')) lifecycle.add(rights)
     const api = createApi({
       config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, cluster, orders, revocations, rights, version, assetsDir: ASSETS_DIR,

@@ -26,6 +26,7 @@ import type { Metrics } from '../base/metrics.ts'
 import { RecordFaults, type Feed, type FeedRecord } from '../feed/feed.ts'
 import { standBy } from '../feed/standby.ts'
 import type { Archive, Lines, Say } from './archive.ts'
+import { eraseFromRoom, withoutName } from './erasure.ts'
 import { encode, type Encoded } from './rows.ts'
 
 export interface ArchiverOptions {
@@ -70,12 +71,14 @@ export class Archiver {
     if (batch.length < FULL) await this.#paced()
     const slices: Encoded[] = []
     for (let at = 0; at < batch.length; at += ENCODE_AT_ONCE) {
-      slices.push(encode(batch.slice(at, at + ENCODE_AT_ONCE)))
+      slices.push(encode(batch.slice(at, at + ENCODE_AT_ONCE).map(withoutName)))
       await new Promise((resolve) => setImmediate(resolve))
     }
     const began = performance.now()
     await this.#insert('messages', slices.map(({ messages }) => messages))
     await this.#insert('audit', slices.map(({ audit }) => audit))
+    // What stands before the removal of somebody who is erased has gone in by now.
+    for (const record of batch) await eraseFromRoom(this.#options.archive, record)
     this.#insertedAt = performance.now()
     this.#options.metrics.observe('uproar_archive_insert_seconds', (this.#insertedAt - began) / 1000)
     const bad = slices.flatMap((slice) => slice.bad)

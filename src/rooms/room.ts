@@ -7,7 +7,7 @@
 // Made and let go by Rooms. Must not know what a message says or how a socket works. Bounds: the ring; one Member a viewer.
 
 import { encode, pack, unpack } from '../../proto/codec.ts'
-import { entryAuthor, entryOp, entryTs, isRemoved } from '../../proto/entry.ts'
+import { entryOp, entryTs, isRemoved } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import { LIMITS, type Position, type User } from '../../proto/values.ts'
 import { can, rolesIn, type Identity } from '../auth/auth.ts'
@@ -98,6 +98,7 @@ export class Room implements Watcher {
     this.#broadcast = new Broadcast(context, {
       livePerSecond: () => this.settings.liveMessagesPerSecond,
       delayMs: () => this.#rules.delayMs,
+      isStaff: (member) => this.isStaff(member.viewer.identity),
       demote: (member) => this.#demote(member),
       flushed: () => this.#flushed()
     }, this.ring, this.#frame)
@@ -168,9 +169,7 @@ export class Room implements Watcher {
   }
 
   /** Whether the member's viewer will be told to flush() soon, when the room next writes to it. */
-  hold (member: Member): boolean {
-    return this.#broadcast.hold(member)
-  }
+  hold (member: Member): boolean { return this.#broadcast.hold(member) }
 
   /** The viewer has another token: one that no longer allows the room lets go of it, and tells it. */
   identified (member: Member): void {
@@ -215,12 +214,12 @@ export class Room implements Watcher {
 
   /** A page of history as this reader may see it. Throws the log's AppError. */
   history (query: HistoryQuery, identity: Identity | null = null): Promise<History> {
-    return this.pages.read(query, identity?.id ?? null, this.newestFor(identity))
+    return this.pages.read(query, identity?.id ?? null, this.newestFor(identity), this.isStaff(identity))
   }
 
   /** Seq of the newest entry that this reader may see. */
   newestFor (identity: Identity | null): number {
-    return this.#isPrompt(identity) || this.#rules.delayMs === 0 ? this.seq : this.flushed
+    return this.isStaff(identity) || this.#rules.delayMs === 0 ? this.seq : this.flushed
   }
 
   /** The message of this seq, unless it is gone. Throws the log's AppError. */
@@ -231,13 +230,10 @@ export class Room implements Watcher {
 
   /** Roles of a user as far as they are known here: of all its connections here, or of the newest message in memory; null: not known. */
   rolesOf (user: string): number | null {
-    const here = [...this.#members].filter(({ viewer }) => viewer.identity?.id === user)
-    if (here.length > 0) return here.reduce((roles, { viewer }) => roles | rolesIn(viewer.identity as Identity, this.name), 0)
-    for (let seq = this.ring.last; seq >= this.ring.first; seq--) {
-      const entry = this.ring.at(seq)
-      if (entryAuthor(entry) === user) return ((unpack(entry) as unknown[])[3] as User)[2]
-    }
-    return null
+    const here = [...this.#members].flatMap(({ viewer: { identity } }) => identity?.id === user ? rolesIn(identity, this.name) : [])
+    if (here.length > 0) return here.reduce((all, roles) => all | roles)
+    const newest = this.ring.newestBy(user)
+    return newest === null ? null : ((unpack(newest) as unknown[])[3] as User)[2]
   }
 
   /** Sends room frames to a user's connections in this room. */
@@ -334,7 +330,7 @@ export class Room implements Watcher {
     while (!member.isGone && !this.#isClosed && member.reader !== null) {
       if (first.length === 0 && member.viewer.buffered() >= CATCH_UP_BYTES) return this.#watchBehind(member)
       const slice = this.#broadcast.sliceFor(member.view)
-      const isPrompt = this.#rules.delayMs > 0 && this.#isPrompt(member.viewer.identity)
+      const isPrompt = this.#rules.delayMs > 0 && this.isStaff(member.viewer.identity)
       const step = member.reader.take(this.ring, isPrompt ? this.ring.last : slice.cursor, LIMITS.broadcastBytes)
       if (step instanceof Promise) {
         if (first.length > 0) member.viewer.send(first[0] as Uint8Array)
@@ -374,7 +370,7 @@ export class Room implements Watcher {
   #hand (member: Member, step: Step, before: readonly Uint8Array[]): void {
     const frames = [...before, this.#frame]
     if (step.skipped !== null) frames.push(this.#skipped(step.skipped))
-    for (const part of partsFor(step.entries, member.viewer.identity?.id ?? null)) frames.push(part instanceof Uint8Array ? part : this.#skipped(part))
+    for (const part of partsFor(step.entries, member.viewer.identity?.id ?? null, this.isStaff(member.viewer.identity))) frames.push(part instanceof Uint8Array ? part : this.#skipped(part))
     this.#context.metrics.add('uproar_deliveries_total', step.entries.length)
     member.viewer.send(Buffer.concat(frames))
   }
@@ -439,14 +435,14 @@ export class Room implements Watcher {
     for (const { user, frame } of noticesOf(before.guard, this.guard, this.#context.clock.now(), null)) this.tell(user, frame)
   }
 
-  /** Whether this viewer is sent entries at once while others wait. */
-  #isPrompt (identity: Identity | null): boolean {
+  /** Whether this is staff here: sent entries at once while others wait, and what is for its author alone. */
+  isStaff (identity: Identity | null): boolean {
     return identity !== null && rankOf(rolesIn(identity, this.name)) >= RANK.moderator
   }
 
   /** The publication delay changed: staff leave their slices and read ahead, or wait for the others and go live again. */
   #delayed (): void {
-    const staff = [...this.#members].filter(({ viewer }) => this.#isPrompt(viewer.identity))
+    const staff = [...this.#members].filter(({ viewer }) => this.isStaff(viewer.identity))
     for (const member of this.#rules.delayMs > 0 ? staff : []) if (member.slice !== null) this.#readOnFrom(member, member.slice)
     this.#broadcast.retime()
     const waiting = [...this.#prompt]
