@@ -137,9 +137,9 @@ export class Pages {
     return low
   }
 
-  /** Whether what this author wrote at that place is gone. */
-  isGone (seq: number, author: string): boolean {
-    return this.#removals.covers(seq, author)
+  /** An entry of this room that was read elsewhere, as the room knows it by now: removed, or without the mention of who was erased. */
+  redacted (entry: Uint8Array): Uint8Array {
+    return this.#removals.redact(entry)
   }
 
   async #tsOf (seq: number): Promise<number | null> {
