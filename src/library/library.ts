@@ -9,6 +9,7 @@
 // What the room knows counts before what the archive knows: a message that was removed a moment ago is gone at once, and
 // nothing shows before the publication delay is over. Bounds: Turns; LOOKS_MAX reads for one page.
 
+import { entryObject, entryOfObject, isRemoved } from '../../proto/entry.ts'
 import { words, type ExportFormat, type Place, type Reads, type Said, type Search } from '../archive/reads.ts'
 import { rolesIn, type Identity } from '../auth/auth.ts'
 import type { Clock } from '../base/clock.ts'
@@ -64,17 +65,19 @@ export interface Moment {
 }
 
 const LOOKS_MAX = 10
-const SEARCHES = { atOnce: 3, waiting: 20, retryMs: 2000 }
-const EXPORTS = { atOnce: 2, waiting: 0, retryMs: 30_000 }
+const SEARCHES = { atOnce: 3, waiting: 20, waitMs: 3000, retryMs: 2000 } as const
+const EXPORTS = { atOnce: 2, waiting: 0, waitMs: 0, retryMs: 30_000 } as const
 const CURSOR_CHARACTERS_MAX = 400
 
 export class Library {
   readonly #options: LibraryOptions
-  readonly #searches = new Turns(SEARCHES.atOnce, SEARCHES.waiting, SEARCHES.retryMs)
-  readonly #exports = new Turns(EXPORTS.atOnce, EXPORTS.waiting, EXPORTS.retryMs)
+  readonly #searches: Turns
+  readonly #exports: Turns
 
   constructor (options: LibraryOptions) {
     this.#options = options
+    this.#searches = new Turns(SEARCHES, options.clock)
+    this.#exports = new Turns(EXPORTS, options.clock)
   }
 
   /** Messages of a room with all of the words. Never rejects, as all of these. */
@@ -202,9 +205,13 @@ function moderatedBy (by: Identity | null, among: readonly string[] | null): rea
 
 /** The message as it may be shown, or nothing. */
 function shownTo (said: Said, room: Room | null, isWhole: boolean): Said[] {
-  const isGone = said.removed !== null || room?.pages.isGone(said.seq, said.user.id) === true
-  if (isWhole) return [isGone && said.removed === null ? { ...said, removed: { at: null, by: null, reason: null } } : said]
-  return isGone ? [] : [said]
+  const { seq, ts, user, kind, body, ext, isShadow } = said
+  const known = room?.pages.redacted(entryOfObject({ op: 'message', seq, ts, user, kind, body, ext }, isShadow)) ?? null
+  const isGone = said.removed !== null || (known !== null && isRemoved(known))
+  if (isGone && !isWhole) return []
+  if (isGone || known === null) return [isGone && said.removed === null ? { ...said, removed: { at: null, by: null, reason: null } } : said]
+  const shown = entryObject(known)
+  return shown.op === 'message' ? [{ ...said, ext: shown.ext }] : []
 }
 
 function readWanted ({ q = '', author, from, to, kind, before, limit }: Wanted): Search | Refusal {
