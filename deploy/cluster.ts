@@ -16,8 +16,9 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { balancerAtHand, startBalancer, type Balancer, type Place } from './balancer.ts'
 import { KafkaServer } from './services/kafka.ts'
+import { freePort } from './services/ports.ts'
 import { PrometheusServer } from './services/prometheus.ts'
-import { freePort, RedisServer } from './services/redis.ts'
+import { RedisServer } from './services/redis.ts'
 import { javaPath, kafkaPath, prometheusPath, redisPath } from './services/services.ts'
 
 const READY_MS = 60_000

@@ -13,8 +13,8 @@ import { parse } from 'yaml'
 import { loadConfig, ROLES, SETTINGS } from '../src/base/config.ts'
 import { parseRedisUrl } from '../src/base/redis-place.ts'
 import { Redis } from '../src/base/redis.ts'
+import { freePort } from './services/ports.ts'
 import { promtool } from './services/prometheus.ts'
-import { freePort } from './services/redis.ts'
 import { balancerPath, redisPath, withoutBalancer, withoutPrometheus, withoutRedis } from './services/services.ts'
 
 const FOLDER = join(import.meta.dirname, 'compose')

@@ -130,7 +130,7 @@ function uint32 (bytes: Uint8Array, at: number): number {
 
 /** An entry as REST and server-sent events show it. */
 export type EntryObject =
-  | { op: 'message', seq: number, ts: number, user: { id: string, name: string, roles: number }, kind: number, body: string, ext: Record<string, unknown> | null }
+  | { op: 'message', seq: number, ts: number, user: { id: string, name: string, roles: number }, kind: number, body: string, ext: Record<string, unknown> | null, shadow?: true }
   | { op: 'remove', seq: number, ts: number, target: Record<string, unknown>, by: string | null }
   | { op: 'state', seq: number, ts: number, changes: Record<string, unknown> }
   | { op: 'edit', seq: number, ts: number, target: number, body: string, ext: Record<string, unknown> | null }
@@ -142,7 +142,7 @@ export function entryObject (entry: Uint8Array): EntryObject {
   switch (op) {
     case OUT.MESSAGE: {
       const [id, name, roles] = frame[3] as User
-      return { op: 'message', seq, ts, user: { id, name, roles }, kind: frame[4] as number, body: bodyText(frame[5]), ext: (frame[6] ?? null) as Record<string, unknown> | null }
+      return { op: 'message', seq, ts, user: { id, name, roles }, kind: frame[4] as number, body: bodyText(frame[5]), ext: (frame[6] ?? null) as Record<string, unknown> | null, ...(frame[7] === true ? { shadow: true } : {}) }
     }
     case OUT.REMOVE: return { op: 'remove', seq, ts, target: frame[3] as Record<string, unknown>, by: (frame[4] ?? null) as string | null }
     case OUT.STATE: return { op: 'state', seq, ts, changes: frame[3] as Record<string, unknown> }
@@ -171,7 +171,8 @@ function bodyText (body: unknown): string {
 }
 
 // Two marks that an entry's first byte can bear, so that whoever passes entries on sees by one comparison that this one
-// is not for everybody. Neither leaves the server: delivery turns them into SKIPPED, or for its author into the message.
+// is not for everybody. Delivery turns them into SKIPPED, or a shadow for its author into a message like any other;
+// the room's moderators get it as it is.
 //
 //   93 25 ce … cf …                      removed: op, seq and ts, and nothing else
 //   98 25 ce … cf … user kind body ext c3    shadow: for nobody but its author; one field more than a message has

@@ -14,10 +14,13 @@ import type { Logger } from 'pino'
 import { createApi, type Engine } from './api/api.ts'
 import type { Archive } from './archive/archive.ts'
 import { Archiver } from './archive/archiver.ts'
+import { Audience } from './archive/audience.ts'
 import { chdbFault, createChdbArchive } from './archive/chdb-archive.ts'
 import { createClickHouseArchive } from './archive/clickhouse-archive.ts'
+import { ArchiveErasure } from './archive/erasure.ts'
 import { createNoArchive } from './archive/no-archive.ts'
 import { Reads } from './archive/reads.ts'
+import { Upkeep } from './archive/upkeep.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
@@ -138,7 +141,7 @@ export function createApp (config: Config, options: AppOptions): App {
       metrics.set('uproar_revocations', revocations.size)
       gateway.reviewTokens()
     })
-    const rights = new Rights({ log: roomLog, directory, clock, echoMs: config.erasureEchoS * 1000, isAlone: redis === null, forget: (user) => ingest.forget(user), fault })
+    const rights = new Rights({ log: roomLog, directory, clock, echoMs: config.erasureEchoS * 1000, isAlone: redis === null, estates: [new ArchiveErasure(archive)], forget: (user) => ingest.forget(user), fault })
     if (serves('api')) lifecycle.add(rights)
     const api = createApi({
       config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, cluster, orders, revocations, rights, version, assetsDir: ASSETS_DIR,
@@ -154,8 +157,9 @@ export function createApp (config: Config, options: AppOptions): App {
     metrics.read('uproar_draining', () => Number(gateway.isDraining))
     metrics.read('uproar_ready', () => Number(canary.verdict === 'ok' && !gateway.isDraining))
     if (redis === null) metrics.read('uproar_disk_free_bytes', () => freeBytes(config.dataDir))
+    if (serves('gateway')) lifecycle.add(new Audience({ archive, clock, watched: () => rooms.watched(), fault }))
     if (serves('api')) lifecycle.add(api)
-    for (const part of workers(config, { feeds, archive, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
+    for (const part of workers(config, { feeds, archive, roomLog, moderator, clock, metrics, log, serves })) lifecycle.add(part)
     if (ticket !== undefined && serves('gateway')) {
       const target = (): { host: string, port: number, isTls: boolean } => ({ host: reachableHost(config.host).replace(/^\[|\]$/g, ''), port: gateway.port, isTls: config.tlsCertFile !== null })
       lifecycle.add(new Probe({ ticket, room: PROBE_ROOM, everyS: config.probeS, target, clock, metrics }))
@@ -213,8 +217,8 @@ function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Life
 }
 
 /** What works on the feed in this process. Reading every message has a price, so in `all` only what has a purpose does. */
-function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomLog: Log, moderator: Moderator, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
-  const { feeds: { ofLog, kafka, feed }, archive, roomLog, moderator, metrics, log, serves } = parts
+function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomLog: Log, moderator: Moderator, clock: Clock, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
+  const { feeds: { ofLog, kafka, feed }, archive, roomLog, moderator, clock, metrics, log, serves } = parts
   const say: Say = (level, message, details = {}) => log[level](details, message)
   const all: Part[] = []
   if (serves('relay') && kafka !== null) all.push(new Relay({ from: ofLog, to: kafka }))
@@ -223,7 +227,7 @@ function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomL
     all.push(new Worker({ feed, scorers, takesActions: kafka !== null, act: (room, by, action, args, source, once) => moderator.act(room, by, action, args, source, once), metrics, say }))
   }
   if (config.role.includes('notifier') || (serves('notifier') && kafka !== null)) all.push(new Notifier(feed, say))
-  if (serves('archiver')) all.push(new Archiver({ feed, archive, metrics, say }))
+  if (serves('archiver')) all.push(new Archiver({ feed, archive, metrics, say }), new Upkeep({ archive, clock, days: config.archiveDays, fault: (error, what) => log.error({ err: error, what }, 'fault') }))
   return all
 }
 

@@ -36,7 +36,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   moderation: ['moderation.ts', 'json-server.suite.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
   rooms: ['rooms.ts', 'stage.suite.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
-  deploy: ['services/services.ts', 'services/redis.ts', 'services/kafka.ts', 'services/prometheus.ts', 'services/tcp-proxy.ts', 'grafana/dashboards.ts', 'balancer.ts'],
+  deploy: ['services/services.ts', 'services/ports.ts', 'services/redis.ts', 'services/kafka.ts', 'services/prometheus.ts', 'services/tcp-proxy.ts', 'grafana/dashboards.ts', 'grafana/archive-panels.ts', 'balancer.ts'],
   replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts', 'command.ts', 'faults.ts'],
   bench: ['crowd.ts']
 }
@@ -45,7 +45,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
 const ADAPTERS: readonly string[] = [
   'src/log/lmdb-log.ts', 'src/log/redis-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/directory/redis-directory.ts',
   'src/cluster/local-cluster.ts', 'src/cluster/redis-cluster.ts',
-  'src/archive/chdb-archive.ts', 'src/archive/clickhouse-archive.ts', 'src/archive/no-archive.ts', 'src/archive/archiver.ts',
+  'src/archive/chdb-archive.ts', 'src/archive/clickhouse-archive.ts', 'src/archive/no-archive.ts', 'src/archive/archiver.ts', 'src/archive/erasure.ts', 'src/archive/audience.ts', 'src/archive/upkeep.ts',
   'src/feed/log-feed.ts', 'src/feed/kafka-feed.ts', 'src/feed/relay.ts', 'src/feed/notifier.ts'
 ]
 

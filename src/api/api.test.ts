@@ -169,7 +169,7 @@ t.test('every fault has the one shape', async (t) => {
     ['a number for a text', { nonce: '1', body: 12 }, /body\.body must be string/],
     ['a text for a number', { nonce: '1', body: 'x', kind: '0' }, /body\.kind must be integer/],
     ['a huge number', '{"nonce":"1","body":"x","kind":1e999}', /body\.kind/],
-    ['a poisoned prototype', '{"nonce":"1","body":"x","__proto__":{"a":1}}', /not JSON|malformed/],
+    ['a poisoned prototype', '{"nonce":"1","body":"x","__proto__":{"a":1}}', /__proto__/],
     ['not UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x3a, 0x31, 0x7d]), /UTF-8/],
     ['half a character', '{"nonce":"1","body":"x","ext":{"meta":{"\\ud800":1}}}', /half a character/],
     ['half a character in text', '{"nonce":"1","body":"\\uDFFF"}', /half a character/],
@@ -344,7 +344,7 @@ t.test('pages come from memory', async (t) => {
   t.equal(index.text, '<!doctype html><title>Uproar</title>')
   t.match(index.headers, {
     'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-cache', 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer',
-    'content-security-policy': /^default-src 'self'; connect-src 'self' ws: wss:.*frame-ancestors 'self' https:\/\/good\.example$/
+    'content-security-policy': /^default-src 'self'; connect-src 'self' ws: wss:; img-src 'self';.*require-trusted-types-for 'script'; trusted-types 'none'; frame-ancestors 'self' https:\/\/good\.example$/
   })
   const etag = index.headers.etag as string
   t.equal((await ask('GET', '/', { headers: { 'if-none-match': etag } })).status, 304)

@@ -60,6 +60,8 @@ export class Rights {
   #timer: Timer | null = null
   #working: Promise<void> | null = null
   #isStopped = false
+  /** The last complaint. */
+  #said = ''
   #unwatch = (): void => {}
 
   constructor (options: RightsOptions) {
@@ -165,7 +167,7 @@ export class Rights {
   #claim (): Promise<Job | null> {
     const now = this.#options.clock.now()
     const isDue = ({ stage, stageAt, lease, leaseUntil }: Job): boolean =>
-      stage !== 'done' && (this.#options.isAlone || lease === this.#instance || leaseUntil < now) && (stage !== 'echo' || stageAt + this.#options.echoMs <= now)
+      stage !== 'done' && (lease === '' ? leaseUntil <= now : this.#options.isAlone || lease === this.#instance || leaseUntil < now) && (stage !== 'echo' || stageAt + this.#options.echoMs <= now)
     return this.#jobs.change<Job | null>((jobs) => {
       const free = this.#isStopped ? undefined : jobs.find(isDue)
       if (free === undefined) return { put: [], answer: null }
@@ -186,8 +188,21 @@ export class Rights {
       if (stage === 'echo' && hand.job.stageAt + this.#options.echoMs > this.#options.clock.now()) return hand.save({ lease: '', leaseUntil: 0 })
       // The job itself named the user until now.
       if (stage === 'done') return void await this.#options.log.scrubbing()()
-      if (!await this.#stages[stage](hand, erasure)) return hand.save({ lease: '', leaseUntil: this.#options.clock.now() + LOOK_MS })
+      if (!await this.#tried(stage, hand, erasure)) return hand.save({ lease: '', leaseUntil: this.#options.clock.now() + LOOK_MS })
       await hand.advance()
+    }
+  }
+
+  /** Does a stage; false: not to its end, it is tried again. That an engine is away is said once. */
+  async #tried (stage: Exclude<Stage, 'done'>, hand: Hand, erasure: Erasure): Promise<boolean> {
+    try {
+      return await this.#stages[stage](hand, erasure)
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      const what = `an erasure waits (${stage}), and is tried again`
+      if (this.#said !== `${erasure.id} ${what}`) this.#options.fault(error, what)
+      this.#said = `${erasure.id} ${what}`
+      return false
     }
   }
 
@@ -210,9 +225,9 @@ export class Rights {
       await hand.save({ entries: hand.job.entries + entries })
       return true
     },
-    estates: async (hand, { user }) => {
+    estates: async (hand, { user, pseudonym }) => {
       for (const estate of this.#options.estates ?? []) {
-        await estate.erase(user, hand.job.at)
+        await hand.during(estate.erase(user, pseudonym))
         await hand.beat()
       }
       return true
@@ -264,6 +279,19 @@ class Hand {
   async beat (): Promise<void> {
     if (this.#context.isStopped()) throw new Ended()
     if (this.#context.clock.elapsed() - this.#savedAt >= RENEW_MS) await this.save({ leaseUntil: this.#context.clock.now() + LEASE_MS })
+  }
+
+  /** Says so while something long is waited for. */
+  async during (work: Promise<void>): Promise<void> {
+    let isOver = false
+    const done = work.finally(() => { isOver = true })
+    // Where this ends before it, nobody waits for it any more.
+    done.catch(() => {})
+    while (!isOver) {
+      await Promise.race([done, new Promise((resolve) => setTimeout(resolve, RENEW_MS))])
+      await this.beat()
+    }
+    await done
   }
 
   /** A room is finished. */

@@ -70,6 +70,7 @@ async function everyRead (t: Test, { programs, epochs }: Stage): Promise<string>
     for (const room of ROOMS) {
       texts.push(JSON.stringify(await wholeHistory(program, room)))
       for (const path of ['held', 'sanctions', 'audit?limit=200', `users/${WHO}`]) texts.push((await program.request('GET', `/v1/rooms/${room}/${path}`, { token: API_KEY })).text)
+      for (const query of ['q=nobody', `author=${WHO}`, 'q=noted']) texts.push((await program.request('GET', `/v1/rooms/${room}/search?${query}`, { token: API_KEY })).text)
       const [late, back] = [await Viewer.connect(t, program.ws), await Viewer.connect(t, program.ws, tokenOf('mod', { roles: ['admin'] }))]
       await Promise.all([late.join(room, { history: 200 }), back.join(room, { position: [epochs.get(room), 0] })])
       await Promise.all([late.roundTrip(), back.roundTrip()])
