@@ -151,7 +151,7 @@ async function story (t: Test, programs: readonly Program[], kills: number): Pro
   if (kills === 0) t.match(await watcher.until('the removal', () => watcher.frames.find((frame) => frame[0] === OUT.REMOVE && (frame[3] as { user?: string }).user === WHO) ?? null), [OUT.REMOVE, Number, Number, { user: WHO, erased: true }])
   t.notMatch((await everyRead(t, stage)).replaceAll(`/users/${WHO}`, ''), TRACE, 'no read of any instance finds anything')
   const left = await exported(last)
-  t.same(left.map(({ type }) => type), ['profile', 'audit', 'end'], 'an export finds nothing but that it was asked for')
+  t.same(left.map(({ type }) => type), ['begin', 'room', 'profile', 'audit', 'end'], 'an export finds nothing but that it was asked for')
   const audit = JSON.stringify((await first.request('GET', '/v1/audit?limit=200', { token: API_KEY })).json)
   t.match(audit, new RegExp(`"action":"timeout".*"whom":"${job['pseudonym']}"`), 'the audit log still says that somebody was')
   const talk = (await wholeHistory(last, 'den')).filter(({ op }) => op === 'message')
