@@ -13,7 +13,7 @@ import { parse } from 'yaml'
 import { loadConfig, ROLES, SETTINGS } from '../src/base/config.ts'
 import { parseRedisUrl } from '../src/base/redis-place.ts'
 import { Redis } from '../src/base/redis.ts'
-import { freePort } from './services/redis.ts'
+import { freePort } from './services/ports.ts'
 import { redisPath, withoutRedis } from './services/services.ts'
 
 const FOLDER = join(import.meta.dirname, 'compose')

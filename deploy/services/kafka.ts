@@ -7,7 +7,8 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { freePort, type Scope } from './redis.ts'
+import { freePort } from './ports.ts'
+import type { Scope } from './redis.ts'
 import { javaPath, kafkaPath } from './services.ts'
 
 const FORMAT_MS = 60_000

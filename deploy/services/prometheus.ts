@@ -5,7 +5,8 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { freePort, type Scope } from './redis.ts'
+import { freePort } from './ports.ts'
+import type { Scope } from './redis.ts'
 import { prometheusPath } from './services.ts'
 
 const READY_MS = 20_000

@@ -4,9 +4,9 @@
 
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from './ports.ts'
 import { redisPath } from './services.ts'
 
 const READY_MS = 15_000
@@ -191,15 +191,6 @@ export async function startSentinels (scope: Scope, options: { readonly downMs?:
     return seen.every((text) => /num-slaves\n1\n/.test(text) && /num-other-sentinels\n2\n/.test(text))
   })
   return { master, replica, sentinels, url: `redis+sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/main` }
-}
-
-/** A port of the loopback that nobody has now. */
-export async function freePort (): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 async function within (ms: number, what: string, holds: () => Promise<boolean>): Promise<void> {

@@ -344,7 +344,7 @@ t.test('pages come from memory', async (t) => {
   t.equal(index.text, '<!doctype html><title>Uproar</title>')
   t.match(index.headers, {
     'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-cache', 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer',
-    'content-security-policy': /^default-src 'self'; connect-src 'self' ws: wss:.*frame-ancestors 'self' https:\/\/good\.example$/
+    'content-security-policy': /^default-src 'self'; connect-src 'self' ws: wss:; img-src 'self';.*require-trusted-types-for 'script'; trusted-types 'none'; frame-ancestors 'self' https:\/\/good\.example$/
   })
   const etag = index.headers.etag as string
   t.equal((await ask('GET', '/', { headers: { 'if-none-match': etag } })).status, 304)

@@ -38,7 +38,7 @@ import { boundSockets } from './sockets.ts'
 import { statusRoutes } from './status.ts'
 import { tokenRoutes } from './tokens.ts'
 
-export type { ApiDeps, ConnectionInfo, Engine, Readiness } from './deps.ts'
+export type { ApiDeps, Engine, Readiness } from './deps.ts'
 
 /** Addresses that are counted at once; beyond it the one that asked longest ago is forgotten. */
 const ADDRESSES_MAX = 100_000

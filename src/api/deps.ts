@@ -8,6 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import type { Refusal } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
+import type { ConnectionInfo } from '../base/peers.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { Orders } from '../cluster/orders.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
@@ -15,15 +16,6 @@ import type { Library } from '../library/library.ts'
 import type { Revocations } from '../revocation/revocation.ts'
 import type { Rights } from '../rights/rights.ts'
 import type { Rooms } from '../rooms/rooms.ts'
-
-export interface ConnectionInfo {
-  readonly session: string
-  readonly user: string | null
-  readonly address: string
-  readonly since: number
-  readonly rooms: readonly string[]
-  readonly bufferedBytes: number
-}
 
 /** A part of the server that is kept somewhere: what serves it. */
 export interface Engine {

@@ -19,9 +19,11 @@ export class Origins {
   /** `allowed` empty: any origin. */
   constructor (allowed: readonly string[]) {
     this.#allowed = new Set(allowed.map((origin) => origin.toLowerCase()))
-    // Who may connect from its pages may also show ours in a frame.
+    // Who may connect from its pages may also show ours in a frame. No page of ours makes HTML of text, and with trusted
+    // types no script on one can.
     this.pagePolicy = [
-      "default-src 'self'", "connect-src 'self' ws: wss:", "img-src 'self' data: https:", "object-src 'none'", "base-uri 'none'", "form-action 'self'",
+      "default-src 'self'", "connect-src 'self' ws: wss:", "img-src 'self'", "object-src 'none'", "base-uri 'none'", "form-action 'self'",
+      "require-trusted-types-for 'script'", "trusted-types 'none'",
       ['frame-ancestors', "'self'", ...allowed].join(' ')
     ].join('; ')
   }

@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { exportJWK, SignJWT, UnsecuredJWT } from 'jose'
+import { exportJWK, SignJWT, UnsecuredJWT, type JWK } from 'jose'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { ROLE, type RoleName } from '../../proto/ops.ts'
@@ -128,6 +128,9 @@ t.test('tokens that are wrong are refused with a sentence that holds nothing of 
     ['alg none', new UnsecuredJWT({ sub: 'ann', exp: NOW_S + 60, ...right }).encode(), /algorithm is not accepted/],
     ['alg None', `${forge('{"alg":"None"}', json({})).split('.').slice(0, 2).join('.')}.`, /algorithm is not accepted/],
     ['alg missing', forge('{}', json({})), /malformed/],
+    ['a key of its own', await new SignJWT({ sub: 'eve', exp: NOW_S + 60, ...right }).setProtectedHeader({ alg: 'ES256', jwk: pairs.ES256.publicKey.export({ format: 'jwk' }) as JWK }).sign(pairs.ES256.privateKey), /algorithm is not accepted/],
+    ['an empty secret, by kid', forge('{"alg":"HS256","kid":"../../../dev/null"}', json({}), 'sha256', ''), /signature does not fit/],
+    ['unencoded', forge('{"alg":"HS256","b64":false,"crit":["b64"]}', json({})), /not a JSON object/],
     ['alg a number', forge('{"alg":1}', json({})), /malformed/],
     ['crit unknown', forge('{"alg":"HS256","crit":["x"],"x":1}', json({})), /malformed or asks/],
     ['payload not JSON', forge(hs, 'no json'), /not a JSON object/],
@@ -339,6 +342,12 @@ t.test('JWKS: every algorithm, by kid', async (t) => {
   }
   refused(t, await authenticator.verify(await sign({}, { alg: 'RS256', key: pairs.RS256.privateKey, kid: 'e' })), /no key of the JWKS fits/)
   refused(t, await authenticator.verify(await sign({}, { kid: 'r' })), /algorithm is not accepted/)
+  // Keys that a token brings along, or says where to fetch, are not looked at.
+  const own = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  for (const header of [{ jwk: own.publicKey.export({ format: 'jwk' }) }, { jku: `${keys.url}?mine` }, { x5u: `${keys.url}?mine` }]) {
+    refused(t, await authenticator.verify(await sign({}, { alg: 'ES256', key: own.privateKey, kid: 'e', header })), /signature does not fit/)
+    t.ok(identity(t, await authenticator.verify(await sign({ jti: JSON.stringify(Object.keys(header)) }, { alg: 'ES256', key: pairs.ES256.privateKey, kid: 'e', header }))))
+  }
   refused(t, await authenticator.verify(forge('{"alg":"HS256","kid":"r"}', `{"sub":"eve","exp":${NOW_S + 60}}`, 'sha256', pairs.RS256.publicKey.export({ type: 'spki', format: 'pem' }))), /algorithm is not accepted/)
   t.equal(keys.requests, 1)
 })

@@ -2,6 +2,17 @@
 
 import { BlockList, isIP } from 'node:net'
 
+/** A connection as operators see it. */
+export interface ConnectionInfo {
+  readonly session: string
+  readonly user: string | null
+  readonly address: string
+  /** Unix milliseconds. */
+  readonly since: number
+  readonly rooms: readonly string[]
+  readonly bufferedBytes: number
+}
+
 /** Addresses and CIDR ranges whose X-Forwarded-For is believed. */
 export class TrustedProxies {
   readonly #list = new BlockList()

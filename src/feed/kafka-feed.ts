@@ -4,12 +4,12 @@
 
 import type { Kafka } from 'kafkajs'
 import { systemClock, type Timer } from '../base/clock.ts'
-import { AppError } from '../base/errors.ts'
-import { checkName, deadOf, type Consumer, type ConsumerOptions, type Feed, type FeedRecord, type Outgoing } from './feed.ts'
+import { deadOf, type Consumer, type ConsumerOptions, type Feed, type FeedRecord, type Outgoing } from './feed.ts'
 import { createKafka, ensureTopics, topicName, type KafkaOptions } from './kafka-client.ts'
 import { KafkaConsumer } from './kafka-consumer.ts'
 import { KafkaProducer, type KafkaRecord } from './kafka-producer.ts'
 import { deadLetter } from './records.ts'
+import { Roster } from './roster.ts'
 
 export type { KafkaOptions } from './kafka-client.ts'
 
@@ -21,10 +21,9 @@ export class KafkaFeed implements Feed {
   readonly #options: KafkaOptions
   readonly #kafka: Kafka
   readonly #producer: KafkaProducer
-  readonly #consumers = new Map<string, KafkaConsumer>()
+  readonly #consumers = new Roster<KafkaConsumer>()
   readonly #timer: Timer
   #topics: Promise<void> | null = null
-  #isClosed = false
 
   constructor (options: KafkaOptions) {
     this.#options = options
@@ -33,26 +32,9 @@ export class KafkaFeed implements Feed {
     this.#timer = systemClock.every(GAUGE_MS, () => this.#measure())
   }
 
-  async consume (options: ConsumerOptions): Promise<Consumer> {
-    checkName(options.name)
-    if (this.#isClosed) throw new AppError('unavailable', 'the feed is closed')
-    if (this.#consumers.has(options.name)) throw new Error(`the consumer ${options.name} is there already`)
-    const consumer = new KafkaConsumer(this.#kafka, this.#options, options, (record, reason) => this.#bury(options.name, record, reason))
-    this.#consumers.set(options.name, consumer)
-    try {
-      await this.#ensured()
-      await consumer.start()
-    } catch (error) {
-      this.#consumers.delete(options.name)
-      throw error
-    }
-    return {
-      lag: () => consumer.lag(),
-      stop: async () => {
-        await consumer.stop()
-        if (this.#consumers.get(options.name) === consumer) this.#consumers.delete(options.name)
-      }
-    }
+  consume (options: ConsumerOptions): Promise<Consumer> {
+    const bury = (record: FeedRecord, reason: string): Promise<void> => this.#bury(options.name, record, reason)
+    return this.#consumers.open(options.name, () => new KafkaConsumer(this.#kafka, this.#options, options, bury), () => this.#ensured())
   }
 
   /** Brings records of the log to their topics; durable when it resolves. Rejects as a consumer's handler may. */
@@ -72,12 +54,8 @@ export class KafkaFeed implements Feed {
   }
 
   async close (): Promise<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
     this.#timer.cancel()
-    await Promise.all([...this.#consumers.values()].map((consumer) => consumer.stop()))
-    this.#consumers.clear()
-    await this.#producer.close()
+    if (await this.#consumers.close()) await this.#producer.close()
   }
 
   #bury (consumer: string, record: FeedRecord, reason: string): Promise<void> {
@@ -96,7 +74,7 @@ export class KafkaFeed implements Feed {
 
   #measure (): void {
     const { metrics } = this.#options
-    for (const [name, consumer] of this.#consumers) {
+    for (const [name, consumer] of this.#consumers.all) {
       const { records, seconds } = consumer.lag()
       metrics.set('uproar_feed_lag_records', records, name)
       metrics.set('uproar_feed_lag_seconds', seconds, name)

@@ -5,14 +5,14 @@
 import { isRemoved, packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import { systemClock, type Clock, type Timer } from '../base/clock.ts'
-import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Traces } from '../base/traces.ts'
 import type { Log } from '../log/log.ts'
 import type { Outlet, OutletConsumer, OutletRun } from '../log/outlet.ts'
 import { Courier } from './courier.ts'
-import { BATCH_MAX, checkName, deadOf, roomOf, type Consumer, type ConsumerOptions, type Feed, type FeedRecord, type FeedTopic, type Outgoing, type Say } from './feed.ts'
+import { BATCH_MAX, deadOf, roomOf, type Consumer, type ConsumerOptions, type Feed, type FeedRecord, type FeedTopic, type Outgoing, type Say } from './feed.ts'
 import { deadLetter, recordOf, topicOf, unreadable } from './records.ts'
+import { Roster } from './roster.ts'
 
 const GAUGE_MS = 1000
 /** Entries that become records before the loop has its turn: a millisecond or so. */
@@ -28,34 +28,16 @@ export interface LogFeedOptions {
 
 export class LogFeed implements Feed {
   readonly #options: LogFeedOptions
-  readonly #consumers = new Map<string, LogConsumer>()
+  readonly #consumers = new Roster<LogConsumer>()
   readonly #timer: Timer
-  #isClosed = false
 
   constructor (options: LogFeedOptions) {
     this.#options = options
-    this.#timer = systemClock.every(GAUGE_MS, () => { for (const consumer of this.#consumers.values()) consumer.measure() })
+    this.#timer = systemClock.every(GAUGE_MS, () => { for (const consumer of this.#consumers.all.values()) consumer.measure() })
   }
 
-  async consume (options: ConsumerOptions): Promise<Consumer> {
-    checkName(options.name)
-    if (this.#isClosed) throw new AppError('unavailable', 'the feed is closed')
-    if (this.#consumers.has(options.name)) throw new Error(`the consumer ${options.name} is there already`)
-    const consumer = new LogConsumer(this.#options, options)
-    this.#consumers.set(options.name, consumer)
-    try {
-      await consumer.start()
-    } catch (error) {
-      this.#consumers.delete(options.name)
-      throw error
-    }
-    return {
-      lag: () => consumer.lag(),
-      stop: async () => {
-        await consumer.stop()
-        if (this.#consumers.get(options.name) === consumer) this.#consumers.delete(options.name)
-      }
-    }
+  consume (options: ConsumerOptions): Promise<Consumer> {
+    return this.#consumers.open(options.name, () => new LogConsumer(this.#options, options))
   }
 
   async send (topic: 'actions' | 'notifications', records: readonly Outgoing[]): Promise<void> {
@@ -63,10 +45,8 @@ export class LogFeed implements Feed {
   }
 
   async close (): Promise<void> {
-    this.#isClosed = true
     this.#timer.cancel()
-    await Promise.all([...this.#consumers.values()].map((consumer) => consumer.stop()))
-    this.#consumers.clear()
+    await this.#consumers.close()
   }
 }
 

@@ -1,99 +1,11 @@
 // The socket side with a socket and a clock in hand, on real rooms, log and tokens: who may say what, when, and how much.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { pino } from 'pino'
 import t from 'tap'
-import { BadFrame, decodeTrusted, encode, type Frame } from '../../proto/codec.ts'
+import { encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import type { Identity } from '../auth/auth.ts'
-import { createAuthenticator } from '../auth/authenticator.ts'
-import { ManualClock } from '../base/clock.ts'
-import { loadConfig } from '../base/config.ts'
-import { Metrics } from '../base/metrics.ts'
-import { addressRange, TrustedProxies } from '../base/peers.ts'
-import { openStore } from '../base/store.ts'
-import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
-import { Ingest, Moderator } from '../ingest/ingest.ts'
-import { createLmdbLog } from '../log/lmdb-log.ts'
-import { compileTerms } from '../moderation/screen.ts'
-import { Rooms } from '../rooms/rooms.ts'
-import { createListener, Gateway, type GatewayOptions } from './gateway.ts'
-import type { Session } from './session.ts'
-import type { Socket } from './socket.ts'
-
-type Test = Pick<typeof t, 'teardown'>
-
-class FakeSocket implements Socket {
-  frames: Frame[] = []
-  ended: { code: number, reason: string } | null = null
-  isCut = false
-  held = 0
-  isFull = false
-  topics = new Set<string>()
-  send (bytes: Uint8Array): boolean {
-    const frames = decodeTrusted(bytes)
-    if (frames instanceof BadFrame) throw new Error(frames.reason)
-    this.frames.push(...frames)
-    return !this.isFull
-  }
-
-  buffered (): number { return this.held }
-  cork (work: () => void): void { work() }
-  subscribe (topic: string): void { this.topics.add(topic) }
-  unsubscribe (topic: string): void { this.topics.delete(topic) }
-  end (code: number, reason: string): void { this.ended = { code, reason } }
-  cut (): void { this.isCut = true }
-  take (): Frame[] { return this.frames.splice(0) }
-}
-
-async function setUp (t: Test, env: Record<string, string> = {}, others: Partial<Pick<GatewayOptions, 'cluster' | 'revoked'>> = {}) {
-  const dir = mkdtempSync(join(tmpdir(), 'uproar-gateway-'))
-  const clock = new ManualClock(Date.now())
-  const metrics = new Metrics()
-  const config = loadConfig(env)
-  const store = await openStore(dir)
-  const log = createLmdbLog(store, { clock, metrics, durability: 'commit', queueMax: 10_000, dedupMinutes: 10, retention: { hours: 168, entriesMax: 1_000_000, mbMax: 1024 } })
-  const faults: unknown[] = []
-  const fault = (error: unknown): void => { faults.push(error) }
-  const rooms = new Rooms({ log, directory: createLmdbDirectory(store), fanout: { publish () {} }, clock, metrics, config, fault })
-  const authenticator = createAuthenticator(config, { clock, log: pino({ level: 'silent' }) })
-  await authenticator.start()
-  const ingest = new Ingest({ log, clock, metrics, config, terms: compileTerms([]), fault })
-  const moderator = new Moderator({ log, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
-  const listener = createListener(config)
-  const gateway = new Gateway({ config, clock, metrics, rooms, ingest, moderator, authenticator, listener, rhythm: log.rhythm, fault, ...others })
-  t.teardown(async () => {
-    rooms.stop()
-    await authenticator.stop()
-    await log.close()
-    await store.close()
-    rmSync(dir, { recursive: true })
-  })
-  const token = async (id: string, seconds = 600, roles: string[] = []): Promise<string> => {
-    const minted = await authenticator.devTokens?.mint({ id, name: id, roles }, seconds)
-    if (typeof minted !== 'string') throw new Error('no token')
-    return minted
-  }
-  const connect = (address = '10.0.0.1'): { socket: FakeSocket, session: Session, say: (...frames: Frame[]) => void } => {
-    const socket = new FakeSocket()
-    const session = gateway.open(socket, address)
-    return { socket, session, say: (...frames) => gateway.message(session, Buffer.concat(frames.map(encode)), true) }
-  }
-  const until = async (isDone: () => boolean): Promise<void> => {
-    for (const end = performance.now() + 10_000; performance.now() < end && !isDone();) await new Promise((resolve) => setImmediate(resolve))
-    if (!isDone()) throw new Error('it never came')
-  }
-  const enter = async (user: string | null, room = 'a', address?: string) => {
-    const peer = connect(address)
-    peer.say([IN.HELLO, user === null ? null : await token(user), 'test'], [IN.JOIN, 1, room, null])
-    await until(() => peer.socket.frames.some((frame) => frame[0] === OUT.JOINED))
-    peer.socket.take()
-    return peer
-  }
-  return { clock, config, gateway, log, rooms, metrics, connect, enter, token, until, faults }
-}
+import type { Gateway } from './gateway.ts'
+import { setUp } from './gateway.suite.ts'
 
 t.test('HELLO first; frames of one message wait for it in order', async (t) => {
   const { connect, token, until } = await setUp(t)
@@ -164,44 +76,6 @@ t.test('unknown ops, wrong fields and what is not served are refused, and the co
   t.equal(metrics.value('uproar_frames_in_total', 'unknown'), 1)
 })
 
-t.test('while commits are paced SENDs wait unread, in the order of their connection, and none is left behind', async (t) => {
-  const { enter, until, log, gateway } = await setUp(t, { FRAMES_PER_SECOND_MAX: '0', MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0' })
-  const crowd = await enter('ann')
-  let sent = 0
-  const send = (): void => { crowd.say([IN.SEND, ++sent, 'a', `n${sent}`, 0, `hi ${sent}`, null]) }
-  await until(() => {
-    for (let i = 0; i < 20; i++) send()
-    return log.rhythm?.isGathering === true
-  })
-  const bob = await enter('bob')
-  for (let i = 0; i < 3; i++) send()
-  await until(() => {
-    send()
-    return log.rhythm?.isGathering === true
-  })
-  bob.socket.take()
-  bob.say([IN.SEND, 1, 'a', 'b1', 0, 'waits', null])
-  t.same(bob.socket.take(), [], 'nothing is answered yet')
-  bob.say([IN.LEAVE, 2, 'a'])
-  t.same(bob.socket.take().filter((frame) => frame[0] === OUT.OK), [[OUT.OK, 2, null]], 'and what follows on its connection is not held up')
-  await until(() => bob.socket.frames.length > 0)
-  t.match(bob.socket.frames, [[OUT.OK, 1, [Number, Number]]], 'the message was read before the LEAVE')
-  const answers = (): Frame[] => crowd.socket.frames.filter((frame) => frame[0] === OUT.OK)
-  await until(() => answers().length === sent)
-  t.same(answers().map((frame) => frame[1]), Array.from({ length: sent }, (_, index) => index + 1), 'each once, in order')
-  // More than may wait: they are read without the commit, and one of a closed connection is forgotten.
-  const gone = await enter('eve')
-  await until(() => {
-    send()
-    return log.rhythm?.isGathering === true
-  })
-  gone.say([IN.SEND, 1, 'a', 'e1', 0, 'never', null])
-  gateway.close(gone.session)
-  for (let i = 0; i < 600; i++) send()
-  await until(() => answers().length === sent)
-  t.same(gone.socket.take().filter((frame) => frame[0] === OUT.OK), [])
-})
-
 t.test('MODERATE: answered with the place of its last entry or a refusal, SEND with HELD where it waits', async (t) => {
   const { enter, until, rooms, clock, token } = await setUp(t)
   const [ann, host] = [await enter('ann'), await enter('host')]
@@ -262,6 +136,31 @@ t.test('HISTORY gives a page of the entries as they are', async (t) => {
   t.match([(all[3] as Frame[]).length, all[4]], [30, false])
   t.match(refused, [OUT.ERR, 52, 1, 'bad_request'])
   t.match(missing, [OUT.ERR, 53, 12, 'not_found'], 'reading makes no room')
+})
+
+t.test('REPLAY gives a past stream from a moment on, run after run', async (t) => {
+  const { enter, until, clock } = await setUp(t, { MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0' })
+  const { socket, say } = await enter('ann')
+  const start = clock.now()
+  for (let at = 0; at < 20; at++) {
+    say([IN.SEND, at, 'a', `n${at}`, 0, `text ${at}`, null])
+    await until(() => socket.frames.filter((frame) => frame[0] === OUT.OK).length === at + 1)
+    clock.advance(1000)
+  }
+  const sent = socket.take().filter((frame) => frame[0] === OUT.OK).map((frame) => (frame[2] as [number, number]))
+  const [fifth] = sent[4] as [number, number]
+  say([IN.REPLAY, 50, 'a', (sent[4] as [number, number])[1], null, 10], [IN.REPLAY, 51, 'a', start, 14, 200], [IN.REPLAY, 52, 'a', start + 1e9, null, 5], [IN.REPLAY, 53, 'nowhere', start, null, 5])
+  await until(() => socket.frames.length === 4)
+  const [run, rest, beyond, missing] = socket.take().sort((a, b) => (a[1] as number) - (b[1] as number)) as [Frame, Frame, Frame, Frame]
+  const seqs = (page: Frame): unknown[] => (page[3] as Frame[]).map((entry) => entry[1])
+  t.match([run[0], run[1], run[2], run[4]], [OUT.PAGE, 50, 'a', true])
+  t.same(seqs(run), Array.from({ length: 10 }, (_, at) => fifth + at), 'from the first entry of that moment on')
+  t.same([seqs(rest), rest[4]], [[15, 16, 17, 18, 19, 20], false], 'and behind an entry')
+  t.same([seqs(beyond), beyond[4]], [[], false])
+  t.match(missing, [OUT.ERR, 53, 12, 'not_found'])
+  const limited = await (await setUp(t, { FRAMES_PER_SECOND_MAX: '5' })).enter('ann')
+  limited.say([IN.REPLAY, 1, 'a', 0, null, 1], [IN.REPLAY, 2, 'a', 0, null, 1], [IN.REPLAY, 3, 'a', 0, 0, 1])
+  t.match(limited.socket.take().filter((frame) => frame[0] === OUT.ERR), [[OUT.ERR, 2, 23, 'rate_limited']], 'finding the place counts as ten frames')
 })
 
 t.test('frames beyond the rate are refused with a wait; far beyond, the connection ends', async (t) => {
@@ -426,37 +325,10 @@ t.test('handshakes: origins, subprotocols, addresses, the whole server', async (
   connect('10.0.0.2')
   connect('10.0.0.3')
   t.match(shake({ peer: '10.0.0.4' }), { admitted: false, status: /^503/ })
-})
-
-t.test('silent connections: an address has only so many, until they are over or speak', async (t) => {
-  const { gateway, clock } = await setUp(t, { CONNECTIONS_PER_ADDRESS_MAX: '3', TRUSTED_PROXIES: '10.9.0.0/16' })
-  const come = (peer = '10.0.0.1'): boolean => gateway.connect(peer)
-  t.same([come(), come(), come(), come()], [true, true, true, false])
-  t.ok(come('10.0.0.2'), 'another address is not concerned')
-  t.same(Array.from({ length: 10 }, () => come('10.9.1.1')), Array(10).fill(true), 'nor are proxies, behind whom everybody is')
-  gateway.speak('10.0.0.1')
-  t.same([come(), come()], [true, false], 'who speaks makes room')
-  const household = (n: number): boolean => come(`2001:0db8:0000:0001:0000:0000:0000:000${n}`)
-  t.same([1, 2, 3, 4].map(household), [true, true, true, false], 'of IPv6 its first 64 bits count')
-  clock.advance(12_000)
-  t.notOk(come(), 'the library may still hold them')
-  clock.advance(12_000)
-  t.ok(come(), 'by now they are gone')
-  gateway.speak('10.0.0.77')
-  t.same([come('10.0.0.77'), come('10.0.0.77'), come('10.0.0.77'), come('10.0.0.77')], [true, true, true, false], 'a word too many counts for nothing')
-})
-
-t.test('addresses: one form for one address, and only trusted hops are believed', async (t) => {
-  const proxies = new TrustedProxies(['127.0.0.1', '10.0.0.0/8', 'fd00::/8'])
-  const table: [string, string, string][] = [
-    ['1.2.3.4', '', '1.2.3.4'], ['0000:0000:0000:0000:0000:ffff:0102:0304', '', '1.2.3.4'], ['2001:0db8:0000:0000:0000:0000:0000:0001', '', '2001:db8::1'],
-    ['127.0.0.1', '5.6.7.8', '5.6.7.8'], ['127.0.0.1', '9.9.9.9, 5.6.7.8, 10.1.1.1', '5.6.7.8'], ['127.0.0.1', 'junk', '127.0.0.1'],
-    ['127.0.0.1', '5.6.7.8, junk', '127.0.0.1'], ['1.2.3.4', '5.6.7.8', '1.2.3.4'], ['fd00:0000:0000:0000:0000:0000:0000:0001', '2001:db8::5', '2001:db8::5'], ['127.0.0.1', '10.1.1.1', '10.1.1.1']
-  ]
-  for (const [peer, forwarded, expected] of table) t.equal(proxies.clientAddress(peer, forwarded), expected, `${peer} ${forwarded}`)
-  const ranges: [string, string][] = [['1.2.3.4', '1.2.3.4'], ['::1', '0:0:0:0::/64'], ['2001:db8::5', '2001:db8:0:0::/64'], ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'], ['2001:db8:1:2::', '2001:db8:1:2::/64'], ['1::2:3:4:5:6', '1:0:0:2::/64']]
-  for (const [address, expected] of ranges) t.equal(addressRange(address), expected, address)
-  for (const entry of ['nonsense', '10.0.0.0/33', '10.0.0.0/x', '']) t.throws(() => new TrustedProxies([entry]), /neither/)
+  t.same([1, 2, 3].map(() => gateway.connect('10.0.0.9')), [true, true, false], 'silent ones of an address are bounded too')
+  gateway.speak('10.0.0.9')
+  t.ok(gateway.connect('10.0.0.9'), 'who has spoken is silent no more')
+  t.ok(Array.from({ length: 10 }, () => gateway.connect('10.9.1.1')).every(Boolean), 'but a proxy\'s, behind whom everybody is')
 })
 
 t.test('with others: connections are counted on all instances', async (t) => {

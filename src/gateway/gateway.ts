@@ -10,7 +10,7 @@ import type { Clock, Timer } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { UNCOUNTED, type Metrics } from '../base/metrics.ts'
 import { paced } from '../base/pace.ts'
-import { addressRange, plainAddress, TrustedProxies } from '../base/peers.ts'
+import { addressRange, plainAddress, TrustedProxies, type ConnectionInfo } from '../base/peers.ts'
 import { stampOf, type Cluster } from '../cluster/cluster.ts'
 import type { KickTarget } from '../cluster/orders.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
@@ -21,17 +21,6 @@ import { Newcomers } from './newcomers.ts'
 import { Session, type SessionContext } from './session.ts'
 import type { Admission, Handshake, Socket, SocketEvents } from './socket.ts'
 import { Listener } from './uws.ts'
-
-/** A connection as operators see it. */
-export interface ConnectionInfo {
-  readonly session: string
-  readonly user: string | null
-  readonly address: string
-  /** Unix milliseconds. */
-  readonly since: number
-  readonly rooms: readonly string[]
-  readonly bufferedBytes: number
-}
 
 export interface GatewayOptions {
   readonly config: Config

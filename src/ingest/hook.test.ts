@@ -2,6 +2,7 @@
 // never wait for it.
 
 import t from 'tap'
+import { AppError } from '../base/errors.ts'
 import { jsonServer } from '../moderation/json-server.suite.ts'
 import { Held } from './ingest.ts'
 import { ANN, HOST, nameOf, pageBodies, ROOM, ROOT, stage } from './moderation.suite.ts'
@@ -51,6 +52,22 @@ t.test('away: open passes, closed refuses, within the budget', async (t) => {
   const asked = server.asked.length
   t.equal(nameOf(await say(room, ANN, 'and now?')), 'unavailable')
   t.equal(server.asked.length, asked, 'after five failures it is left alone for a while')
+})
+
+t.test('while the log does not answer the hook is not asked, nor does anybody wait for the log twice', async (t) => {
+  const server = await jsonServer(t)
+  server.answer = () => ({ verdict: 'allow' })
+  const { open, say, rooms, log, faults } = await stage(t, { HOOK_URL: server.url, HOOK_TIMEOUT_MS: '2000' })
+  const room = await open(ROOM)
+  await rooms.configure(ROOM, HOST, { settings: { hook: 'open' } })
+  const find = log.find.bind(log)
+  let published = 0
+  Object.assign(log, { find: () => Promise.reject(new AppError('unavailable', 'the log does not answer')), publish: () => { published++; return Promise.reject(new AppError('unavailable', 'the log does not answer')) } })
+  t.match(await say(room, ANN, 'hello', { nonce: 'n' }), { name: 'unavailable', message: 'the log does not answer' })
+  t.same([server.asked.length, published, faults], [0, 0, []])
+  Reflect.deleteProperty(log, 'publish')
+  Object.assign(log, { find })
+  t.equal(nameOf(await say(room, ANN, 'hello', { nonce: 'n' })), 'ok')
 })
 
 t.test('an author\'s messages keep their order, however long each takes', async (t) => {

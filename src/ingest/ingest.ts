@@ -125,7 +125,8 @@ export class Ingest {
   /** Shows a message to the hook first. A repeat of one that was accepted is not shown again. */
   async #ask (draft: MessageDraft): Promise<Published | Refusal> {
     const { room, author, nonce } = draft
-    const first = await this.#firstResult(room, author, nonce)
+    // Where the log does not answer the hook is not asked: the message would wait for the log once more, and be refused then.
+    const first = await this.#lookUp(room, author, nonce).catch((error: unknown) => this.#lost(draft, error))
     if (first !== null) return first
     const verdict = await this.#hook.ask(draft)
     if (verdict instanceof Refusal || verdict.judgement === 'block') {
@@ -172,13 +173,22 @@ export class Ingest {
 
   #failed (draft: MessageDraft, error: unknown): Refusal {
     this.#underWay--
+    return this.#lost(draft, error)
+  }
+
+  #lost (draft: MessageDraft, error: unknown): Refusal {
     this.#settle(draft, false)
     if (!(error instanceof AppError)) this.#fault(error, 'publishing a message')
     return this.#refuse(refusalOf(error))
   }
 
+  /** What was refused is looked up, for it may be the repeat of what was accepted; where that cannot be told it stays refused. */
   async #refuseUnlessKnown (room: Room, author: Submitter, nonce: unknown, refusal: Refusal): Promise<Published | Refusal> {
-    return await this.#firstResult(room, author, nonce) ?? this.#refuse(refusal)
+    const first = await this.#lookUp(room, author, nonce).catch((error: unknown) => {
+      this.#fault(error, 'looking up a nonce')
+      return null
+    })
+    return first ?? this.#refuse(refusal)
   }
 
   #noteAddress ({ identity: { id }, address }: Submitter): void {
@@ -192,7 +202,7 @@ export class Ingest {
     const held = new Held(ref, textOf({ body }), reason)
     this.#underWay++
     try {
-      const first = await this.#firstResult(room, author, nonce)
+      const first = await this.#lookUp(room, author, nonce)
       if (first !== null) return first
       if (room.guard.held.has(ref)) return held
       const full = holdRefusal(room.guard, author.identity.id)
@@ -217,15 +227,9 @@ export class Ingest {
     for (const step of this.#steps) step.settled?.(draft, isPublished)
   }
 
-  /** What a message with this nonce was answered when it was accepted; null when none was. */
-  async #firstResult (room: Room, author: Submitter, nonce: unknown): Promise<Published | null> {
-    if (!isNonce(nonce)) return null
-    try {
-      return await this.#log.find(room.name, author.identity.id, nonce)
-    } catch (error) {
-      this.#fault(error, 'looking up a nonce')
-      return null
-    }
+  /** What a message with this nonce was answered when it was accepted; null when none was. Rejects as the log does. */
+  async #lookUp (room: Room, author: Submitter, nonce: unknown): Promise<Published | null> {
+    return isNonce(nonce) ? this.#log.find(room.name, author.identity.id, nonce) : null
   }
 
   #refuse (refusal: Refusal): Refusal {

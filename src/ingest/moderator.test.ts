@@ -184,13 +184,17 @@ t.test('warnings, and asking to be let back in', async (t) => {
 })
 
 t.test('an address is banned with all who write from it', async (t) => {
-  const { open, done, say } = await stage(t)
+  const { open, act, done, say } = await stage(t)
   const room = await open(ROOM)
   await say(room, ANN, 'x', { address: '2001:db8:1:2::3' })
   await done(HOST, 'banAddress', { user: 'ann' })
   t.equal(nameOf(await say(room, BOB, 'x', { address: '2001:db8:1:2:ffff::1' })), 'banned', 'the same household')
   t.equal(nameOf(await say(room, BOB, 'x', { address: '2001:db8:1:3::1' })), 'ok')
   t.equal(nameOf(await say(room, BOB, 'y', { address: '' })), 'ok', 'a server that acts for its users has no address')
+  t.equal(nameOf(await act(HOST, 'banAddress', { address: 'evil::/64' })), 'not_found', 'no range')
+  await done(HOST, 'banAddress', { address: '2001:db8:9:9::/64' })
+  t.equal(nameOf(await say(room, person('cat'), 'x', { address: '2001:db8:9:9::5' })), 'banned', 'a range as it is listed')
+  await done(HOST, 'unban', { address: '2001:db8:9:9::/64' })
   await done(HOST, 'unban', { address: '2001:db8:1:2::9' })
   t.equal(nameOf(await say(room, BOB, 'z', { address: '2001:db8:1:2::1' })), 'ok')
 })

@@ -192,7 +192,7 @@ export class Moderator {
       roles: args.user === undefined ? 0 : await rolesOf(room, args.user, action === 'purge' || args.purge === true),
       message: isForAll ? messageOf(entry) : null,
       address: args.address !== undefined
-        ? isIP(args.address) === 0 ? (args.address.endsWith('::/64') ? args.address : null) : addressRange(plainAddress(args.address))
+        ? rangeOf(args.address)
         : args.user === undefined ? null : addressOf(args.user)
     }
   }
@@ -217,6 +217,12 @@ async function rolesOf (room: Room, user: string, removes: boolean): Promise<num
   if (roles !== null || !removes) return roles ?? 0
   const [newest] = await room.pages.writtenBy(user, 1)
   return newest === undefined ? 0 : messageOf(newest)?.roles ?? 0
+}
+
+/** The range that an address, or a range as it is listed, stands for; null for what is neither. */
+function rangeOf (text: string): string | null {
+  const address = text.endsWith('::/64') ? text.slice(0, -3) : text
+  return isIP(address) === 0 ? null : addressRange(plainAddress(address))
 }
 
 const SANCTIONS: Readonly<Record<string, SanctionKind>> = { warn: 'warn', timeout: 'timeout', ban: 'ban', shadowBan: 'shadow' }

@@ -164,14 +164,19 @@ t.test('Redis', { skip: withoutRedis() }, async (t) => {
   }
   const fresh = (): string => `outlet-${places++}:`
   const slowly = async (log: Log, room: string, count: number): Promise<void> => { for (let i = 0; i < count; i++) await log.publish(room, message(`m${i}`)) }
-  const length = async (prefix: string): Promise<number> => Number(await server.cli('XLEN', `${prefix}{0}:stream`))
-
-  await t.test('trimming waits for a consumer, and goes on when it has caught up', async (t) => {
+  /** A log of its own, and a consumer that has taken its first entries. */
+  const begin = async (t: Test, count: number) => {
     const prefix = fresh()
     const log = await open(t, prefix)
     const taker = await new Taker().open(log.outlet())
-    await slowly(log, 'r', 10)
-    await until('taken', () => taker.count('r') === 10)
+    await slowly(log, 'r', count)
+    await until('the first are taken', () => taker.count('r') === count && taker.lag === 0)
+    return { prefix, log, taker }
+  }
+  const length = async (prefix: string): Promise<number> => Number(await server.cli('XLEN', `${prefix}{0}:stream`))
+
+  await t.test('trimming waits for a consumer, and goes on when it has caught up', async (t) => {
+    const { prefix, log, taker } = await begin(t, 10)
     taker.isHeld = true
     await slowly(log, 'r', 550)
     t.ok(await length(prefix) >= 550, 'what is not acknowledged stays')
@@ -186,11 +191,7 @@ t.test('Redis', { skip: withoutRedis() }, async (t) => {
   })
 
   await t.test('over the cap batches go, and it is told', async (t) => {
-    const prefix = fresh()
-    const log = await open(t, prefix)
-    const taker = await new Taker().open(log.outlet())
-    await slowly(log, 'r', 5)
-    await until('taken', () => taker.count('r') === 5 && taker.lag === 0)
+    const { prefix, log, taker } = await begin(t, 5)
     taker.isHeld = true
     await slowly(log, 'r', 1500)
     t.ok(await length(prefix) < 800, 'the stream is bounded')
@@ -225,11 +226,7 @@ t.test('Redis', { skip: withoutRedis() }, async (t) => {
   })
 
   await t.test('what was trimmed unread is filled up from the history, and told', async (t) => {
-    const prefix = fresh()
-    const log = await open(t, prefix)
-    const taker = await new Taker().open(log.outlet())
-    await slowly(log, 'r', 5)
-    await until('taken', () => taker.count('r') === 5 && taker.lag === 0)
+    const { prefix, log, taker } = await begin(t, 5)
     taker.isHeld = true
     await slowly(log, 'r', 1)
     await until('in hand', async () => Number((await server.cli('XPENDING', `${prefix}{0}:stream`, 'taker')).split('\n')[0]) > 0)

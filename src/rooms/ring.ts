@@ -5,7 +5,7 @@
 //
 // Bounded by entries and bytes, but never lets go of what the room has not sent to its viewers yet.
 
-import { entrySeq } from '../../proto/entry.ts'
+import { entryAuthor, entrySeq } from '../../proto/entry.ts'
 
 export class Ring {
   #entries: Uint8Array[] = []
@@ -60,6 +60,12 @@ export class Ring {
   /** The entry of this seq, which must be held. */
   at (seq: number): Uint8Array {
     return this.#entries[this.#start + seq - this.first] as Uint8Array
+  }
+
+  /** The newest message held that this user wrote and that is not gone, or null. */
+  newestBy (user: string): Uint8Array | null {
+    for (let seq = this.#last; seq >= this.first; seq--) if (entryAuthor(this.at(seq)) === user) return this.at(seq)
+    return null
   }
 
   /** Puts what `redact` makes of them in the place of the held entries from `from` to `to`. */

@@ -76,7 +76,7 @@ const ALONE: Census = { note () {}, elsewhere: () => 0, askViewers: async (rooms
 
 const TICK_MS = 1000
 const TICKS_PER_ANNOUNCEMENT = 2
-const TICKS_PER_RANKING = 5
+const TICKS_PER_RANKING = 3
 /** Idle rooms that leave memory in one tick: what that asks of the log must leave room for messages. */
 const RETIRED_PER_TICK = 1000
 

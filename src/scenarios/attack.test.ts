@@ -2,7 +2,7 @@
 // two readers may read differently, bombs. In each the others are served meanwhile, and the attacker loses a connection.
 
 import { execFileSync } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { createHmac, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,12 +10,17 @@ import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import { deflateRawSync, gzipSync } from 'node:zlib'
 import t from 'tap'
-import { OUT } from '../../proto/ops.ts'
-import { API_KEY, eventually, Program, tokenOf } from './harness.ts'
+import { IN, OUT } from '../../proto/ops.ts'
+import { RedisServer } from '../../deploy/services/redis.ts'
+import { withoutRedis } from '../../deploy/services/services.ts'
+import { API_KEY, eventually, freePort, Program, tokenOf } from './harness.ts'
 import { measured, megabytes } from './size.ts'
 import { Viewer } from './viewer.ts'
 
 t.setTimeout(120_000)
+// Most of the time is waiting for others to be sent away.
+t.jobs = 2
+const atOnce = { buffered: true } as const
 
 /** Whoever is slow is gone after ten seconds and what it takes to notice. */
 const SLOW_MS_MAX = 16_000
@@ -62,7 +67,7 @@ function certificate (): { dir: string, env: Record<string, string> } {
   return { dir, env: { TLS_CERT_FILE: cert, TLS_KEY_FILE: key } }
 }
 
-t.test('slow ones are sent away, floods from one address keep nobody else out', async (t) => {
+t.test('slow ones are sent away, floods from one address keep nobody else out', atOnce, async (t) => {
   const { dir, env } = certificate()
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const [program, secure] = await Promise.all([Program.start(t, { CONNECTIONS_PER_ADDRESS_MAX: String(PER_ADDRESS) }), Program.start(t, { ...env, CONNECTIONS_PER_ADDRESS_MAX: String(PER_ADDRESS) })])
@@ -113,7 +118,7 @@ t.test('slow ones are sent away, floods from one address keep nobody else out', 
   t.same(program.faults, [])
 })
 
-t.test('what two readers may read differently is refused, and ends the connection', async (t) => {
+t.test('what two readers may read differently is refused, and ends the connection', atOnce, async (t) => {
   const program = await Program.start(t, { TRUSTED_PROXIES: '10.0.0.0/8' })
   const [http, ws] = [portOf(program.http), portOf(program.ws)]
   const post = 'POST /v1/rooms/stage/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
@@ -151,7 +156,7 @@ t.test('what two readers may read differently is refused, and ends the connectio
   t.same(program.faults, [])
 })
 
-t.test('bombs: what unfolds to far more than was sent is cut', async (t) => {
+t.test('bombs: what unfolds to far more than was sent is cut', atOnce, async (t) => {
   const program = await Program.start(t, { COMPRESSION: 'true' })
   const before = program.memory().anonymous
   const bomb = deflateRawSync(Buffer.alloc(14_000_000, 0x20), { finishFlush: 2 })
@@ -177,4 +182,63 @@ function masked (payload: Buffer): Buffer {
   const head = Buffer.from([0xc2, 0xfe, 0, 0, 0, 0, 0, 0])
   head.writeUInt16BE(payload.length, 2)
   return Buffer.concat([head, payload])
+}
+
+t.test('what opens a door stands in no log, whatever goes wrong', { ...atOnce, skip: withoutRedis() }, async (t) => {
+  const redis = await RedisServer.start(t, { password: 'hunter1-of-redis' })
+  const secrets = {
+    JWT_SECRET: 'hunter2 of tokens which has thirty-two bytes or more', API_KEYS: 'hunter3-of-the-server-0001,hunter4-of-the-server-0002', SCORER_TOKEN: 'hunter5-of-the-scorer', HOOK_TOKEN: 'hunter6-of-the-hook',
+    KAFKA_PASSWORD: 'hunter7-of-kafka', REDIS_URL: redis.url
+  }
+  const away = `127.0.0.1:${await freePort()}`
+  const program = new Program({
+    ...secrets, LOG_LEVEL: 'trace', SCORERS: 'http', SCORER_URL: `http://${away}/`, HOOK_URL: `http://${away}/`, KAFKA_BROKERS: away, KAFKA_SASL: 'plain', KAFKA_USERNAME: 'uproar'
+  })
+  t.teardown(() => program.destroy())
+  const said: string[] = []
+  program.heard = (line) => said.push(line)
+  await program.launch()
+  const key = 'hunter3-of-the-server-0001'
+  const token = signed({ sub: 'ann', exp: Math.floor(Date.now() / 1000) + 600, rooms: { stage: ['broadcaster'] }, jti: 'hunter8' }, secrets.JWT_SECRET)
+  const late = signed({ sub: 'ann', exp: 1 }, secrets.JWT_SECRET)
+  await program.request('PUT', '/v1/rooms/stage', { token: key, json: { settings: { hook: 'open', private: true } } })
+  const viewer = await Viewer.connect(t, program.ws, token)
+  await viewer.join('stage')
+  await viewer.say('stage', 'words of ann\n{"level":60,"msg":"forged"}')
+  for (const one of [token, late, `${token}x`, key, `${key}x`]) {
+    await program.request('GET', `/v1/rooms/stage/messages?token=${one}`, { token: one })
+    await program.request('GET', `/v1/rooms/%zz?token=${one}`, { headers: { cookie: `token=${one}` } })
+    await program.request('POST', '/v1/rooms/stage/messages', { token: one, json: { nonce: one.slice(-64), body: 7 } })
+    await raw(portOf(program.http), `GET /v1/rooms/stage/events?token=${one} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`, 100)
+    await raw(portOf(program.http), `GET /?${one} HTTP/1.1\r\nAuthorization: Bearer ${one}\r\nbroken\r\n\r\n`, 100)
+    const other = new Viewer(program.ws)
+    t.teardown(() => other.socket.destroy())
+    await other.opened()
+    other.send([IN.HELLO, one, `\n{"level":60,"msg":"forged"} ${one.slice(0, 100)}`], [IN.AUTH, 1, one])
+    await other.until('an answer', () => other.frames.length > 0 || other.ending !== null || null)
+  }
+  await redis.kill9()
+  const [, audit] = await Promise.all([viewer.say('stage', 'into the void'), program.request('GET', '/v1/rooms/stage/audit', { token: key })])
+  t.equal(audit.status, 503)
+  await program.kill9()
+  const log = said.join('\n')
+  t.ok(said.every((line) => typeof (JSON.parse(line) as { level: unknown }).level === 'number'), 'every line is whole')
+  t.notMatch(log, /forged|words of ann|into the void/, 'and none has what a user wrote')
+  t.match(log, /"level":50/, 'much went wrong')
+  t.match(log, /"msg":"request"/, 'and requests were logged')
+  const [head, claims, signature] = token.split('.') as [string, string, string]
+  for (const secret of [...Object.values(secrets).flatMap((text) => text.split(',')), 'hunter', claims.slice(0, 40), signature, late.split('.')[2] as string]) t.notOk(log.includes(secret), `${secret.slice(0, 12)}… is not in it`)
+  t.notOk(log.includes(head), 'nor is the beginning of a token')
+  measured(t, `${said.length} lines at level trace`)
+
+  const fresh = new Program({ ...secrets, REDIS_URL: redis.url })
+  t.teardown(() => fresh.destroy())
+  await t.rejects(fresh.launch(), /REDIS_URL: Redis cannot be reached/)
+  t.notMatch(fresh.lines.join(), /hunter/, 'nor is anything in what a start that fails says')
+})
+
+/** A token, signed with this secret. */
+function signed (claims: Record<string, unknown>, secret: string): string {
+  const text = [{ alg: 'HS256', typ: 'JWT' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`
 }

@@ -4,10 +4,10 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createHmac, randomUUID } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { freePort as findPort } from '../../deploy/services/ports.ts'
 
 export const SECRET = 'a secret for stories, of more than thirty-two bytes'
 export const API_KEY = 'a-server-key-for-stories-0001'
@@ -41,6 +41,8 @@ export class Program {
   readonly dataDir: string
   http = ''
   ws = ''
+  /** Told every line that it says, as it comes. */
+  heard: (line: string) => void = () => {}
   #env: Readonly<Record<string, string>>
   #child: ChildProcess | null = null
   #lines: string[] = []
@@ -82,6 +84,7 @@ export class Program {
       const timer = setTimeout(() => reject(new Error(`not ready in ${READY_MS} ms:\n${this.#lines.slice(-20).join('\n')}`)), READY_MS)
       const onLine = (line: string): void => {
         this.#lines.push(line)
+        this.heard(line)
         if (this.#lines.length > LINES_KEPT) this.#lines.shift()
         if (/^\{"level":[56]0/.test(line) && this.#faults.length < 100) this.#faults.push(line)
         if (line.includes('"msg":"ready"')) resolve(JSON.parse(line) as { port: number, wsPort: number })
@@ -112,7 +115,9 @@ export class Program {
     return status
   }
 
-  async restart (): Promise<void> {
+  /** Stops it and starts it again where it was; `env`: settings that change. */
+  async restart (env: Readonly<Record<string, string>> = {}): Promise<void> {
+    this.#env = { ...this.#env, ...env }
     await this.stop()
     await this.launch()
   }
@@ -170,22 +175,9 @@ export async function eventually<T> (what: string, call: () => Promise<T | null>
   }
 }
 
-/**
- * A port that is free now, for programs that are started again on it after a kill: the sockets' library lets a port be
- * taken up at once only when it was asked for by number the first time.
- */
+/** A port that is free now, as settings have it: for programs that are started again on it after a kill. */
 export async function freePort (): Promise<string> {
-  // Outside of the ports that the system deals out: one of those may be some client's before the program has it.
-  for (;;) {
-    const port = 15_000 + Math.floor(Math.random() * 15_000)
-    const server = createServer()
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false))
-      server.listen(port, '127.0.0.1', () => resolve(true))
-    })
-    await new Promise((resolve) => server.close(resolve))
-    if (isFree) return String(port)
-  }
+  return String(await findPort())
 }
 
 function portOf (address: string): string {

@@ -126,3 +126,31 @@ t.test('where WebSockets are blocked', { skip, timeout: 60_000 }, async (t) => {
   t.equal(await ann.page.locator('#pending > .row').count(), 0)
   for (const { page } of [ann, ben]) await page.context().close()
 })
+
+t.test('what is written runs nowhere, and nobody frames the console', { skip, timeout: 60_000 }, async (t) => {
+  const program = await Program.start(t)
+  const payload = '<img src=x onerror="globalThis.hit=1"><svg onload="globalThis.hit=1"><script>globalThis.hit=1</script>'
+  const [mallory, mod] = [tokenOf('mallory', { name: `"><script>globalThis.hit=1</script>` }), tokenOf('mod', { roles: ['moderator'] })]
+  const write = async (nonce: string, body: string): Promise<number> => (await program.request('POST', '/v1/rooms/lobby/messages', { token: mallory, json: { nonce, body } })).status
+  t.equal(await write('1', payload), 201)
+  await program.request('POST', '/v1/rooms/lobby/actions', { token: mod, json: { action: 'set', args: { settings: { autoLevel: 2 } } } })
+  t.equal(await write('2', `${payload} https://evil.example/`), 202, 'held')
+  await program.request('PUT', '/v1/rooms/lobby', { token: tokenOf('boss', { roles: ['admin'] }), json: { settings: { title: payload.slice(0, 100) } } })
+  for (const path of ['/?room=lobby', '/moderate?rooms=lobby']) {
+    const { page, faults } = await visit(browser, `${program.http}${path}#token=${mod}`)
+    await page.getByText(payload).first().waitFor()
+    if (path.startsWith('/moderate')) {
+      await page.getByRole('tab', { name: 'Queue 1' }).click()
+      await page.locator('#held').getByText(payload).waitFor()
+    }
+    t.equal(await page.evaluate('globalThis.hit'), undefined, `${path}: nothing ran`)
+    t.same(faults, [], `${path}: nor was anything tried`)
+    t.match(await page.evaluate(() => { try { document.body.innerHTML = '<b>x</b>'; return 'made' } catch (error) { return String(error) } }), /TrustedHTML/, `${path}: HTML is made of no text`)
+    t.match(await page.evaluate(() => { try { const script = document.createElement('script'); script.textContent = 'globalThis.hit=1'; document.body.append(script); return `${(globalThis as { hit?: number }).hit}` } catch (error) { return String(error) } }), /TrustedScript|undefined/, `${path}: and no script added`)
+    await page.context().close()
+  }
+  const { page } = await visit(browser, 'about:blank')
+  await page.setContent(['/', '/moderate', '/docs'].map((path) => `<iframe src="${program.http}${path}"></iframe>`).join(''))
+  await page.waitForLoadState('load')
+  t.same(page.frames().slice(1).map((frame) => frame.url()), Array(3).fill('chrome-error://chromewebdata/'), 'no other page shows them in a frame')
+})

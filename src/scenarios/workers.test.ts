@@ -3,10 +3,10 @@
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { freePort as findPort } from '../../deploy/services/ports.ts'
 import { RedisServer } from '../../deploy/services/redis.ts'
 import { withoutRedis } from '../../deploy/services/services.ts'
 import { replay } from '../replay/replay.ts'
@@ -35,21 +35,6 @@ async function run (words: readonly string[], env: Record<string, string>, cwd: 
 function workersOf (program: Program): Map<number, number> {
   const said = program.lines.filter((line) => line.includes('"msg":"worker ready"')).map((line) => JSON.parse(line) as { worker: number, pid: number })
   return new Map(said.map(({ worker, pid }) => [worker, pid]))
-}
-
-/** A port after which three are free, outside of those that the system deals out. */
-async function freeBase (): Promise<number> {
-  for (;;) {
-    const base = 20_000 + Math.floor(Math.random() * 12_000)
-    if ((await Promise.all([1, 2, 3].map((number) => isFree(base + number)))).every(Boolean)) return base
-  }
-}
-
-function isFree (port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-  })
 }
 
 function isAlive (pid: number): boolean {
@@ -95,7 +80,7 @@ t.test('what keeps workers from starting', { skip }, async (t) => {
 
 t.test('workers come back, restart in turn under load, and end with their supervisor', { skip }, async (t) => {
   const redis = await RedisServer.start(t)
-  const base = await freeBase()
+  const base = await findPort(3)
   const program = await Program.start(t, { ...OPEN_LIMITS, REDIS_URL: redis.url, WORKERS: '3', WORKER_PORT_BASE: String(base), DRAIN_S: '2' })
   t.equal(workersOf(program).size, 3)
   const own = async (number: number, path: string): Promise<Response> => fetch(`http://127.0.0.1:${base + number}${path}`, { headers: { authorization: `Bearer ${API_KEY}` }, signal: AbortSignal.timeout(5000) })
@@ -158,7 +143,7 @@ t.test('workers come back, restart in turn under load, and end with their superv
 
 t.test('without a key all workers take the tokens that one gives', { skip }, async (t) => {
   const redis = await RedisServer.start(t)
-  const base = await freeBase()
+  const base = await findPort(3)
   const program = await Program.start(t, { REDIS_URL: redis.url, WORKERS: '2', WORKER_PORT_BASE: String(base), JWT_SECRET: '', API_KEYS: '' })
   const post = async (number: number, path: string, body: unknown, token?: string): Promise<Response> => fetch(`http://127.0.0.1:${base + number}${path}`, {
     method: 'POST', headers: { 'content-type': 'application/json', ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) }, body: JSON.stringify(body), signal: AbortSignal.timeout(5000)
