@@ -9,7 +9,7 @@ import { withoutRedis } from '../../deploy/services/services.ts'
 import { OUT } from '../../proto/ops.ts'
 import { API_KEY, eventually, freePort, OPEN_LIMITS, Program, tokenOf } from './harness.ts'
 import { wholeHistory } from './history-pages.ts'
-import { measured, sized } from './size.ts'
+import { isFull, measured, sized } from './size.ts'
 import { Viewer } from './viewer.ts'
 
 t.setTimeout(sized(110_000, 300_000))
@@ -180,8 +180,9 @@ t.test('embedded, killed -9 in between', async (t) => {
 t.test('two instances on Redis', { skip: withoutRedis() }, async (t) => {
   const redis = await RedisServer.start(t)
   const programs = await Promise.all([0, 1].map(async () => Program.start(t, { ...OPEN_LIMITS, ERASURE_ECHO_S: '0', REDIS_URL: redis.url, PORT: await freePort(), WS_PORT: await freePort() })))
-  await story(t, programs, 0)
-  for (const program of programs) t.same(program.faults, [])
+  // Killed: the other instance, or the next start, takes the job up once its lease has run out.
+  await story(t, programs, sized(0, 4))
+  if (!isFull) for (const program of programs) t.same(program.faults, [])
   for (const key of (await redis.cli('KEYS', '*')).split('\n').filter((name) => /:(stream|(log|state|head):(den|hall|own|uproar:))/.test(name))) {
     const type = (await redis.cli('TYPE', key)).trim()
     const value = type === 'stream' ? await redis.cli('XRANGE', key, '-', '+') : type === 'hash' ? await redis.cli('HGETALL', key) : ''
