@@ -68,9 +68,10 @@ t.test('a hidden author, by REST and by stream', async (t) => {
   t.match(ownGot.find((event) => event.data?.body === 'hidden'), { event: 'message', data: { seq: hidden, ext: null } })
   t.same(watchingGot.filter((event) => event.data.body === 'hidden'), [])
   t.match(watchingGot.filter((event) => event.event === 'skipped'), [{ data: { first: hidden, last: hidden } }])
-  for (const [token, sees] of [[ann, true], [bob, false], [mod, false], [undefined, false]] as const) {
+  for (const [token, sees] of [[ann, true], [bob, false], [mod, true], [undefined, false]] as const) {
     const { text } = await bench.ask('GET', `/v1/rooms/${ROOM}/messages`, token === undefined ? {} : { token })
     t.equal(text.includes('hidden'), sees)
+    t.equal(text.includes('"shadow":true'), token === mod, 'staff see the mark')
   }
 })
 

@@ -52,8 +52,8 @@ const EXPORT_SCHEMA = {
   tags: ['people'],
   operationId: 'exportUser',
   summary: 'Everything that is kept about a person',
-  description: 'Needs the role admin or a server key. NDJSON: a record a line, each with its `type`: `message` (with `removed` or `shadow` where that is so), `held`, `sanction`, `note`, `request`, `made` (a room), `profile`, `audit`, and what the archive has. ' +
-    'Behind each room stands `room`: an export that was cut goes on with `after` = its name. The last line is `end`; without it the export is not whole. `error` says why.',
+  description: 'Needs the role admin or a server key. NDJSON: a record a line, each with its `type`: `begin`, `message` (with `removed` or `shadow` where that is so), `held`, `sanction`, `note`, `request`, `made` (a room), `profile`, `audit`, and what the archive has. ' +
+    'Behind each room that has something, and now and then, stands `room`: an export that was cut goes on with `after` = its name. The last line is `end`; without it the export is not whole. `error` says why.',
   security: SECURITY.user,
   params: userPath,
   querystring: query({ after: { type: 'string', maxLength: 64, description: 'only rooms behind this name' } }),

@@ -137,8 +137,10 @@ local function trim (p, h, now, keep, budget)
 end
 
 -- A room in which nothing happens any more loses its history by Redis' own clock.
-local function keep_alive (p, h, now, keep)
-  if math.abs(now - h.x) <= keep.ms / 16 then return end
+-- What is kept apart may have been kept for a shorter time before: that is looked at, since it would be gone for good.
+local function keep_alive (p, h, now, keep, isApart)
+  local isShort = isApart and call('PTTL', p .. 'log:' .. h.room) < keep.ms
+  if not isShort and math.abs(now - h.x) <= keep.ms / 16 then return end
   h.x, h.isDirty = now, true
   call('PEXPIRE', p .. 'log:' .. h.room, floor(keep.ms * 1.125) + KEPT_MS)
 end
@@ -396,7 +398,7 @@ local function publish (_, args)
   for room, h in pairs(heads) do
     if h then
       if trims[room] and is_due(h, now, trims[room], SLACK) then trim(p, h, now, trims[room], PUBLISH_RUNS) end
-      if h.hasGrown then keep_alive(p, h, now, trims[room] or keep) end
+      if h.hasGrown then keep_alive(p, h, now, trims[room] or keep, trims[room] == apart) end
       keep_head(p, h)
     end
   end

@@ -9,18 +9,18 @@ import { join } from 'node:path'
 import type { Database, RootDatabase } from 'lmdb'
 
 type Bytes = Database<Uint8Array, Uint8Array>
-export type OpenEnvironment = (folder: string) => RootDatabase<Uint8Array, Uint8Array>
+export type OpenEnvironment = (folder: string, noSync?: boolean) => RootDatabase<Uint8Array, Uint8Array>
 
 /** In the table `meta`: the file is to be made anew. */
 export const COMPACTION_DUE = Buffer.from('compact')
-const SLICE = 2000
+const SLICE = 10_000
 const FOLDER = 'lmdb'
 const FRESH = 'lmdb-fresh'
 /** Space that must be left beside the new file. */
 const SPARE_BYTES = 67_108_864
 
 /** Makes the file anew if it is marked. Rejects with the system's error; the old file is as it was then. */
-export async function compactIfDue (dir: string, tables: readonly string[], open: OpenEnvironment): Promise<void> {
+export async function compactIfDue (dir: string, open: OpenEnvironment): Promise<void> {
   rmSync(join(dir, FRESH), { recursive: true, force: true })
   const file = join(dir, FOLDER, 'data.mdb')
   if (!existsSync(file) || statSync(file).size === 0) return
@@ -32,7 +32,7 @@ export async function compactIfDue (dir: string, tables: readonly string[], open
       process.emitWarning('there is no space to make the store\'s file anew: what was erased stays in its free pages until a start with more')
       return
     }
-    await copy(old, tables, join(dir, FRESH), open)
+    await copy(old, join(dir, FRESH), open)
   } finally {
     await old.close()
   }
@@ -43,8 +43,11 @@ export async function compactIfDue (dir: string, tables: readonly string[], open
   rmSync(join(dir, FRESH), { recursive: true, force: true })
 }
 
-async function copy (old: RootDatabase<Uint8Array, Uint8Array>, tables: readonly string[], folder: string, open: OpenEnvironment): Promise<void> {
-  const fresh = open(folder)
+/** All tables that are there, also those of a version that this program does not know. */
+async function copy (old: RootDatabase<Uint8Array, Uint8Array>, folder: string, open: OpenEnvironment): Promise<void> {
+  const tables = [...old.getKeys()].map((name) => Buffer.from(name).toString().replace(/\0$/, ''))
+  // Synced once, when it is whole.
+  const fresh = open(folder, true)
   try {
     for (const name of tables) await copyTable(tableOf(old, name), tableOf(fresh, name), fresh, name === 'meta')
   } finally {
@@ -61,8 +64,6 @@ async function copyTable (from: Bytes, to: Bytes, fresh: RootDatabase<Uint8Array
     if (slice.length === 0) return
     await fresh.batch(() => { for (const [key, value] of slice) if (!(isMeta && COMPACTION_DUE.equals(key))) void to.put(key, value) })
     start = Buffer.concat([(slice.at(-1) as [Uint8Array, Uint8Array])[0], Buffer.alloc(1)])
-    // A range of the next slice must not hold on to this one's view of the file.
-    from.resetReadTxn?.()
   }
 }
 

@@ -3,10 +3,11 @@
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { COMPACTION_DUE } from './store-compaction.ts'
 import { openStore, read } from './store.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'uproar-store-'))
@@ -97,4 +98,34 @@ t.test('a store of a newer version is refused', async (t) => {
   await store.commit(() => { void store.tables.meta.put(Buffer.from('format'), Buffer.from('3')) })
   await store.close()
   await t.rejects(openStore(dir), { message: `the store in ${dir} has format 3, made by a newer version; this one reads up to 2` })
+})
+
+t.test('a store that is marked for it is made anew: every record is there, and nothing else', async (t) => {
+  const dir = join(root, 'anew')
+  const file = join(dir, 'lmdb', 'data.mdb')
+  const store = await openStore(dir)
+  const key = (n: number): Buffer => Buffer.from(String(n).padStart(6, '0'))
+  await store.commit(() => { for (let n = 0; n < 5000; n++) void store.tables.entries.put(key(n), Buffer.from(`${n % 7 === 0 ? 'secret' : 'open'} words of ${n}`)) })
+  await store.commit(() => { for (let n = 0; n < 5000; n += 7) void store.tables.entries.put(key(n), Buffer.from('-')) })
+  await store.commit(() => { void store.tables.states.put(Buffer.from('s'), Buffer.alloc(100_000, 7)) })
+  await store.close()
+  t.ok(readFileSync(file).includes('secret words'), 'what was overwritten is in free pages')
+  const marked = await openStore(dir)
+  t.ok(readFileSync(file).includes('secret words'), 'a start alone leaves it there')
+  await marked.commit(() => { void marked.tables.meta.put(COMPACTION_DUE, Buffer.of(1)) })
+  await marked.close()
+  // What a death in the middle of an earlier try left.
+  mkdirSync(join(dir, 'lmdb-fresh'))
+  writeFileSync(join(dir, 'lmdb-fresh', 'data.mdb'), 'half of it')
+  const anew = await openStore(dir)
+  t.notOk(readFileSync(file).includes('secret words'))
+  t.equal(existsSync(join(dir, 'lmdb-fresh')), false)
+  t.equal([...anew.tables.entries.getRange({})].filter(({ key: found, value }, n) => key(n).equals(found) && Buffer.from(value).toString() === (n % 7 === 0 ? '-' : `open words of ${n}`)).length, 5000)
+  t.same(read(anew.tables.states, Buffer.from('s')), new Uint8Array(Buffer.alloc(100_000, 7)))
+  t.equal(read(anew.tables.meta, COMPACTION_DUE), undefined, 'once')
+  await anew.commit(() => { void anew.tables.entries.put(key(9999), Buffer.of(1)) })
+  await anew.close()
+  const again = await openStore(dir)
+  t.same(read(again.tables.entries, key(9999)), Uint8Array.of(1))
+  await again.close()
 })

@@ -162,14 +162,14 @@ async function closeWithin (env: RootDatabase<Uint8Array, Uint8Array>, ms: numbe
 async function compact (dir: string): Promise<void> {
   try {
     checkFile(join(dir, 'lmdb', 'data.mdb'))
-    await compactIfDue(dir, TABLES, openFolder)
+    await compactIfDue(dir, openFolder)
   } catch (error) {
     throw new StartFault(`DATA_DIR: the store in ${dir} cannot be opened: ${(error as Error).message}`, { cause: error })
   }
 }
 
-function openFolder (path: string): RootDatabase<Uint8Array, Uint8Array> {
-  return open({ path, noSubdir: false, maxDbs: 32, encoding: 'binary', keyEncoding: 'binary', eventTurnBatching: false, separateFlushed: true })
+function openFolder (path: string, noSync = false): RootDatabase<Uint8Array, Uint8Array> {
+  return open({ path, noSync, noSubdir: false, maxDbs: 32, encoding: 'binary', keyEncoding: 'binary', eventTurnBatching: false, separateFlushed: true })
 }
 
 function openEnvironment (dir: string): RootDatabase<Uint8Array, Uint8Array> {

@@ -57,6 +57,19 @@ t.test('rewriting', { skip }, async (t) => {
   })
 })
 
+t.test('a room that is kept apart from now on does not go by the time that it was kept before', { skip }, async (t) => {
+  const server = await RedisServer.start(t)
+  const before = await opener(server.url)()
+  await before.log.publish('kept', message('of before'))
+  await before.stop()
+  const day = { hours: 24, entriesMax: Infinity, mbMax: Infinity }
+  const { log, place, stop } = await opener(server.url)({ place: before.place, retention: { hours: 1, entriesMax: 1_000_000, mbMax: 1000, apart: new Map([['kept', day]]) } })
+  await log.publish('kept', message('of now'))
+  const [key = ''] = (await server.cli('KEYS', `${place}*:log:kept`)).split('\n')
+  t.ok(Number(await server.cli('PTTL', key)) > 23 * 3_600_000)
+  await stop()
+})
+
 t.test('entries are bytes as any engine makes them, also beyond 32 bits', { skip }, async (t) => {
   const server = await RedisServer.start(t)
   const { log, place, stop } = await opener(server.url)({ clock: new ManualClock() })

@@ -1,5 +1,5 @@
 // Everything that is kept about one person, as records, room by room in the order of their names, so that an export which
-// was cut can go on behind the last `room` record. What moderators took away is still the person's, and says so.
+// was cut can go on behind the last `room` record (there is one behind each room that has something, and now and then). What moderators took away is still the person's, and says so.
 // Bounds: a page of a log at a time; it is pulled, so a slow reader holds nothing up.
 
 import { entryAuthor, entryObject, isRemoved, isShadow, unshadowed } from '../../proto/entry.ts'
@@ -24,9 +24,11 @@ type Record_ = Readonly<Record<string, unknown>>
 export async function * exportOf (sources: Sources, user: string, after: string): AsyncGenerator<Record_> {
   const { directory, estates } = sources
   const profile = { names: new Set<string>(), firstAt: Infinity, lastAt: -Infinity, messages: 0 }
+  // At once, whatever the search takes: whoever waits sees that it has begun.
+  yield { type: 'begin', user }
   for (let at = after; ;) {
     const { rooms, more } = await directory.list({ after: at, limit: ROOMS })
-    for (const { room, createdBy, createdAt } of rooms) {
+    for (const [index, { room, createdBy, createdAt }] of rooms.entries()) {
       at = room
       let records = 0
       for await (const record of roomRecords(sources.log, room, user)) {
@@ -35,7 +37,7 @@ export async function * exportOf (sources: Sources, user: string, after: string)
         yield record
       }
       if (createdBy === user) yield { type: 'made', room, at: createdAt }
-      if (records > 0 || createdBy === user) yield { type: 'room', room, records }
+      if (records > 0 || createdBy === user || index === rooms.length - 1) yield { type: 'room', room, records }
     }
     if (!more) break
   }

@@ -161,6 +161,6 @@ t.test('a worker that dies, and estates that are away', async (t) => {
   t.same(erased, [`ann ${pseudonym}`])
   const types: unknown[] = []
   for await (const record of other.export('bob', 'root')) types.push(record['type'])
-  t.same(types, ['profile', 'audit', 'thing', 'end'])
+  t.same(types, ['begin', 'room', 'profile', 'audit', 'thing', 'end'])
   t.match(await other.job('nobody'), { name: 'not_found' })
 })

@@ -42,7 +42,7 @@ export interface RightsOptions {
   readonly fault: (error: unknown, what: string) => void
 }
 
-const LOOK_MS = 2000
+const LOOK_MS = 5000
 const LEASE_MS = 10_000
 const RENEW_MS = 2000
 const DONE_KEPT_MS = 90 * 86_400_000
@@ -113,7 +113,7 @@ export class Rights {
   }
 
   /**
-   * Everything that is kept about a person, as records, with `{type: 'end'}` last. `after`: only rooms behind this name.
+   * Everything that is kept about a person, as records, with `{type: 'begin'}` first and `{type: 'end'}` last. `after`: only rooms behind this name.
    * Writes its audit row before the first record. Rejects with an AppError when something cannot be read.
    */
   async * export (user: string, by: string, after = ''): AsyncGenerator<Readonly<Record<string, unknown>>> {

@@ -36,8 +36,15 @@ const TRIES_MAX = 20
 /** Erases the person from a room: messages, what its state says. Resolves with how many entries were changed. */
 export async function eraseFromRoom (erasure: Erasure, room: string): Promise<number> {
   const seqs = new Set<number>()
+  const { count, after } = await eraseMessages(erasure, room, 0, seqs)
+  await forget(erasure, room, seqs)
+  // What was held until then may have been approved meanwhile.
+  return count + (await eraseMessages(erasure, room, after, seqs)).count
+}
+
+async function eraseMessages (erasure: Erasure, room: string, from: number, seqs: Set<number>): Promise<{ count: number, after: number }> {
   let count = 0
-  let after = 0
+  let after = from
   for (let round = 0; round < ROUNDS_MAX; round++) {
     const marks: number[] = []
     const { head, changes } = await gather(erasure, room, after, (entry) => changed(entry, erasure, { seqs, marks }))
@@ -49,8 +56,7 @@ export async function eraseFromRoom (erasure: Erasure, room: string): Promise<nu
     if (done === changes.length) after = head.seq
     if (changes.length === 0) break
   }
-  await forget(erasure, room, seqs)
-  return count
+  return { count, after }
 }
 
 /** Erases the person from the audit log: rows about others stay, under the pseudonym. */

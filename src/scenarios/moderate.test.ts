@@ -272,6 +272,8 @@ void t.test('who may not', { skip, timeout: 90_000 }, async (t) => {
   t.equal((await stage.program.request('GET', '/moderate/')).status, 200)
   const { page: nobody } = await visit(browser, `${stage.program.http}/moderate?rooms=stage`)
   await nobody.getByText('To moderate, open this page with a moderator\'s token: /moderate?rooms=stage#token=…').waitFor()
+  await nobody.locator('#held-heading', { hasText: 'What waits is shown to the room\'s moderators alone' }).waitFor({ state: 'attached' })
+  t.equal(await nobody.getByText('Nothing waits').count(), 0, 'whoever is not told must not read that nothing waits')
   const { page: ann } = await visit(browser, `${stage.program.http}/moderate?rooms=stage,no%20good!,other#token=${tokenOf('ann')}`)
   await ann.getByText('You moderate none of these rooms.').waitFor()
   await ann.getByText('You do not moderate #stage: you can read it, and no more.').waitFor()

@@ -40,6 +40,15 @@ async function sample (session: CDPSession): Promise<Sample> {
   return { nodes: value('Nodes'), heapMb: value('JSHeapUsedSize') / 1_048_576, listeners: value('JSEventListeners') }
 }
 
+interface Task { readonly wallMs: number, readonly cpuMs: number }
+
+/** Tasks of the page's main thread that took over 50 ms of the clock, and what of it they had the CPU: the rest is other programs'. */
+function longTasks (trace: Buffer): Task[] {
+  const { traceEvents } = JSON.parse(trace.toString()) as { traceEvents: { name: string, pid: number, tid: number, dur?: number, tdur?: number, args?: { name?: string } }[] }
+  const mains = new Set(traceEvents.filter(({ name, args }) => name === 'thread_name' && args?.name === 'CrRendererMain').map(({ pid, tid }) => `${pid}/${tid}`))
+  return traceEvents.filter(({ name, pid, tid, dur = 0 }) => /RunTask/.test(name) && dur > 50_000 && mains.has(`${pid}/${tid}`)).map(({ dur = 0, tdur = 0 }) => ({ wallMs: dur / 1000, cpuMs: tdur / 1000 }))
+}
+
 async function talk (speakers: readonly Speaker[], seconds: number, from: number): Promise<number> {
   const started = performance.now()
   let sent = 0
@@ -69,20 +78,25 @@ void t.test('smooth at 100 messages a second', { skip }, async (t) => {
     const frame = (now: number): void => { seen.frames.push(now - last); last = now; requestAnimationFrame(frame) }
     requestAnimationFrame(frame)
   })
+  await browser.startTracing(page, { categories: ['toplevel'] })
   const said = await talk(speakers, SECONDS, warm)
   await streamRow(page, ` ${warm + said - 1}`).waitFor()
   const { tasks, frames } = await page.evaluate(() => {
     const { tasks, frames } = globalThis as unknown as { tasks: number[], frames: number[] }
     return { tasks, frames }
   })
+  const long = longTasks(await browser.stopTracing())
   const after = await sample(session)
   const sorted = frames.toSorted((one, other) => one - other)
   measured(t, `${SECONDS} s at ${PER_SECOND} msg/s: ${tasks.length} tasks over 50 ms (${tasks.join(' ') || 'none'} ms); frames p50 ${sorted[sorted.length >> 1]?.toFixed(1)} ms, p99 ${sorted[Math.floor(sorted.length * 0.99)]?.toFixed(1)} ms`)
+  measured(t, `of those, clock and CPU: ${long.map(({ wallMs, cpuMs }) => `${wallMs.toFixed(0)}/${cpuMs.toFixed(0)}`).join(' ') || 'none'} ms`)
   measured(t, `nodes ${before.nodes} then ${after.nodes}, listeners ${before.listeners} then ${after.listeners}, heap ${before.heapMb.toFixed(1)} then ${after.heapMb.toFixed(1)} MB`)
   t.ok(after.nodes < before.nodes * 1.1 + 100, `nodes stay as many: ${before.nodes}, ${after.nodes}`)
   t.ok(after.listeners < before.listeners * 1.1 + 50, `listeners too: ${before.listeners}, ${after.listeners}`)
   t.equal(await page.locator('.column .rows > .row').count(), 200, 'the rows are bounded')
   if (isFull) t.ok(after.heapMb < before.heapMb * 1.15 + 1, 'the heap stays as large')
-  if (isFull) t.ok(tasks.length <= SECONDS / 20, 'hardly a task is long')
+  // What the clock says holds on a machine that has nothing else to do; what the page itself takes holds on any.
+  if (isFull) t.ok(tasks.length <= SECONDS / 20, `${tasks.length} long tasks in ${SECONDS} s`)
+  t.same(long.filter(({ cpuMs }) => cpuMs > 50), [], 'none takes 50 ms of the CPU')
   t.same(faults, [])
 })
