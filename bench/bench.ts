@@ -10,6 +10,7 @@ import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { NUMBERS } from '../src/docs.ts'
+import { archive } from './archive.ts'
 import { bigroom } from './bigroom.ts'
 import { fanout } from './fanout.ts'
 import { growth } from './growth.ts'
@@ -28,7 +29,7 @@ import { stalled } from './stalled.ts'
 import { steady } from './steady.ts'
 import { CORES } from './subject.ts'
 
-const ROWS: readonly Row[] = [fanout, bigroom, steady, quiet, ingest, memory, joins, growth, stalled, history, screen, redis, relay, soak]
+const ROWS: readonly Row[] = [fanout, bigroom, steady, quiet, ingest, memory, joins, growth, stalled, history, screen, redis, relay, archive, soak]
 const ROUNDS = 3
 
 const text = { type: 'string' } as const

@@ -41,6 +41,8 @@ export interface CrowdReport {
   readonly closes: Readonly<Record<string, number>>
   /** From the time in an entry (a body that starts with `@<Unix ms>`, else its ts) to its arrival here, milliseconds. */
   readonly latency: LatencySummary
+  /** Of those who came back the longest time between being closed and having joined again. */
+  readonly longestAwayMs: number
   /** Lowest and highest seq that a viewer has got to. */
   readonly lowest: number
   readonly highest: number
@@ -142,8 +144,9 @@ export class Crowd {
     const total = { received: 0, missing: 0, duplicates: 0, outOfOrder: 0, skipped: 0, unrecovered: 0, harmed: 0, joined: 0 }
     const closes: Record<string, number> = {}
     let lowest = Infinity
+    let longestAwayMs = 0
     let highest = 0
-    for (const { account, isJoined, endings } of members) {
+    for (const { account, isJoined, endings, longestAwayMs: awayMs } of members) {
       total.received += account.received
       total.missing += account.missing
       total.duplicates += account.duplicates
@@ -153,11 +156,12 @@ export class Crowd {
       if (!account.isWhole) total.harmed++
       if (isJoined) total.joined++
       lowest = Math.min(lowest, account.last)
+      longestAwayMs = Math.max(longestAwayMs, awayMs)
       highest = Math.max(highest, account.last)
       for (const code of endings ?? []) closes[code] = (closes[code] ?? 0) + 1
     }
     const latency = (members[0]?.wasStalled === true ? this.#shared.lateLatency : this.#shared.latency) ?? new Latency()
-    return { viewers: members.length, ...total, closes, latency: latency.summary(), lowest: members.length === 0 ? 0 : lowest, highest, seconds: { joining: this.#joiningS } }
+    return { viewers: members.length, ...total, closes, latency: latency.summary(), longestAwayMs, lowest: members.length === 0 ? 0 : lowest, highest, seconds: { joining: this.#joiningS } }
   }
 
   /** A hundredth of the crowd at a time, so that pings come evenly. */
@@ -187,6 +191,8 @@ class Member implements SocketHandlers {
   wasStalled = false
   /** Close codes; made when there is one. */
   endings: number[] | null = null
+  longestAwayMs = 0
+  #awayAt = 0
   #shared: Shared
   #localAddress: string | undefined
   #socket: RawSocket | null = null
@@ -223,6 +229,7 @@ class Member implements SocketHandlers {
     this.isJoined = false
     this.#socket = null
     if (this.#shared.stopped) return
+    if (wasJoined) this.#awayAt = performance.now()
     if (wasJoined || this.#shared.onStep === null) (this.endings ??= []).push(code)
     if (!wasJoined && this.#shared.onStep !== null) setTimeout(() => this.#shared.onStep?.(this, `${code} ${reason}`), 50)
     else if (this.#shared.options.comeBack === true) setTimeout(() => { if (!this.#shared.stopped) this.open() }, 50 + Math.random() * 200)
@@ -272,6 +279,7 @@ class Member implements SocketHandlers {
     if (isFirst) this.account.join(epoch, (this.#shared.options.history ?? 0) === 0 ? head + 1 : null)
     else if (!recovered) this.account.restart(epoch)
     this.isJoined = true
+    if (!isFirst) this.longestAwayMs = Math.max(this.longestAwayMs, performance.now() - this.#awayAt)
     if (isFirst) this.#shared.onStep?.(this, null)
   }
 

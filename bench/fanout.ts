@@ -16,7 +16,7 @@ export const fanout: Row = {
     const kinds = { ours: uproar(), windowed: bareUws(WINDOW_MS), unbatched: bareUws(0), ws: BARE_WS, socketIo: SOCKET_IO }
     // A server with more code takes longer until what is hot is compiled: 13 % of its CPU still was ten seconds after its start.
     const measured = await alternate(bench, kinds, (key) => ({
-      viewers: VIEWERS, perSecond: PER_SECOND, warmS: bench.isQuick || !LONG_WARM.has(key) ? 3 : 12, countS: bench.isQuick ? 3 : 5
+      viewers: VIEWERS, perSecond: PER_SECOND, warmS: bench.isQuick || !LONG_WARM.has(key) ? 3 : 20, countS: bench.isQuick ? 3 : 5
     }))
     const { ours } = measured
     const conditions = '1,000 viewers (20 of them write), 2,000 messages a second of 130 bytes, one server core'

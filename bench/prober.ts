@@ -14,8 +14,8 @@ export interface Probes {
 
 const EVERY_MS = 50
 const TIMEOUT_MS = 5000
-/** The histogram counts the time between two beats of a timer of 10 ms, not what is above them. */
-const BEAT_MS = 10
+/** The histogram counts the time between two beats of a timer of 20 ms, not what is above them. */
+const BEAT_MS = 20
 
 export async function probe (subject: Subject, over: AbortSignal, probes: Probes): Promise<void> {
   await loopP99Ms(subject)

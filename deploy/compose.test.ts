@@ -41,8 +41,7 @@ interface Stack {
 
 const text = readFileSync(join(FOLDER, 'compose.yml'), 'utf8')
 const stack = parse(text, { merge: true }) as Stack
-/** The archive's writer comes with the role. */
-const containers = Object.entries(stack.services).filter(([name]) => name !== 'archiver' || ROLES.includes('archiver'))
+const containers = Object.entries(stack.services)
 const ours = containers.filter(([, { image }]) => image.startsWith('uproar:'))
 /** `${NAME:-otherwise}`, as compose fills it in where nothing is set. */
 const filled = (value: string): string => value.replace(/\$\{\w+(?::-(.*?))?\}/g, '$1')
@@ -78,7 +77,10 @@ t.test('what containers name is there', (t) => {
     t.ok(deploy.resources.limits.memory, `${name}: memory has a limit`)
     for (const [source = '', , mode] of volumes.map((volume) => volume.split(':'))) {
       if (!source.startsWith('.')) t.ok(source in stack.volumes, `${name}: volume ${source}`)
-      else t.equal(mode, 'ro', `${name}: ${source} is read alone`)
+      else {
+        t.equal(mode, 'ro', `${name}: ${source} is read alone`)
+        t.ok(source.startsWith('./secrets/') || existsSync(join(FOLDER, source)), `${name}: ${source} is there`)
+      }
     }
   }
   t.end()
@@ -136,6 +138,27 @@ t.test('the balancer\'s rules are those that are tested', (t) => {
   t.same(rules('compose/haproxy.cfg'), rules('haproxy/haproxy.cfg'))
   const servers = [...readFileSync(join(FOLDER, 'haproxy.cfg'), 'utf8').matchAll(/server instance-\d (\S+):(\d+)(?: port (\d+))?/g)]
   t.same(servers.map(([, host, port, check]) => `${host} ${port} ${check ?? ''}`.trim()), ['gateway-1 8080', 'gateway-2 8080', 'gateway-1 9001 8080', 'gateway-2 9001 8080'])
+  t.end()
+})
+
+t.test('Prometheus asks every process, and plays the rules', async (t) => {
+  const [own, general] = ['compose/prometheus.yml', 'prometheus/prometheus.yml'].map((path) => parse(readFileSync(join(import.meta.dirname, path), 'utf8')))
+  t.same([own.global, own.rule_files], [general.global, general.rule_files])
+  t.equal(own.scrape_configs[0].job_name, general.scrape_configs[0].job_name)
+  t.same(own.scrape_configs[0].static_configs[0].targets.sort(), ours.map(([name]) => `${name}:8080`).sort())
+  t.same(ours.filter(([, { networks = [] }]) => !networks.includes('watch')).map(([name]) => name), [], 'they can be reached from there')
+  t.end()
+})
+
+t.test('Grafana is given what its data sources ask for', (t) => {
+  const asked = [...readFileSync(join(import.meta.dirname, 'grafana/provisioning/datasources/uproar.yml'), 'utf8').matchAll(/\$\{(\w+)\}/g)].map((match) => match[1] as string)
+  const given = [...Object.keys(stack.services.grafana?.environment ?? {}), ...[...readFileSync(join(makeSecrets(t), 'grafana.env'), 'utf8').matchAll(/^(\w+)=/gm)].map((match) => match[1] as string)]
+  t.ok(asked.length >= 4)
+  t.same(asked.filter((name) => !given.includes(name)), [])
+  const users = readFileSync(join(import.meta.dirname, 'clickhouse/users.xml'), 'utf8')
+  for (const name of [stack.services.grafana?.environment?.CLICKHOUSE_USER, stack.services.archiver?.environment?.CLICKHOUSE_USER]) t.match(users, new RegExp(`<users>[\\s\\S]*<${name}>`), `ClickHouse knows ${name}`)
+  t.match(users, '<default remove="1"/>')
+  t.match(readFileSync(join(import.meta.dirname, 'grafana/provisioning/dashboards/uproar.yml'), 'utf8'), `path: ${/dashboards:(\S+?):ro/.exec(stack.services.grafana?.volumes?.join(' ') ?? '')?.[1]}`)
   t.end()
 })
 

@@ -130,7 +130,7 @@ function uint32 (bytes: Uint8Array, at: number): number {
 
 /** An entry as REST and server-sent events show it. */
 export type EntryObject =
-  | { op: 'message', seq: number, ts: number, user: { id: string, name: string, roles: number }, kind: number, body: string, ext: Record<string, unknown> | null }
+  | { op: 'message', seq: number, ts: number, user: { id: string, name: string, roles: number }, kind: number, body: string, ext: Record<string, unknown> | null, shadow?: true }
   | { op: 'remove', seq: number, ts: number, target: Record<string, unknown>, by: string | null }
   | { op: 'state', seq: number, ts: number, changes: Record<string, unknown> }
   | { op: 'edit', seq: number, ts: number, target: number, body: string, ext: Record<string, unknown> | null }
@@ -142,7 +142,7 @@ export function entryObject (entry: Uint8Array): EntryObject {
   switch (op) {
     case OUT.MESSAGE: {
       const [id, name, roles] = frame[3] as User
-      return { op: 'message', seq, ts, user: { id, name, roles }, kind: frame[4] as number, body: bodyText(frame[5]), ext: (frame[6] ?? null) as Record<string, unknown> | null }
+      return { op: 'message', seq, ts, user: { id, name, roles }, kind: frame[4] as number, body: bodyText(frame[5]), ext: (frame[6] ?? null) as Record<string, unknown> | null, ...(frame[7] === true ? { shadow: true } : {}) }
     }
     case OUT.REMOVE: return { op: 'remove', seq, ts, target: frame[3] as Record<string, unknown>, by: (frame[4] ?? null) as string | null }
     case OUT.STATE: return { op: 'state', seq, ts, changes: frame[3] as Record<string, unknown> }
@@ -171,7 +171,8 @@ function bodyText (body: unknown): string {
 }
 
 // Two marks that an entry's first byte can bear, so that whoever passes entries on sees by one comparison that this one
-// is not for everybody. Neither leaves the server: delivery turns them into SKIPPED, or for its author into the message.
+// is not for everybody. Delivery turns them into SKIPPED, or a shadow for its author into a message like any other;
+// the room's moderators get it as it is.
 //
 //   93 25 ce … cf …                      removed: op, seq and ts, and nothing else
 //   98 25 ce … cf … user kind body ext c3    shadow: for nobody but its author; one field more than a message has
@@ -184,6 +185,25 @@ export function removedEntry (entry: Uint8Array): Uint8Array {
   const bytes = entry.slice(0, entry[2] === 0xce ? 16 : 20)
   bytes[0] = REMOVED
   return bytes
+}
+
+/** What stands in the place of an entry, whatever it was, that was erased with the person it was of: like a message that was removed. */
+export function erasedEntry (entry: Uint8Array): Uint8Array {
+  const bytes = removedEntry(entry)
+  bytes[1] = OUT.MESSAGE
+  return bytes
+}
+
+/** A message without the mention of a user in `ext.at`; null when it does not mention that user. */
+export function unmentioned (entry: Uint8Array, user: string): Uint8Array | null {
+  if (entry[1] !== OUT.MESSAGE || isRemoved(entry)) return null
+  const [op, seq, ts, author, kind, body, ext, ...rest] = unpack(entry) as [EntryOp, number, number, User, number, unknown, { at?: unknown } | null, ...unknown[]]
+  const at = ext?.at
+  if (!Array.isArray(at) || !at.includes(user)) return null
+  const left = at.filter((other) => other !== user)
+  const { at: _gone, ...others } = ext as { at: unknown }
+  const kept = left.length > 0 ? { ...others, at: left } : others
+  return encodeEntry(op, seq, ts, packTail([author, kind, body, Object.keys(kept).length > 0 ? kept : null, ...rest]))
 }
 
 /** Whether the entry stands for one that was removed. */

@@ -43,7 +43,7 @@ export const FRAMES = [
   { op: 34, name: 'ERR', from: 'server', fields: [n('rid', 'uint'), f('code', 'uint'), f('name', 'str'), f('message', 'str'), n('retryAfterMs', 'uint')] },
   { op: 35, name: 'JOINED', from: 'server', fields: [f('rid', 'uint'), f('room', 'str'), f('epoch', 'str'), f('seq', 'uint'), f('state', 'map'), f('recovered', 'bool')] },
   { op: 36, name: 'ROOM', from: 'server', fields: [f('room', 'str'), f('epoch', 'str')] },
-  { op: 37, name: 'MESSAGE', from: 'server', entry: true, fields: [f('seq', 'uint'), f('ts', 'uint'), f('user', 'user'), f('kind', 'uint'), f('body', 'str|bin'), n('ext', 'map')] },
+  { op: 37, name: 'MESSAGE', from: 'server', entry: true, fields: [f('seq', 'uint'), f('ts', 'uint'), f('user', 'user'), f('kind', 'uint'), f('body', 'str|bin'), n('ext', 'map'), n('shadow', 'bool')] },
   { op: 38, name: 'REMOVE', from: 'server', entry: true, fields: [f('seq', 'uint'), f('ts', 'uint'), f('target', 'map'), n('by', 'str')] },
   { op: 39, name: 'STATE', from: 'server', entry: true, fields: [f('seq', 'uint'), f('ts', 'uint'), f('changes', 'map')] },
   { op: 40, name: 'EDIT', from: 'server', entry: true, fields: [f('seq', 'uint'), f('ts', 'uint'), f('target', 'uint'), f('body', 'str|bin'), n('ext', 'map')] },

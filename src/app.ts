@@ -11,13 +11,16 @@ import { readFileSync, statfsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { createApi } from './api/api.ts'
+import { createApi, type Engine } from './api/api.ts'
 import type { Archive } from './archive/archive.ts'
 import { Archiver } from './archive/archiver.ts'
+import { Audience } from './archive/audience.ts'
 import { chdbFault, createChdbArchive } from './archive/chdb-archive.ts'
 import { createClickHouseArchive } from './archive/clickhouse-archive.ts'
+import { ArchiveErasure } from './archive/erasure.ts'
 import { createNoArchive } from './archive/no-archive.ts'
 import { Reads } from './archive/reads.ts'
+import { Upkeep } from './archive/upkeep.ts'
 import { createAuthenticator, publicKeyFile } from './auth/authenticator.ts'
 import { systemClock, type Clock } from './base/clock.ts'
 import { ConfigError, type Config } from './base/config.ts'
@@ -51,10 +54,11 @@ import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
 import type { Outlet } from './log/outlet.ts'
 import { canaryRooms, openRedisLog } from './log/redis-log.ts'
-import { HttpScorer, RulesScorer, type Scorer, Worker } from './moderation/moderation.ts'
+import { AUDIT_ROOM, HttpScorer, RulesScorer, type Scorer, Worker } from './moderation/moderation.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
 import { issueTicket, Probe } from './probe/probe.ts'
 import { Revocations } from './revocation/revocation.ts'
+import { Rights } from './rights/rights.ts'
 import { PROBE_ROOM, Rooms } from './rooms/rooms.ts'
 
 export interface App {
@@ -137,9 +141,11 @@ export function createApp (config: Config, options: AppOptions): App {
       metrics.set('uproar_revocations', revocations.size)
       gateway.reviewTokens()
     })
+    const rights = new Rights({ log: roomLog, directory, clock, echoMs: config.erasureEchoS * 1000, isAlone: redis === null, estates: [new ArchiveErasure(archive)], forget: (user) => ingest.forget(user), fault })
+    if (serves('api')) lifecycle.add(rights)
     const api = createApi({
-      config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, cluster, orders, revocations, version, assetsDir: ASSETS_DIR,
-      engines: [{ part: 'log', engine: redis === null ? 'embedded' : 'redis' }, { part: 'feed', engine: feeds.kafka === null ? 'embedded' : 'kafka' }],
+      config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, cluster, orders, revocations, rights, version, assetsDir: ASSETS_DIR,
+      engines: () => [{ part: 'log', engine: redis === null ? 'embedded' : 'redis', fault: canary.verdict === 'ok' ? null : canary.verdict }, { part: 'feed', engine: feeds.kafka === null ? 'embedded' : 'kafka', fault: null }, archiveEngine(config, archive)],
       sharesPort: sharing.sharesPorts,
       ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
@@ -151,8 +157,9 @@ export function createApp (config: Config, options: AppOptions): App {
     metrics.read('uproar_draining', () => Number(gateway.isDraining))
     metrics.read('uproar_ready', () => Number(canary.verdict === 'ok' && !gateway.isDraining))
     if (redis === null) metrics.read('uproar_disk_free_bytes', () => freeBytes(config.dataDir))
+    if (serves('gateway')) lifecycle.add(new Audience({ archive, clock, watched: () => rooms.watched(), fault }))
     if (serves('api')) lifecycle.add(api)
-    for (const part of workers(config, { feeds, archive, roomLog, moderator, metrics, log, serves })) lifecycle.add(part)
+    for (const part of workers(config, { feeds, archive, roomLog, moderator, clock, metrics, log, serves })) lifecycle.add(part)
     if (ticket !== undefined && serves('gateway')) {
       const target = (): { host: string, port: number, isTls: boolean } => ({ host: reachableHost(config.host).replace(/^\[|\]$/g, ''), port: gateway.port, isTls: config.tlsCertFile !== null })
       lifecycle.add(new Probe({ ticket, room: PROBE_ROOM, everyS: config.probeS, target, clock, metrics }))
@@ -210,8 +217,8 @@ function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Life
 }
 
 /** What works on the feed in this process. Reading every message has a price, so in `all` only what has a purpose does. */
-function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomLog: Log, moderator: Moderator, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
-  const { feeds: { ofLog, kafka, feed }, archive, roomLog, moderator, metrics, log, serves } = parts
+function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomLog: Log, moderator: Moderator, clock: Clock, metrics: Metrics, log: Logger, serves: (role: string) => boolean }): Part[] {
+  const { feeds: { ofLog, kafka, feed }, archive, roomLog, moderator, clock, metrics, log, serves } = parts
   const say: Say = (level, message, details = {}) => log[level](details, message)
   const all: Part[] = []
   if (serves('relay') && kafka !== null) all.push(new Relay({ from: ofLog, to: kafka }))
@@ -220,8 +227,14 @@ function workers (config: Config, parts: { feeds: Feeds, archive: Archive, roomL
     all.push(new Worker({ feed, scorers, takesActions: kafka !== null, act: (room, by, action, args, source, once) => moderator.act(room, by, action, args, source, once), metrics, say }))
   }
   if (config.role.includes('notifier') || (serves('notifier') && kafka !== null)) all.push(new Notifier(feed, say))
-  if (serves('archiver')) all.push(new Archiver({ feed, archive, metrics, say }))
+  if (serves('archiver')) all.push(new Archiver({ feed, archive, metrics, say }), new Upkeep({ archive, clock, days: config.archiveDays, fault: (error, what) => log.error({ err: error, what }, 'fault') }))
   return all
+}
+
+/** What the archive is to people. */
+function archiveEngine (config: Config, { verdict }: Archive): Engine {
+  const engine = verdict.state === 'none' ? 'none' : config.clickhouseUrl === null ? 'embedded' : 'clickhouse'
+  return { part: 'archive', engine, fault: verdict.state === 'away' ? verdict.reason : null }
 }
 
 /** The archive, or why there is none. Nothing connects before it is started, and then in the background. */
@@ -259,7 +272,10 @@ async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock
   const { lifecycle, clock, metrics } = parts
   const common = {
     clock, metrics, queueMax: config.logQueueMax, dedupMinutes: config.dedupMinutes,
-    retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax }
+    retention: {
+      hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax,
+      apart: new Map([[AUDIT_ROOM, { hours: config.auditRetentionDays === 0 ? Infinity : config.auditRetentionDays * 24, entriesMax: Infinity, mbMax: Infinity }]])
+    }
   }
   if (config.redisUrl !== null) {
     const redis = new Redis(parseRedisUrl(config.redisUrl), { timeoutMs: config.redisTimeoutMs })

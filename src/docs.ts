@@ -9,6 +9,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SETTINGS } from './base/config.ts'
 import { METRICS } from './base/metrics.ts'
+import { costsInWords, SCALING_HEADS, scalingRows } from './scaling.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 export const README = join(ROOT, 'README.md')
@@ -48,7 +49,7 @@ export function written (readme: string): string {
   return text
 }
 
-const TABLES: Readonly<Record<string, () => string>> = { settings: settingsTable, metrics: metricsTable, numbers: numbersTable }
+const TABLES: Readonly<Record<string, () => string>> = { settings: settingsTable, metrics: metricsTable, numbers: numbersTable, scaling: scalingTable }
 
 interface SettingRow { group: string, env: string, type: string, doc: string, default?: unknown, min?: number, max?: number, choices?: readonly string[] }
 
@@ -97,6 +98,11 @@ function numbersTable (): string {
     row.question, row.result, row.met === null ? row.target : `${row.target}: ${row.met ? 'met' : '**missed**'}`, row.conditions,
     `${row.date}, median of ${row.rounds} (least to most), ${row.machine}${(row.others ?? 0) < 0.05 ? '' : ` of which other programs took ${Math.round((row.others ?? 0) * 100)} %`}, Node ${row.node}, ${row.commit}`
   ])).join('\n')
+}
+
+function scalingTable (): string {
+  const lines = existsSync(NUMBERS) ? readFileSync(NUMBERS, 'utf8').split('\n').filter((line) => line.trim() !== '').map((line) => JSON.parse(line) as Measurement) : []
+  return [...table(SCALING_HEADS, scalingRows(lines)), '', `Measured: ${costsInWords(lines)}.`].join('\n')
 }
 
 function measurement (line: string): Measurement {

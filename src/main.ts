@@ -9,6 +9,7 @@ import { ConfigError, loadConfig, type Config } from './base/config.ts'
 import { StartFault } from './base/errors.ts'
 import { WorkerNumbers, type NumbersWord } from './base/gathering.ts'
 import { reachableHost } from './base/peers.ts'
+import { REDACTION } from './base/redaction.ts'
 import { misspelt } from './base/spelling.ts'
 import { createSupervisor, DEV_SECRET_ENV, WORKER_ENV, type WorkerWord } from './supervisor.ts'
 
@@ -20,7 +21,6 @@ interface Running {
   pass? (signal: NodeJS.Signals): void
 }
 
-const REDACTED = ['authorization', 'cookie', 'token', 'secret', 'password', 'apiKey', 'jwtSecret', 'apiKeys', 'redisUrl', 'otlpUrl', 'clickhouseUrl', 'kafkaPassword', 'scorerToken', 'hookToken'] as const
 /** This process's place among workers, from 1; null: it is no worker. */
 const worker = process.send !== undefined && process.env[WORKER_ENV] !== undefined ? Number(process.env[WORKER_ENV]) : null
 const config = readConfig()
@@ -29,8 +29,7 @@ const log = pino({
   level: config.logLevel,
   base: worker === null ? null : { worker },
   timestamp: pino.stdTimeFunctions.isoTime,
-  // Nothing logs these today; whoever will by mistake logs this instead. Numbers are how many there are.
-  redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: (value: unknown) => typeof value === 'number' ? value : '[redacted]' }
+  redact: REDACTION
 }, pino.destination({ dest: 1, sync: true }))
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 

@@ -9,7 +9,7 @@ const ROOT = join(import.meta.dirname, '..')
 
 /** From left to right: a module imports only from layers to its left, and from itself. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['cluster', 'revocation'], ['feed'], ['archive'], ['moderation'], ['rooms'], ['ingest', 'library'], ['gateway', 'api', 'probe'], ['app'], ['supervisor'], ['main']
+  ['proto'], ['base'], ['auth'], ['log', 'directory'], ['cluster', 'revocation'], ['feed'], ['archive'], ['moderation'], ['rooms', 'rights'], ['ingest', 'library'], ['gateway', 'api', 'probe'], ['app'], ['supervisor'], ['main']
 ]
 
 /** Modules beside the layers, and what they may import. */
@@ -17,7 +17,8 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   web: ['proto'],
   replay: ['proto', 'base', 'web'],
   cli: ['base', 'auth', 'cluster', 'feed', 'replay'],
-  docs: ['proto', 'base'],
+  docs: ['proto', 'base', 'scaling'],
+  scaling: [],
   scenarios: ['*'],
   bench: ['*'],
   deploy: []
@@ -35,7 +36,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
   moderation: ['moderation.ts', 'json-server.suite.ts', 'screen.ts', 'judge.ts', 'levels.ts'],
   rooms: ['rooms.ts', 'stage.suite.ts'],
   web: ['client.ts', 'build.ts', 'page/browser.suite.ts'],
-  deploy: ['services/services.ts', 'services/ports.ts', 'services/redis.ts', 'services/kafka.ts', 'services/prometheus.ts', 'services/tcp-proxy.ts', 'grafana/dashboards.ts', 'balancer.ts'],
+  deploy: ['services/services.ts', 'services/ports.ts', 'services/redis.ts', 'services/kafka.ts', 'services/prometheus.ts', 'services/tcp-proxy.ts', 'grafana/dashboards.ts', 'grafana/archive-panels.ts', 'balancer.ts'],
   replay: ['replay.ts', 'watcher.ts', 'socket.ts', 'batches.ts', 'account.ts', 'latency.ts', 'tokens.ts', 'csv.ts', 'report.ts', 'command.ts', 'faults.ts'],
   bench: ['crowd.ts']
 }
@@ -44,7 +45,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
 const ADAPTERS: readonly string[] = [
   'src/log/lmdb-log.ts', 'src/log/redis-log.ts', 'src/log/canary.ts', 'src/directory/lmdb-directory.ts', 'src/directory/redis-directory.ts',
   'src/cluster/local-cluster.ts', 'src/cluster/redis-cluster.ts',
-  'src/archive/chdb-archive.ts', 'src/archive/clickhouse-archive.ts', 'src/archive/no-archive.ts', 'src/archive/archiver.ts',
+  'src/archive/chdb-archive.ts', 'src/archive/clickhouse-archive.ts', 'src/archive/no-archive.ts', 'src/archive/archiver.ts', 'src/archive/erasure.ts', 'src/archive/audience.ts', 'src/archive/upkeep.ts',
   'src/feed/log-feed.ts', 'src/feed/kafka-feed.ts', 'src/feed/relay.ts', 'src/feed/notifier.ts'
 ]
 

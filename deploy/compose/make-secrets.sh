@@ -22,5 +22,7 @@ redis=$(cat "$folder/redis_password")
 clickhouse=$(cat "$folder/clickhouse_password")
 printf 'redis://:%s@redis:6379' "$redis" | keep redis_url
 printf 'user default on #%s ~* &* +@all\n' "$(sum "$redis")" | keep redis_users.acl
-printf 'http://uproar:%s@clickhouse:8123' "$clickhouse" | keep clickhouse_url
-printf '<clickhouse><users><uproar><password_sha256_hex>%s</password_sha256_hex></uproar></users></clickhouse>\n' "$(sum "$clickhouse")" | keep clickhouse_users.xml
+printf 'CLICKHOUSE_PASSWORD=%s\n' "$(random)" | keep grafana.env
+reader=$(cut -d = -f 2 "$folder/grafana.env")
+user () { printf '<%s><password_sha256_hex>%s</password_sha256_hex></%s>' "$1" "$(sum "$2")" "$1"; }
+printf '<clickhouse><users>%s%s</users></clickhouse>\n' "$(user uproar "$clickhouse")" "$(user grafana "$reader")" | keep clickhouse_users.xml

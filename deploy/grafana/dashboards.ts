@@ -60,7 +60,7 @@ export const DASHBOARDS: readonly Dashboard[] = [
     title: 'Uproar: rooms',
     panels: [
       { title: 'Most viewers', unit: 'short', kind: 'bargauge', help: 'The twenty rooms with most of them, over all instances. Private rooms are one.', queries: [q('topk(20, sum by (room) (uproar_room_viewers{$s}))', '{{room}}')] },
-      { title: 'Most written', unit: 'ops', kind: 'bargauge', help: 'The twenty busiest rooms, entries a second over the last five seconds. Each instance counts what it reads, so the highest is the room\'s.', queries: [q('topk(20, max by (room) (uproar_room_entries_per_second{$s}))', '{{room}}')] },
+      { title: 'Most written', unit: 'ops', kind: 'bargauge', help: 'The twenty busiest rooms, entries a second over the last three seconds. Each instance counts what it reads, so the highest is the room\'s.', queries: [q('topk(20, max by (room) (uproar_room_entries_per_second{$s}))', '{{room}}')] },
       { title: 'Rooms in memory', unit: 'short', help: 'Bounded by ROOMS_ACTIVE_MAX.', queries: [q('sum by (instance) (uproar_rooms{$s})', '{{instance}}')] },
       { title: 'Joins', unit: 'ops', help: 'recovered: a resume that missed nothing; not_recovered: one that was too late, so the client begins anew.', isStacked: true, queries: [rate('uproar_joins_total', 'kind', '{{kind}}')] },
       { title: 'Left out, by reason', unit: 'ops', help: 'Entries announced as SKIPPED: sampled in hot rooms for live views, slow viewers, removed.', isStacked: true, queries: [rate('uproar_skipped_total', 'reason', '{{reason}}')] },

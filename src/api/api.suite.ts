@@ -25,6 +25,7 @@ import { Library } from '../library/library.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
 import { compileTerms } from '../moderation/screen.ts'
 import { Revocations } from '../revocation/revocation.ts'
+import { Rights } from '../rights/rights.ts'
 import { Rooms } from '../rooms/rooms.ts'
 import { createApi, type Api, type ApiDeps } from './api.ts'
 
@@ -86,16 +87,18 @@ export async function startBench (t: Test, options: BenchOptions = {}): Promise<
     retention: { hours: config.retentionHours, entriesMax: config.retentionEntriesMax, mbMax: config.retentionMbMax }
   })
   const reads = new Reads(options.archive ?? createNoArchive('this test has no archive'))
-  const rooms = new Rooms({ log: roomLog, directory: createLmdbDirectory(store), fanout: noFanout, clock, metrics, config, past: reads, fault })
+  const directory = createLmdbDirectory(store)
+  const rooms = new Rooms({ log: roomLog, directory, fanout: noFanout, clock, metrics, config, past: reads, fault })
   const ingest = new Ingest({ log: roomLog, clock, metrics, config, terms: compileTerms([]), fault })
   const revocations = new Revocations({ log: roomLog, clock, hours: 1, fault })
   await revocations.start()
+  const rights = new Rights({ log: roomLog, directory, clock, echoMs: 0, isAlone: true, forget: (user) => ingest.forget(user), fault })
   const moderator = new Moderator({ log: roomLog, rooms, clock, metrics, addressOf: (user) => ingest.addressOf(user), fault })
   const authenticator = createAuthenticator(config, { clock, log, revoked: revocations })
   const library = new Library({ reads, rooms, clock, fault })
   const api = createApi({
     config, log, clock, metrics, authenticator, rooms, ingest, moderator, library, connections: () => [], wsPort: () => 9001, assetsDir: join(dataDir, 'no-pages'),
-    cluster: { instances: async () => [] }, orders: { kick: () => 0, drain () {} }, version: 'test', engines: [], revocations, sharesPort: false, ownPort: 0,
+    cluster: { instances: async () => [] }, orders: { kick: () => 0, drain () {} }, version: 'test', engines: () => [], revocations, rights, sharesPort: false, ownPort: 0,
     ready: async () => ({ ready: true, checks: { delivery: 'ok' } }),
     ...options.deps
   })

@@ -169,7 +169,7 @@ t.test('every fault has the one shape', async (t) => {
     ['a number for a text', { nonce: '1', body: 12 }, /body\.body must be string/],
     ['a text for a number', { nonce: '1', body: 'x', kind: '0' }, /body\.kind must be integer/],
     ['a huge number', '{"nonce":"1","body":"x","kind":1e999}', /body\.kind/],
-    ['a poisoned prototype', '{"nonce":"1","body":"x","__proto__":{"a":1}}', /not JSON|malformed/],
+    ['a poisoned prototype', '{"nonce":"1","body":"x","__proto__":{"a":1}}', /__proto__/],
     ['not UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x3a, 0x31, 0x7d]), /UTF-8/],
     ['half a character', '{"nonce":"1","body":"x","ext":{"meta":{"\\ud800":1}}}', /half a character/],
     ['half a character in text', '{"nonce":"1","body":"\\uDFFF"}', /half a character/],
@@ -391,10 +391,10 @@ t.test('the document names every route', async (t) => {
   t.equal(document.openapi, '3.1.0')
   const operations = Object.entries(document.paths as Record<string, Record<string, any>>).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ route: `${method} ${path}`, operation })))
   t.same(operations.map(({ route }) => route).sort(), [
-    'delete /v1/revocations', 'delete /v1/rooms/{room}', 'get /healthz', 'get /metrics', 'get /openapi.json', 'get /readyz', 'get /v1/admin/log-level', 'get /v1/audit', 'get /v1/config', 'get /v1/connections', 'get /v1/instances',
-    'get /v1/revocations', 'get /v1/rooms', 'get /v1/rooms/{room}', 'get /v1/rooms/{room}/audit', 'get /v1/rooms/{room}/events', 'get /v1/rooms/{room}/export', 'get /v1/rooms/{room}/held', 'get /v1/rooms/{room}/messages', 'get /v1/rooms/{room}/replay', 'get /v1/rooms/{room}/sanctions', 'get /v1/rooms/{room}/search',
-    'get /v1/rooms/{room}/stats', 'get /v1/rooms/{room}/terms', 'get /v1/rooms/{room}/users/{user}', 'get /v1/rooms/{room}/viewers', 'get /v1/search', 'get /v1/status', 'get /v1/users/{user}/messages', 'post /v1/connections/kick', 'post /v1/dev/token', 'post /v1/instances/{id}/drain', 'post /v1/revocations',
-    'post /v1/rooms/{room}/actions', 'post /v1/rooms/{room}/messages', 'put /v1/admin/log-level', 'put /v1/rooms/{room}'
+    'delete /v1/revocations', 'delete /v1/rooms/{room}', 'get /healthz', 'get /metrics', 'get /openapi.json', 'get /readyz', 'get /v1/admin/log-level', 'get /v1/audit', 'get /v1/config', 'get /v1/connections', 'get /v1/erasures/{id}',
+    'get /v1/instances', 'get /v1/revocations', 'get /v1/rooms', 'get /v1/rooms/{room}', 'get /v1/rooms/{room}/audit', 'get /v1/rooms/{room}/events', 'get /v1/rooms/{room}/export', 'get /v1/rooms/{room}/held', 'get /v1/rooms/{room}/messages', 'get /v1/rooms/{room}/replay', 'get /v1/rooms/{room}/sanctions',
+    'get /v1/rooms/{room}/search', 'get /v1/rooms/{room}/stats', 'get /v1/rooms/{room}/terms', 'get /v1/rooms/{room}/users/{user}', 'get /v1/rooms/{room}/viewers', 'get /v1/search', 'get /v1/status', 'get /v1/users/{user}/export', 'get /v1/users/{user}/messages', 'post /v1/connections/kick', 'post /v1/dev/token',
+    'post /v1/instances/{id}/drain', 'post /v1/revocations', 'post /v1/rooms/{room}/actions', 'post /v1/rooms/{room}/messages', 'post /v1/users/{user}/erase', 'put /v1/admin/log-level', 'put /v1/rooms/{room}'
   ])
   const tags = new Set(document.tags.map((tag: { name: string }) => tag.name))
   for (const { route, operation } of operations) checkOperation(t, route, operation, tags)

@@ -30,6 +30,7 @@ import { moderationRoutes } from './moderation.ts'
 import { Origins } from './origins.ts'
 import { loadAssets, pageRoutes } from './pages.ts'
 import { revocationRoutes } from './revocations.ts'
+import { rightsRoutes } from './rights.ts'
 import { roomRoutes } from './rooms.ts'
 import { SHARED } from './schemas.ts'
 import { createServer } from './server.ts'
@@ -37,7 +38,7 @@ import { boundSockets } from './sockets.ts'
 import { statusRoutes } from './status.ts'
 import { tokenRoutes } from './tokens.ts'
 
-export type { ApiDeps, Readiness } from './deps.ts'
+export type { ApiDeps, Engine, Readiness } from './deps.ts'
 
 /** Addresses that are counted at once; beyond it the one that asked longest ago is forgotten. */
 const ADDRESSES_MAX = 100_000
@@ -158,6 +159,7 @@ class HttpPart implements Api {
     instanceRoutes(app, this.#deps)
     logLevelRoutes(app, this.#deps)
     revocationRoutes(app, this.#deps)
+    rightsRoutes(app, this.#deps)
     tokenRoutes(app, this.#deps)
     healthRoutes(app, this.#deps, () => this.#isDraining)
     statusRoutes(app, this.#deps, () => this.#isDraining)

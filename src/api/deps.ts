@@ -14,6 +14,7 @@ import type { Orders } from '../cluster/orders.ts'
 import type { Ingest, Moderator } from '../ingest/ingest.ts'
 import type { Library } from '../library/library.ts'
 import type { Revocations } from '../revocation/revocation.ts'
+import type { Rights } from '../rights/rights.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 
 /** A part of the server that is kept somewhere: what serves it. */
@@ -21,6 +22,8 @@ export interface Engine {
   readonly part: 'log' | 'feed' | 'archive'
   /** `embedded`, or the name of the engine; `none` where the server has no such part. */
   readonly engine: string
+  /** What keeps it from serving now; null: nothing that is known of here. */
+  readonly fault: string | null
 }
 
 export interface Readiness {
@@ -44,7 +47,8 @@ export interface ApiDeps {
   readonly orders: Pick<Orders, 'kick' | 'drain'>
   readonly version: string
   /** What this server stands on, for its status page. */
-  readonly engines: readonly Engine[]
+  readonly engines: () => readonly Engine[]
+  readonly rights: Pick<Rights, 'erase' | 'job' | 'export'>
   readonly revocations: Revoked & Pick<Revocations, 'revoke' | 'restore' | 'list'>
   /** Other processes listen on the same port, and the kernel deals connections among them. */
   readonly sharesPort: boolean

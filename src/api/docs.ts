@@ -19,6 +19,7 @@ const TAGS = [
   { name: 'events', description: 'Follow a room live, as server-sent events' },
   { name: 'archive', description: 'What was said, to be looked up: search, replay, statistics, exports. `unavailable` where there is no archive.' },
   { name: 'rooms', description: 'Make, set, list and delete rooms' },
+  { name: 'people', description: 'What is kept about a person: erase it, export it' },
   { name: 'tokens', description: 'Tokens that are to count no longer' },
   { name: 'client', description: 'What web pages and clients fetch to connect' },
   { name: 'development', description: 'Tokens for trying things out, while no key is configured' },

@@ -49,7 +49,7 @@ t.test('status: strangers are told whether it works, operators how', async (t) =
   const { ask, token, send, metrics } = await startBench(t, {
     env: { TRUSTED_PROXIES: '127.0.0.1' },
     deps: {
-      cluster: { instances: async () => [instance('a'), instance('b', { connections: 4 })] }, engines: [{ part: 'log', engine: 'embedded' }],
+      cluster: { instances: async () => [instance('a'), instance('b', { connections: 4 })] }, engines: () => [{ part: 'log', engine: 'embedded', fault: null }],
       ready: async () => ({ ready: isReady, checks: { delivery: isReady ? 'ok' : 'no entry has come back for 9000 ms' } })
     }
   })

@@ -49,6 +49,7 @@ const PUT_SCHEMA = {
           autoLevel: nullable('integer', 'how strict the screen is about links, shouting, floods and repeats; 0 to 4'),
           allowedLinks: { ...nullable('array', 'hosts that links may lead to where the level minds links; at most 100, lower case'), items: { type: 'string' } },
           pinned: nullable('integer', 'seq of the message that stands on top; 0: none'),
+          archiveDays: nullable('integer', 'how many days the archive keeps the room; 0: for ever; null: as the server says'),
           hook: nullable('string', 'whether messages are shown to the server\'s hook before they are accepted, and what counts when it does not answer in time: `off`, `open` (they pass) or `closed` (they are refused); never shown to viewers'),
           blockedTerms: { ...nullable('array', 'messages with these are refused; never shown to viewers; at most 1,000 of 1 to 64 characters'), items: { type: 'string' } }
         }

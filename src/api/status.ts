@@ -23,7 +23,7 @@ const detail = object({
     active: { type: 'integer', description: 'in the memory of the instance that answers' },
     top: { type: 'array', items: object({ room: fields.room, viewers: { type: 'integer' } }), description: `of those the ${ROOMS_SHOWN} with the most viewers, on all instances` }
   }),
-  engines: { type: 'array', items: object({ part: { type: 'string' }, engine: { type: 'string' } }) },
+  engines: { type: 'array', items: object({ part: { type: 'string' }, engine: { type: 'string' }, fault: { type: ['string', 'null'], description: 'what keeps it from serving, as far as this process knows' } }) },
   lag: { type: 'array', description: 'consumers that run in the process that answers', items: object({ consumer: { type: 'string' }, records: { type: 'integer' }, seconds: { type: 'number' } }) }
 })
 
@@ -64,7 +64,7 @@ async function detailOf ({ cluster, rooms, metrics, engines, version }: StatusDe
     instances: instances?.map(({ pid: _pid, port: _port, wsPort: _wsPort, ...shown }) => shown) ?? null,
     connections: instances?.reduce((sum, instance) => sum + instance.connections, 0) ?? metrics.value('uproar_connections'),
     rooms: { active: metrics.value('uproar_rooms'), top: rooms.mostWatched(ROOMS_SHOWN) },
-    engines,
+    engines: engines(),
     lag: [...metrics.values('uproar_feed_lag_records')].map(([consumer, records]) => ({ consumer, records, seconds: seconds.get(consumer) ?? 0 }))
   }
 }

@@ -124,7 +124,7 @@ export class EventStream {
     if (step.skipped !== null) this.#write(this.#skipped(step.skipped))
     if (step.entries.length === 0) return
     metrics.add('uproar_deliveries_total', step.entries.length)
-    this.#write(Buffer.concat(partsFor(step.entries, identity?.id ?? null).map((part) => part instanceof Uint8Array ? entryEvent(this.#cursor.epoch, part) : this.#skipped(part))))
+    this.#write(Buffer.concat(partsFor(step.entries, identity?.id ?? null, this.#room.isStaff(identity)).map((part) => part instanceof Uint8Array ? entryEvent(this.#cursor.epoch, part) : this.#skipped(part))))
   }
 
   #skipped ({ first, last, reason }: Skip): Uint8Array {

@@ -21,11 +21,12 @@
 // ever, and a high-water mark by room would need that a part of a batch is never stored without what is before it.
 // Bounds: one batch at a time, BATCH_MAX records.
 
-import { systemClock, type Timer } from '../base/clock.ts'
+import { systemClock } from '../base/clock.ts'
 import type { Metrics } from '../base/metrics.ts'
 import { RecordFaults, type Feed, type FeedRecord } from '../feed/feed.ts'
 import { standBy } from '../feed/standby.ts'
 import type { Archive, Lines, Say } from './archive.ts'
+import { eraseFromRoom, withoutName } from './erasure.ts'
 import { encode, type Encoded } from './rows.ts'
 
 export interface ArchiverOptions {
@@ -43,14 +44,12 @@ const FULL = 2000
 const PACE_MS = 1000
 /** Rows that are made before the loop has its turn: a millisecond or two. */
 const ENCODE_AT_ONCE = 250
-const GAUGE_MS = 1000
 
 export class Archiver {
   readonly name = 'archiver'
   readonly #options: ArchiverOptions
   readonly #stop = Promise.withResolvers<void>()
   #consumer: { stop (): Promise<void> } | null = null
-  #gauge: Timer | null = null
   #insertedAt = -Infinity
 
   constructor (options: ArchiverOptions) { this.#options = options }
@@ -59,12 +58,11 @@ export class Archiver {
     const { feed, archive, metrics, say } = this.#options
     // Without one there is nothing to wait for, and the log need not keep anything for it.
     if (archive.verdict.state === 'none') return
-    this.#gauge = systemClock.every(GAUGE_MS, () => metrics.set('uproar_archive_up', archive.verdict.state === 'ok' ? 1 : 0))
+    metrics.read('uproar_archive_up', () => Number(archive.verdict.state === 'ok'))
     this.#consumer = standBy(feed, { name: 'archiver', topics: ['messages', 'audit'], from: 'beginning', batchMax: BATCH_MAX, handle: (batch) => this.#handle(batch) }, say)
   }
 
   async stop (): Promise<void> {
-    this.#gauge?.cancel()
     this.#stop.resolve()
     await this.#consumer?.stop()
   }
@@ -73,12 +71,14 @@ export class Archiver {
     if (batch.length < FULL) await this.#paced()
     const slices: Encoded[] = []
     for (let at = 0; at < batch.length; at += ENCODE_AT_ONCE) {
-      slices.push(encode(batch.slice(at, at + ENCODE_AT_ONCE)))
+      slices.push(encode(batch.slice(at, at + ENCODE_AT_ONCE).map(withoutName)))
       await new Promise((resolve) => setImmediate(resolve))
     }
     const began = performance.now()
     await this.#insert('messages', slices.map(({ messages }) => messages))
     await this.#insert('audit', slices.map(({ audit }) => audit))
+    // What stands before the removal of somebody who is erased has gone in by now.
+    for (const record of batch) await eraseFromRoom(this.#options.archive, record)
     this.#insertedAt = performance.now()
     this.#options.metrics.observe('uproar_archive_insert_seconds', (this.#insertedAt - began) / 1000)
     const bad = slices.flatMap((slice) => slice.bad)

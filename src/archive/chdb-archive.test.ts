@@ -5,7 +5,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { archiveSuite, isOpen, LIMITS, message, put } from './archive.suite.ts'
+import { ARCHIVE_PANELS } from '../../deploy/grafana/archive-panels.ts'
+import { archiveSuite, auditRecord, isOpen, LIMITS, message, put } from './archive.suite.ts'
 import { chdbProcess, createChdbArchive } from './chdb-archive.ts'
 
 const silent = (): void => {}
@@ -73,4 +74,15 @@ t.test('an archive of a newer program is left alone', async (t) => {
   t.match(second.archive.verdict, { reason: /newer program.*step 99/ })
   await t.rejects(second.archive.query('SELECT 1', {}, LIMITS), { code: 'unavailable', message: /newer program/ })
   t.match(second.said, [/there is no archive/])
+})
+
+t.test('the panels of Grafana ask what there is', async (t) => {
+  const { archive } = opened(t)
+  await isOpen(archive)
+  await put(archive, [message('r', 1, 'shown'), auditRecord('r', 1, {})])
+  await archive.insert('viewers', [{ room: 'r', minute: 1_767_225_600, viewers: 7 }])
+  const asked = ARCHIVE_PANELS.flatMap(({ title, sql }) => sql === undefined ? [] : [{ title, sql }])
+  t.ok(asked.length > 0)
+  // Of the plugin's macros only this one is used.
+  for (const { title, sql } of asked) t.not((await archive.query(sql.replaceAll('$__timeFilter(minute)', "minute >= toDateTime('2025-01-01')"), {}, LIMITS)).length, 0, title)
 })

@@ -3,8 +3,9 @@
 // Bounds: the child's (chdb.child.ts).
 
 import { createRequire } from 'node:module'
+import { AppError } from '../base/errors.ts'
 import type { Archive, ExportFormat, Lines, Params, Say } from './archive.ts'
-import { ChdbProcess } from './chdb-process.ts'
+import { ChdbProcess, UNFIT_CODE } from './chdb-process.ts'
 import { EngineFault } from './faults.ts'
 import { type Link, type Settings, Unfit } from './link.ts'
 import { LinkedArchive } from './linked-archive.ts'
@@ -41,7 +42,11 @@ class ChdbLink implements Link {
   async open (): Promise<void> {
     const fault = chdbFault()
     if (fault !== null) throw new Unfit(fault)
-    await this.#process.open()
+    try {
+      await this.#process.open()
+    } catch (error) {
+      throw error instanceof EngineFault && error.code === UNFIT_CODE ? new Unfit(`chdb does not run here: ${error.message}`) : error
+    }
   }
 
   async query (sql: string, params: Params, deadlineMs: number, place: number): Promise<Uint8Array> {
@@ -72,7 +77,7 @@ class ChdbLink implements Link {
         came = Promise.withResolvers()
         // It may be told before anybody waits for it.
         came.promise.catch(() => {})
-        slow = setTimeout(() => came.reject(new EngineFault(null, 'an export was not read')), IDLE_MS)
+        slow = setTimeout(() => came.reject(new AppError('unavailable', 'the export was not read for too long')), IDLE_MS)
         yield piece
         clearTimeout(slow)
         this.#process.goOn(id, 'next', deadlineMs)

@@ -28,6 +28,9 @@ export type Told =
   | { readonly id: number, readonly piece: Uint8Array }
   | { readonly id: number, readonly code: number | null, readonly message: string }
 
+/** Instead of ClickHouse's code: the library cannot be loaded. */
+export const UNFIT_CODE = -1
+
 interface Call {
   readonly resolve: (bytes: Uint8Array | null) => void
   readonly reject: (error: EngineFault) => void

@@ -1,53 +1,70 @@
 // The process that has chDB: one data directory, several connections on it (a connection does one thing at a time), so
 // that a long search does not hold up inserts. Does what its parent says (chdb-process.ts) and ends with it.
 //
-//   place 0           inserts and commands
-//   places 1, 2, 3    reads
-//   places 4, 5       streams
+//   inserts │ reads, several │ commands │ streams, several
 //
-// Must not know what is asked. Bounds: one statement a place, which the parent sees to; threads a statement.
+// Must not know what is asked. Bounds: one statement a place, which the parent sees to; THREADS a statement, MEMORY_BYTES_MAX for
+// all of them.
 
 import { createReadStream, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createClient, type ClickHouseClient } from '@clickhouse/client'
-import { Session } from 'chdb'
-import { createChdbConnection, type ChdbConnection } from 'chdb/connection'
-import type { Asked, Told } from './chdb-process.ts'
+import type { Session } from 'chdb'
+import type { ChdbConnection } from 'chdb/connection'
+import { UNFIT_CODE, type Asked, type Told } from './chdb-process.ts'
 import { READS_AT_ONCE, STREAMS_AT_ONCE } from './link.ts'
 
 const THREADS = 2
+/** Of all statements and merges together. What would need more fails, and is told as `overloaded`. */
+const MEMORY_BYTES_MAX = 1_200_000_000
+/** Given to whoever opens the directory first. Merges take two threads in turns; mutations need many of them to be free. */
+const SERVER = [
+  '--background_pool_size=2', '--background_merges_mutations_concurrency_ratio=16', '--background_common_pool_size=2', '--background_schedule_pool_size=4',
+  `--max_server_memory_usage=${MEMORY_BYTES_MAX}`, '--mark_cache_size=67108864'
+]
 const PIECE_BYTES = 262_144
 const [directory, database] = process.argv.slice(2) as [string, string]
 const exportsDirectory = join(directory, 'exports')
+const PREPARED = [`USE ${database}`, `SET max_threads = ${THREADS}`]
 
 type ClientConnection = NonNullable<NonNullable<Parameters<typeof createClient>[0]>['connection']>
 
 interface Place { readonly client: ClickHouseClient, readonly connection: ChdbConnection }
 
+const INSERTS = 0
+const FIRST_READ = 1
+const COMMANDS = FIRST_READ + READS_AT_ONCE
 const places: Place[] = []
 const sessions: Session[] = []
 /** Streams under way, by the question. The word that ends one may come while its next piece is made. */
 const streams = new Map<number, { isOver: boolean, wake: () => void }>()
 
+/** The optional package may be there and its library not, or not for this machine. */
+async function load (): Promise<{ Session: typeof import('chdb').Session, createChdbConnection: typeof import('chdb/connection').createChdbConnection }> {
+  try {
+    const { Session } = await import('chdb')
+    const { createChdbConnection } = await import('chdb/connection')
+    return { Session, createChdbConnection }
+  } catch (error) {
+    throw Object.assign(new Error((error as Error).message.split('\n')[0]), { clickhouseCode: UNFIT_CODE })
+  }
+}
+
 async function open (): Promise<void> {
+  const { Session, createChdbConnection } = await load()
   mkdirSync(directory, { recursive: true })
   rmSync(exportsDirectory, { recursive: true, force: true })
   mkdirSync(exportsDirectory, { recursive: true })
-  for (let at = 0; at <= READS_AT_ONCE; at++) {
+  for (let at = 0; at < STREAMS_AT_ONCE; at++) sessions.push(new Session(directory, { connectionArgs: SERVER }))
+  for (let at = 0; at < READS_AT_ONCE + 2; at++) {
     const connection = createChdbConnection({ path: directory })
     // The same interface, in types of two packages.
     const place = { connection, client: createClient({ connection: connection as unknown as ClientConnection }) }
     places.push(place)
     if (at === 0) await run(place, `CREATE DATABASE IF NOT EXISTS ${database}`)
-    await run(place, `USE ${database}`)
-    await run(place, `SET max_threads = ${THREADS}`)
+    for (const statement of PREPARED) await run(place, statement)
   }
-  for (let at = 0; at < STREAMS_AT_ONCE; at++) {
-    const session = new Session(directory)
-    sessions.push(session)
-    await session.queryAsync(`USE ${database}`)
-    await session.queryAsync(`SET max_threads = ${THREADS}`)
-  }
+  for (const session of sessions) for (const statement of PREPARED) await session.queryAsync(statement)
 }
 
 async function run ({ client }: Place, sql: string, params: Record<string, unknown> = {}): Promise<Uint8Array> {
@@ -57,13 +74,13 @@ async function run ({ client }: Place, sql: string, params: Record<string, unkno
 
 async function answer (asked: Exclude<Asked, { readonly ask: 'next' | 'end' }>): Promise<Uint8Array | null> {
   switch (asked.ask) {
-    case 'query': return run(places[asked.place + 1] as Place, `${asked.sql}\nFORMAT JSONEachRow`, asked.params)
+    case 'query': return run(places[FIRST_READ + asked.place] as Place, `${asked.sql}\nFORMAT JSONEachRow`, asked.params)
     case 'command':
-      await run(places[0] as Place, asked.sql, asked.params)
+      await run(places[COMMANDS] as Place, asked.sql, asked.params)
       return null
     case 'insert': {
       const { table, columns, bytes, settings } = asked
-      await (places[0] as Place).connection.chdb.rawInsert({ table, columns, values: bytes, settings, format: 'JSONCompactEachRow' })
+      await (places[INSERTS] as Place).connection.chdb.rawInsert({ table, columns, values: bytes, settings, format: 'JSONCompactEachRow' })
       return null
     }
     case 'stream':

@@ -9,6 +9,7 @@ import type { Archive } from './archive.ts'
 import { archiveSuite, isOpen, LIMITS, message, put } from './archive.suite.ts'
 import { createClickHouseArchive } from './clickhouse-archive.ts'
 import { ClickHouseFront } from './clickhouse-front.suite.ts'
+import type { Layout } from './schema.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'uproar-archive-'))
 const front = await ClickHouseFront.start(root)
@@ -19,10 +20,10 @@ t.teardown(async () => {
 
 const silent = (): void => {}
 let databases = 0
-function create (database = `d${databases++}`, options: { url?: string, password?: string } = {}): Archive {
+function create (database = `d${databases++}`, options: { url?: string, password?: string, layout?: Partial<Layout> } = {}): Archive {
   const archive = createClickHouseArchive({
     url: options.url ?? front.url, username: front.user, password: options.password ?? front.password, caCert: null, say: silent,
-    layout: { database, storagePolicy: null, tiers: [], isSynced: false }
+    layout: { database, storagePolicy: null, tiers: [], isSynced: false, ...options.layout }
   })
   t.teardown(() => archive.close())
   return archive
@@ -35,6 +36,15 @@ await t.test('two programs that begin at once', async (t) => {
   for (const archive of both) archive.start()
   await Promise.all(both.map((archive) => isOpen(archive)))
   t.match(await (both[0] as Archive).query('SELECT DISTINCT number FROM steps', {}, LIMITS), [{ number: 1 }])
+})
+
+await t.test('tables in a storage policy, with tiers', async (t) => {
+  const archive = create('tiered', { layout: { storagePolicy: 'default', tiers: [{ volume: 'default', afterDays: 30 }] } })
+  archive.start()
+  await isOpen(archive)
+  const tables = await archive.query<{ name: string, create_table_query: string }>("SELECT name, create_table_query FROM system.tables WHERE database = 'tiered' AND engine LIKE '%MergeTree' AND name != 'steps'", {}, LIMITS)
+  t.ok(tables.every(({ create_table_query: text }) => text.includes("storage_policy = 'default'")))
+  t.same(tables.filter(({ create_table_query: text }) => /TTL .* \+ toIntervalDay\(30\) TO VOLUME 'default'/.test(text)).map(({ name }) => name).sort(), ['audit', 'messages', 'minutes', 'moderation', 'viewers'])
 })
 
 await t.test('a server that fails in any way is waited for, and nothing is there twice', async (t) => {

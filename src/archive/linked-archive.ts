@@ -66,7 +66,7 @@ export class LinkedArchive implements Archive {
     try {
       return await this.#read<R>(sql, params, limits, place)
     } catch (error) {
-      throw this.#noted(readFault(error))
+      throw this.#noted(error, readFault)
     } finally {
       this.#reads.leave(place)
     }
@@ -79,7 +79,7 @@ export class LinkedArchive implements Archive {
     try {
       yield* this.#link.stream(statement(sql, limits, false), params, format, limits.seconds * 1000 + GRACE_MS, place, either)
     } catch (error) {
-      throw either.aborted ? new AppError('unavailable', 'the export was given up') : this.#noted(readFault(error))
+      throw either.aborted ? new AppError('unavailable', 'the export was given up') : this.#noted(error, readFault)
     } finally {
       this.#streams.leave(place)
     }
@@ -92,7 +92,7 @@ export class LinkedArchive implements Archive {
     try {
       await this.#link.insert(table, lines, INSERT_SETTINGS, INSERT_MS + GRACE_MS)
     } catch (error) {
-      throw this.#noted(writeFault(error))
+      throw this.#noted(error, writeFault)
     }
   }
 
@@ -101,7 +101,7 @@ export class LinkedArchive implements Archive {
     try {
       await this.#link.command(sql, params, seconds * 1000)
     } catch (error) {
-      throw this.#noted(writeFault(error))
+      throw this.#noted(error, writeFault)
     }
   }
 
@@ -156,16 +156,19 @@ export class LinkedArchive implements Archive {
   }
 
   #assertOpen (): void {
-    if (this.#verdict.state !== 'ok') throw new AppError('unavailable', this.#verdict.reason)
+    // Whoever asks may be anybody: why, and where the engine is, is for the verdict and the log.
+    if (this.#verdict.state === 'away') throw new AppError('unavailable', 'the archive is away', { cause: new Error(this.#verdict.reason) })
+    if (this.#verdict.state === 'none') throw new AppError('unavailable', this.#verdict.reason)
   }
 
-  /** Where nobody answers, it is opened anew. */
-  #noted (error: Error): Error {
-    if (error instanceof AppError && error.code === 'unavailable' && this.#verdict.state === 'ok' && this.#closed === null) {
-      this.#verdict = { state: 'away', reason: error.message }
+  /** What the caller is told. Where nobody answered it is opened anew; an answer, whatever it says, is one. */
+  #noted (error: unknown, means: (error: unknown) => Error): Error {
+    const told = means(error)
+    if (error instanceof EngineFault && error.code === null && this.#verdict.state === 'ok' && this.#closed === null) {
+      this.#verdict = { state: 'away', reason: told.message }
       this.#later()
     }
-    return error
+    return told
   }
 
   async #read<R> (sql: string, params: Params, limits: Limits, place: number): Promise<R[]> {
@@ -181,7 +184,7 @@ function statement (sql: string, { seconds, rowsMax, readRowsMax = READ_ROWS_MAX
   const settings = {
     max_execution_time: seconds, max_rows_to_read: readRowsMax, max_memory_usage: memoryMb * 1_000_000,
     ...(isWhole ? { max_result_rows: rowsMax, result_overflow_mode: "'throw'" } : {}),
-    output_format_json_quote_64bit_integers: 0, do_not_merge_across_partitions_select_final: 1
+    output_format_json_quote_64bit_integers: 0, do_not_merge_across_partitions_select_final: 1, optimize_move_to_prewhere_if_final: 1
   }
   return `${sql}\nSETTINGS ${Object.entries(settings).map(([name, value]) => `${name} = ${value}`).join(', ')}`
 }

@@ -119,8 +119,7 @@ export class Reads {
 
   /** Messages, newest first. Those that are gone are among them and say so; `withWhy`: with the reason. */
   async search (query: Search, withWhy: boolean): Promise<readonly Said[]> {
-    const asked = { ...query, words: await this.#lowered(query.words) }
-    const rows = await this.#archive.query<EntryRow>(searchSql(asked), searchParams(asked), SEARCH)
+    const rows = await this.#rowsAt(await this.#places({ ...query, words: await this.#lowered(query.words) }))
     const removals = await removalsOf(this.#archive, rows, withWhy)
     return rows.map((row, at) => saidOf(row, removals[at] ?? null))
   }
@@ -191,6 +190,26 @@ export class Reads {
     return row === undefined || Number(row.count) === 0 ? null : row.edge
   }
 
+  /** Where the newest messages stand that were searched for. */
+  async #places (query: Search): Promise<Place[]> {
+    for (let limit = query.limit; ; limit *= 4) {
+      const found = await this.#archive.query<Place>(searchSql(query), searchParams({ ...query, limit }), SEARCH)
+      const once = found.filter((place, at) => at === 0 || !isSame(place, found[at - 1] as Place))
+      if (once.length >= query.limit || found.length < limit || limit * 4 > SEARCH.rowsMax) return once.slice(0, query.limit)
+    }
+  }
+
+  /** What stands there, in the same order. */
+  async #rowsAt (places: readonly Place[]): Promise<EntryRow[]> {
+    if (places.length === 0) return []
+    const rows = await this.#archive.query<EntryRow>(`
+      SELECT ${ENTRY_COLUMNS} FROM messages FINAL WHERE (room, epoch, seq) IN (
+        SELECT tupleElement(place, 1), tupleElement(place, 2), tupleElement(place, 3)
+        FROM (SELECT arrayJoin(arrayZip({rooms:Array(String)}, {epochs:Array(String)}, {seqs:Array(UInt64)})) AS place)
+      )`, { rooms: places.map(({ room }) => room), epochs: places.map(({ epoch }) => epoch), seqs: places.map(({ seq }) => seq) }, PAGE)
+    return places.flatMap((place) => rows.find((row) => isSame(row, place)) ?? [])
+  }
+
   /** In lower case as the index has it: beyond ASCII the engine's idea of that counts. */
   async #lowered (words: readonly string[]): Promise<readonly string[]> {
     if (words.every((word) => /^[0-9A-Za-z]*$/.test(word))) return words.map((word) => word.toLowerCase())
@@ -215,8 +234,9 @@ function countsOf ({ said, who, gone }: Counted): Omit<Point, 'at'> {
 const STEP = 'intDiv(toUnixTimestamp(minute), {stepS:UInt32}) * {stepS:UInt32}'
 const WITHIN = "room = {room:String} AND minute >= toDateTime({from:UInt32}, 'UTC') AND minute < toDateTime({to:UInt32}, 'UTC')"
 
-// A row that was inserted again stands there twice until parts are merged; LIMIT BY takes one of them, and costs less
-// than FINAL, by which the text index would count for less.
+// Only places are sorted, and only so many kept: of a common word a room has hundreds of thousands, whose texts need not
+// be read. A row that was inserted again stands there twice until parts are merged: side by side, so that one is passed
+// over. (FINAL would make the text index count for less, LIMIT BY would sort all.)
 function searchSql (query: Search): string {
   const conditions = [
     "op = 'message'",
@@ -226,15 +246,19 @@ function searchSql (query: Search): string {
     query.author === null ? null : 'user = {author:String}',
     query.kind === null ? null : 'kind = {kind:UInt8}',
     query.newest === null ? null : 'seq <= {newest:UInt64}',
-    query.from === null ? null : 'ts >= fromUnixTimestamp64Milli({from:Int64})',
-    query.to === null ? null : 'ts < fromUnixTimestamp64Milli({to:Int64})',
+    query.from === null ? null : 'messages.ts >= fromUnixTimestamp64Milli({from:Int64})',
+    query.to === null ? null : 'messages.ts < fromUnixTimestamp64Milli({to:Int64})',
     query.shadowOf === 'everybody' ? null : query.shadowOf === null ? 'NOT shadow' : '(NOT shadow OR user = {shadowOf:String})',
-    query.before === null ? null : '(ts, room, epoch, seq) < (fromUnixTimestamp64Milli({beforeTs:Int64}), {beforeRoom:String}, {beforeEpoch:String}, {beforeSeq:UInt64})',
+    query.before === null ? null : '(messages.ts, room, epoch, seq) < (fromUnixTimestamp64Milli({beforeTs:Int64}), {beforeRoom:String}, {beforeEpoch:String}, {beforeSeq:UInt64})',
     // Of no use to the comparison above, but to the index of times.
-    query.before === null ? null : 'ts <= fromUnixTimestamp64Milli({beforeTs:Int64})'
+    query.before === null ? null : 'messages.ts <= fromUnixTimestamp64Milli({beforeTs:Int64})'
   ].filter((condition) => condition !== null)
-  return `SELECT ${ENTRY_COLUMNS} FROM messages WHERE ${conditions.join(' AND ')}
-    ORDER BY ts DESC, room DESC, epoch DESC, seq DESC LIMIT 1 BY room, epoch, seq LIMIT {limit:UInt32}`
+  return `SELECT toUnixTimestamp64Milli(messages.ts) AS ts, room, epoch, seq FROM messages WHERE ${conditions.join(' AND ')}
+    ORDER BY messages.ts DESC, room DESC, epoch DESC, seq DESC LIMIT {limit:UInt32}`
+}
+
+function isSame (one: Omit<Place, 'ts'>, other: Omit<Place, 'ts'>): boolean {
+  return one.seq === other.seq && one.room === other.room && one.epoch === other.epoch
 }
 
 function searchParams ({ rooms, epoch, words, author, kind, newest, from, to, shadowOf, before, limit }: Search): Params {

@@ -32,7 +32,8 @@ export function messageLine (record: FeedRecord): string {
     case 'message': return message(place, value)
     case 'edit': return line(place, 'edit', { body: text(value['body'], 'body'), ext: extOf(value['ext']), target: uint(value['target'], 'target'), entry: JSON.stringify(value) })
     case 'remove': return line(place, 'remove', { ...targetOf(value['target']), by: value['by'] === null ? '' : text(value['by'], 'by'), entry: JSON.stringify(value) })
-    case 'state': return line(place, 'state', { entry: JSON.stringify(value) })
+    case 'state':
+    case 'erased': return line(place, value['op'], { entry: JSON.stringify(value) })
     default: throw new BadRecord(`op is ${JSON.stringify(value['op'])?.slice(0, 20)}`)
   }
 }

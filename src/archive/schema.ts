@@ -58,6 +58,12 @@ export const MESSAGE_COLUMNS = [
   'room', 'epoch', 'seq', 'ts', 'op', 'user', 'name', 'roles', 'kind', 'body', 're', 'thread', 'mentions', 'ext', 'shadow', 'target', 'target_user', 'up_to', 'by', 'entry'
 ] as const
 
+/**
+ * A granule is what is read at least. In a part most rooms have fewer rows than the usual 8,192, so a page of 50 entries would
+ * read the granules of many rooms: with 1,024 it took an eighth of the time, and an entry 4 bytes more on the disk.
+ */
+const SMALL_GRANULES = ['index_granularity = 1024'] as const
+
 /** One row for each entry of every room's log. */
 const messages = (layout: Layout): string => `
 CREATE TABLE IF NOT EXISTS messages (
@@ -65,7 +71,7 @@ CREATE TABLE IF NOT EXISTS messages (
   epoch LowCardinality(String) COMMENT 'epoch of the room: seqs of different epochs have nothing to do with each other',
   seq UInt64 COMMENT 'position in the room and epoch; (room, epoch, seq) names the entry' CODEC(Delta, ZSTD(1)),
   ts DateTime64(3, 'UTC') COMMENT 'when it was accepted' CODEC(Delta, ZSTD(1)),
-  op Enum8('message' = 1, 'edit' = 2, 'remove' = 3, 'state' = 4) COMMENT 'what the entry is',
+  op Enum8('message' = 1, 'edit' = 2, 'remove' = 3, 'state' = 4, 'erased' = 5) COMMENT 'what the entry is; erased: what stands where an entry was that was erased with its author',
   user String COMMENT 'message: user id of the author; otherwise empty' CODEC(ZSTD(1)),
   name String COMMENT 'message: shown name of the author at the time' CODEC(ZSTD(1)),
   roles UInt32 COMMENT 'message: bits of the author''s roles (1 subscriber, 2 vip, 4 moderator, 8 broadcaster, 16 admin, 32 bot, 64 verified)' CODEC(ZSTD(1)),
@@ -86,7 +92,7 @@ CREATE TABLE IF NOT EXISTS messages (
   INDEX times ts TYPE minmax GRANULARITY 1
 ) ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(ts)
-ORDER BY (room, epoch, seq)${ttl(layout, 'ts')}${settings(layout)}`
+ORDER BY (room, epoch, seq)${ttl(layout, 'ts')}${settings(layout, SMALL_GRANULES)}`
 
 /** What was removed: one row for each REMOVE entry. */
 const marks = (layout: Layout): readonly string[] => [`
@@ -179,7 +185,8 @@ const highlights = (layout: Layout): string => `
 CREATE TABLE IF NOT EXISTS highlights (
   room String COMMENT 'the room',
   day Date COMMENT 'the day, in UTC',
-  version UInt64 COMMENT 'of the rows of a room and day the newest counts (read with FINAL)',
+  version UInt64 COMMENT 'when it was made, Unix milliseconds: of the rows of a room and day the newest counts (read with FINAL)',
+  messages UInt64 COMMENT 'messages and removals that minutes had of the day then: made anew when that changed',
   words Array(Tuple(String, UInt64)) COMMENT 'most used words with the number of messages that have them, most used first; at most 100' CODEC(ZSTD(3)),
   emotes Array(Tuple(String, UInt64)) COMMENT 'likewise emotes: :names: and emoji' CODEC(ZSTD(3))
 ) ENGINE = ReplacingMergeTree(version)

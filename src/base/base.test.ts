@@ -1,11 +1,13 @@
 // The small parts everything stands on: bounded containers, clocks, lifecycle, errors, metrics.
 
+import { pino } from 'pino'
 import t from 'tap'
 import { BoundedMap, BoundedQueue, TokenBucket } from './bounded.ts'
 import { ManualClock, systemClock } from './clock.ts'
 import { AppError, Refusal, refusalOf } from './errors.ts'
 import { Lifecycle, type Part } from './lifecycle.ts'
 import { METRICS, Metrics } from './metrics.ts'
+import { REDACTION } from './redaction.ts'
 import { TrustedProxies } from './peers.ts'
 import { ERRORS } from '../../proto/codes.ts'
 
@@ -200,6 +202,8 @@ t.test('metrics: what is counted is what is scraped', async (t) => {
     }
     for (const [name, row] of Object.entries(METRICS)) t.ok(lines.includes(`# TYPE ${name} ${row.type}`), name)
     t.match(text, 'process_resident_memory_bytes')
+    t.notMatch(text, /^uproar_archive_up /m, 'what a process does not have it does not show')
+    t.match(text, /^uproar_skipped_total\{reason="slow"\} 0$/m, 'what it has not counted yet is 0')
   }
   t.equal(new Metrics().value('uproar_connections'), 0, 'every instance has its own')
 })
@@ -237,4 +241,13 @@ t.test('a histogram counts in each bucket all that are no larger, as Prometheus 
   t.same(['0.0005', '0.001', '0.005', '2.5', '+Inf'].map((le) => value(`_bucket{le="${le}"}`)), [2, 2, 3, 3, 4])
   t.equal(value('_count'), 4)
   t.equal(value('_sum'), 0.0004 + 0.0005 + 0.003 + 9)
+})
+
+t.test('secrets do not reach the log, wherever they are logged by mistake', async (t) => {
+  const lines: string[] = []
+  const log = pino({ redact: REDACTION }, { write: (line: string) => { lines.push(line) } })
+  log.info({ token: 'secret-1', headers: { authorization: 'secret-2' }, req: { headers: { cookie: 'secret-3' } }, config: { jwtSecret: 'secret-4', redisUrl: 'secret-5' }, err: { password: 'secret-6' }, apiKeys: 2 }, 'all of it')
+  t.notMatch(lines[0], /secret-\d/)
+  t.match(JSON.parse(lines[0] as string), { token: '[redacted]', apiKeys: 2, msg: 'all of it' }, 'the rest does')
+  t.ok(['config.clickhouseUrl', 'config.kafkaPassword', 'config.otlpUrl'].every((path) => REDACTION.paths.includes(path)), 'settings with secrets are among them')
 })

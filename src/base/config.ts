@@ -36,6 +36,8 @@ export const SETTINGS = {
   retentionHours: { group: 'storage', env: 'RETENTION_HOURS', type: 'int', default: 168, min: 1, max: 87_600, doc: 'how long a room\'s log keeps entries' },
   retentionEntriesMax: { group: 'storage', env: 'RETENTION_ENTRIES_MAX', type: 'int', default: 1_000_000, min: 10_000, max: 1_000_000_000, doc: 'entries kept per room' },
   retentionMbMax: { group: 'storage', env: 'RETENTION_MB_MAX', type: 'int', default: 1024, min: 16, max: 1_048_576, doc: 'megabytes kept per room' },
+  auditRetentionDays: { group: 'storage', env: 'AUDIT_RETENTION_DAYS', type: 'int', default: 365, min: 0, max: 36_500, doc: 'how long the audit log keeps its rows, whatever the rooms\' limits are; 0: for ever' },
+  erasureEchoS: { group: 'storage', env: 'ERASURE_ECHO_S', type: 'int', default: 600, min: 0, max: 86_400, doc: 'how long the removal of an erased person\'s messages stands in a room, seconds: viewers who come back within it take them off their screens' },
   dedupMinutes: { group: 'storage', env: 'DEDUP_MINUTES', type: 'int', default: 10, min: 1, max: 1440, doc: 'how long a nonce is remembered, at least' },
 
   role: { group: 'process', env: 'ROLE', type: 'list', default: ['all'], doc: 'roles of this process: `all`, or a list of `gateway,api,relay,moderator,archiver,notifier`' },

@@ -9,7 +9,10 @@ interface Row {
   readonly type: 'counter' | 'gauge' | 'histogram'
   readonly help: string
   readonly label?: string
-  /** Label values that stand at 0 from the start: a rate over a counter that appears with its first event misses that event. */
+  /**
+   * Label values that stand at 0 from the start: a rate over a counter that appears with its first event misses that event.
+   * Empty, and without a label: nothing is shown before it is first set, for what only some processes have.
+   */
   readonly values?: readonly string[]
   readonly buckets?: readonly number[]
 }
@@ -39,7 +42,7 @@ export const METRICS = {
   uproar_log_expired_total: { type: 'counter', help: 'Entries removed by retention' },
   uproar_redis_batches_total: { type: 'counter', help: 'Batches published to Redis' },
   uproar_redis_commands_failed_total: { type: 'counter', help: 'Redis commands that failed or took too long (most are tried again), by what they were for', label: 'what' },
-  uproar_redis_reader_lag_seconds: { type: 'gauge', help: 'Time since Redis last answered a read of the shard streams; of several readers the longest' },
+  uproar_redis_reader_lag_seconds: { type: 'gauge', help: 'Time since Redis last answered a read of the shard streams; of several readers the longest', values: [] },
   uproar_redis_gaps_total: { type: 'counter', help: 'Times that a shard stream was trimmed before it was read here' },
   uproar_redis_resets_total: { type: 'counter', help: 'Times that a shard was found to have lost data, so that its rooms got new epochs' },
   uproar_feed_records_total: { type: 'counter', help: 'Records of the feed that were handled, by consumer (`relay` brings them to Kafka)', label: 'consumer' },
@@ -50,7 +53,7 @@ export const METRICS = {
   uproar_feed_lag_seconds: { type: 'gauge', help: 'Age of the oldest record that a consumer works on, by consumer', label: 'consumer' },
   uproar_kafka_produced_total: { type: 'counter', help: 'Records that Kafka has taken, by topic', label: 'topic' },
   uproar_kafka_failures_total: { type: 'counter', help: 'Requests to Kafka that failed or took too long (they are tried again), by what they were for', label: 'what' },
-  uproar_archive_up: { type: 'gauge', help: 'Whether the archive answers this archiver (1) or not (0)' },
+  uproar_archive_up: { type: 'gauge', help: 'Whether the archive answers this archiver (1) or not (0)', values: [] },
   uproar_archive_rows_total: { type: 'counter', help: 'Rows that the archive has taken, by table (repetitions included); how far it lags: uproar_feed_lag_* of the consumer archiver', label: 'table' },
   uproar_archive_batches_total: { type: 'counter', help: 'Inserts that the archive has taken' },
   uproar_archive_bytes_total: { type: 'counter', help: 'Bytes of rows that the archive has taken, before it packs them' },
@@ -70,11 +73,11 @@ export const METRICS = {
   uproar_slow_viewers_total: { type: 'counter', help: 'Viewers that fell behind, by what became of them', label: 'outcome', values: ['behind', 'caught_up', 'closed', 'position'] },
   uproar_slow_viewers: { type: 'gauge', help: 'Viewers behind now, served from the ring' },
   uproar_room_viewers: { type: 'gauge', help: 'Viewers here of the 20 rooms with most of them; rooms leave it, private ones are `(private)` together', label: 'room' },
-  uproar_room_entries_per_second: { type: 'gauge', help: 'Entries a second of the 20 busiest rooms here, over the last 5 s; rooms leave it, private ones are `(private)` together', label: 'room' },
+  uproar_room_entries_per_second: { type: 'gauge', help: 'Entries a second of the 20 busiest rooms here, over the last 3 s; rooms leave it, private ones are `(private)` together', label: 'room' },
   uproar_probe_seconds: { type: 'histogram', help: 'From author to viewer, as the built-in viewer sees it: from its SEND to the message coming back to it', buckets: LATENCY },
   uproar_probe_messages_total: { type: 'counter', help: 'Messages of the built-in viewer (`PROBE_S`), by what became of them', label: 'outcome', values: ['seen', 'late', 'refused', 'unconnected'] },
   uproar_instances: { type: 'gauge', help: 'Instances of the cluster alive at the last beat, this one included' },
-  uproar_census_seconds: { type: 'gauge', help: 'Age of the last count over all instances that came back, in seconds' },
+  uproar_census_seconds: { type: 'gauge', help: 'Age of the last count over all instances that came back, in seconds', values: [] },
   uproar_census_names: { type: 'gauge', help: 'Rooms, addresses and users that this instance counts' },
   uproar_bus_frames_total: { type: 'counter', help: 'Frames and values on the bus between instances, by what became of them', label: 'way', values: ['sent', 'received', 'dropped'] },
   uproar_revocations: { type: 'gauge', help: 'Revocations of tokens that are kept' },
@@ -83,7 +86,7 @@ export const METRICS = {
   uproar_http_requests_total: { type: 'counter', help: 'HTTP requests answered, by class of status', label: 'status', values: ['2xx', '3xx', '4xx', '5xx'] },
   uproar_faults_total: { type: 'counter', help: 'Faults of the server\'s own, each with a line in the log' },
   uproar_spans_total: { type: 'counter', help: 'Spans of traces (`OTLP_URL`), by what became of them', label: 'outcome', values: ['sent', 'dropped', 'failed'] },
-  uproar_disk_free_bytes: { type: 'gauge', help: 'Free space where `DATA_DIR` is; only of the embedded log' },
+  uproar_disk_free_bytes: { type: 'gauge', help: 'Free space where `DATA_DIR` is; only of the embedded log', values: [] },
   uproar_worker_up: { type: 'gauge', help: '1: this worker serves; of all workers (`WORKERS`), each of whose series bears its number', label: 'worker' },
   uproar_worker_restarts_total: { type: 'counter', help: 'Times that this worker ended by itself and was started again', label: 'worker' },
   uproar_build_info: { type: 'gauge', help: '1, with the version that runs', label: 'version' },
@@ -108,7 +111,7 @@ export class Metrics {
 
   constructor () {
     for (const [name, row] of Object.entries(METRICS) as [MetricName, Row][]) this.#register(name, row)
-    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: 10 })
+    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: 20 })
   }
 
   /** Adds to a counter (or gauge) of this name and label value. */
@@ -164,12 +167,14 @@ export class Metrics {
       this.registry.registerMetric(durations as unknown as Metric)
       return
     }
-    const values = new Map<string, number>((row.label === undefined ? [''] : row.values ?? []).map((label) => [label, 0]))
+    const values = new Map<string, number>((row.values ?? (row.label === undefined ? [''] : [])).map((label) => [label, 0]))
     this.#plain.set(name, values)
     const write = (metric: Counter | Gauge): void => {
       metric.reset()
       const read = this.#read.get(name)
       if (read !== undefined) values.set('', read())
+      // Without a label the library shows 0 by itself.
+      if (row.label === undefined && values.size === 0) metric.remove()
       for (const [label, value] of values) {
         if (row.label === undefined) metric.inc(value)
         else metric.inc({ [row.label]: label }, value)

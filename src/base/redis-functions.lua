@@ -233,11 +233,12 @@ local function read_batch (blob)
   while at <= size do
     local kind, room, epoch, count
     kind, room, epoch, count, at = decode('>BI2c0I1c0I2', blob, at)
-    local group = { kind = kind, room = room, epoch = epoch, count = count, nonces = {}, heads = {}, tails = {}, patches = {} }
+    local group = { kind = kind, room = room, epoch = epoch, count = count, nonces = {}, heads = {}, tails = {}, patches = {}, states = {} }
     for k = 1, count do
       local flags
       group.nonces[k], flags, group.heads[k], group.tails[k], at = decode('>I1c0Bc5I3c0', blob, at)
-      if flags == 1 then group.patches[k], at = read_patch(blob, at) end
+      if flags >= 2 then group.states[k], at = decode('>I6', blob, at) end
+      if flags % 2 == 1 then group.patches[k], at = read_patch(blob, at) end
       if group.nonces[k] ~= '' then asked[#asked + 1] = group.nonces[k] end
     end
     groups[#groups + 1] = group
@@ -253,14 +254,14 @@ local function merge_state (p, room, patch, seq)
   end
 end
 
-local GONE, REPEATED = 2, 1
+local CONFLICT, GONE, REPEATED = 3, 2, 1
 
 -- Fails before anything is written when one of the keys is being moved to another node.
 local function touch_all (p, groups, bucket)
   local keys = { p .. 'stream', p .. 'nonces:' .. bucket }
   for _, group in ipairs(groups) do
     keys[#keys + 1] = p .. 'log:' .. group.room
-    if next(group.patches) then keys[#keys + 1] = p .. 'state:' .. group.room end
+    if next(group.patches) or next(group.states) then keys[#keys + 1] = p .. 'state:' .. group.room end
   end
   call('EXISTS', unpack(keys))
 end
@@ -288,6 +289,8 @@ local function append_group (p, group, h, batch)
       others[#others + 1] = encode('>I2BI6I6', k - 1, REPEATED, oldSeq, oldTs)
     elseif isOver then
       others[#others + 1] = encode('>I2BI6I6', k - 1, GONE, 0, 0)
+    elseif group.states[k] and group.states[k] ~= (h and tonumber(call('HGET', p .. 'state:' .. group.room, 'q') or 0) or 0) then
+      others[#others + 1] = encode('>I2BI6I6', k - 1, CONFLICT, 0, 0)
     else
       if not h then h = batch.make(group.room) end
       seq = seq + 1
@@ -344,12 +347,13 @@ local function keep_of (args, at)
 end
 
 -- Canary rooms are written for ever and read by nobody: no more of them than must be kept.
-local function keep_for (group, keep)
+local function keep_for (group, keep, apart)
+  if group.kind == 4 then return apart end
   if group.kind ~= 3 then return keep end
   return { ms = KEPT_MS, entries = 0, bytes = 0 }
 end
 
--- args: p, instance, batch's number, last acknowledged number, now, seed, window, keep ×3, stream's bounds ×3, batch
+-- args: p, instance, batch's number, last acknowledged number, now, seed, window, keep ×3, stream's bounds ×3, batch, keep of rooms kept apart ×3
 -- Answers 'O' and the results; 'S' for a batch that a later one overtook; 'L' when what was acknowledged is not there.
 local function publish (_, args)
   local p, instance, number, now, window = args[1], args[2], tonumber(args[3]), tonumber(args[5]), tonumber(args[7])
@@ -360,6 +364,7 @@ local function publish (_, args)
   if last < tonumber(args[4]) then return 'L' end
 
   local shard, fresh, keep, ms = shard_of(p, args[6]), epochs(args[6]), keep_of(args, 8), redis_ms()
+  local apart = keep_of(args, 15)
   local groups, asked = read_batch(args[14])
   local heads, trims = {}, {}
   for _, group in ipairs(groups) do
@@ -384,14 +389,14 @@ local function publish (_, args)
       replies[#replies + 1] = encode('>I1I6I6I2', 0, 0, 0, 0)
     else
       replies[#replies + 1], segment = append_group(p, group, h, batch)
-      trims[group.room] = keep_for(group, keep)
+      trims[group.room] = keep_for(group, keep, apart)
     end
     segments[#segments + 1] = segment
   end
   for room, h in pairs(heads) do
     if h then
       if trims[room] and is_due(h, now, trims[room], SLACK) then trim(p, h, now, trims[room], PUBLISH_RUNS) end
-      if h.hasGrown then keep_alive(p, h, now, keep) end
+      if h.hasGrown then keep_alive(p, h, now, trims[room] or keep) end
       keep_head(p, h)
     end
   end
@@ -515,6 +520,112 @@ local function reset (_, args)
   return shard.i
 end
 
+-- ---- rewriting -------------------------------------------------------------------------------------------------------
+
+-- A stream's entries cannot be changed, so a history in which some are to be is copied, a step at a time, and the copy
+-- takes its place in the act of the last step. `v` of the head counts that: of two copies made at once one counts.
+
+local REDO_MS = 3600000
+-- More entries than a run ever has; a step gets more changes than that, unless it gets all.
+local RUN_MAX = 1024
+
+-- The run with other bytes for entries that are as they are said to be; their count.
+local function rewritten (data, changes)
+  local at, parts, count = 1, {}, 0
+  while at <= #data do
+    local size = decode('>I3', data, at)
+    local wide = data:byte(at + 5) == 207
+    local finish = at + 3 + size + (wide and 20 or 16)
+    local seq
+    if wide then
+      local high, low = decode('>I4I4', data, at + 6)
+      seq = high * 4294967296 + low
+    else
+      seq = decode('>I4', data, at + 6)
+    end
+    local entry, change = data:sub(at + 3, finish - 1), changes[seq]
+    if change and redis.sha1hex(entry) == change[1] then
+      entry, count = change[2], count + 1
+    end
+    parts[#parts + 1] = encode('>I3', #entry - (wide and 20 or 16))
+    parts[#parts + 1] = entry
+    at = finish
+  end
+  return concat(parts), count
+end
+
+local function read_changes (blob)
+  local changes, seqs, at = {}, {}, 1
+  while at <= #blob do
+    local seq, was, becomes
+    seq, was, becomes, at = decode('>I6c40I3c0', blob, at)
+    changes[seq], seqs[#seqs + 1] = { was, becomes }, seq
+  end
+  return changes, seqs
+end
+
+-- args: p, room, seed, epoch, copy's name, head's `v` or '', the last run copied or '', 1 when these are all the changes left, bytes, changes, growth so far
+-- Answers 'G' (another epoch), 'C' (begin again); or v, last run, count, growth behind 'M' (there is more), 'O' (it is done)
+-- or 'U' (there is more, from the seq behind that on, and it takes further changes).
+local function rewrite (_, args)
+  local p, room, redo, from, isAll = args[1], args[2], args[5], args[7], args[8] == '1'
+  local shard = shard_of(p, '')
+  local h = head_of(p, room, shard, epochs(args[3]))
+  if not h or h.e ~= args[4] then return { 'G' } end
+  local v = call('HGET', p .. 'head:' .. room, 'v') or '0'
+  local log, copy = p .. 'log:' .. room, p .. 'redo:' .. redo
+  if (args[6] ~= '' and args[6] ~= v) or (from ~= '' and call('EXISTS', copy) == 0) then
+    call('DEL', copy)
+    return { 'C' }
+  end
+  local changes, seqs = read_changes(args[10])
+  local upto = isAll and math.huge or seqs[#seqs] or 0
+  local left, next, count, growth, start, isEnd = tonumber(args[9]), 1, 0, 0, from == '' and '-' or '(' .. from, false
+  while left > 0 and not isEnd do
+    local runs = call('XRANGE', log, start, '+', 'COUNT', 8)
+    isEnd = #runs < 8
+    for _, run in ipairs(runs) do
+      local first, data = seq_of(run[1]), run[2][2]
+      if first + RUN_MAX > upto then
+        call('PEXPIRE', copy, REDO_MS)
+        return { 'U', v, from, tostring(count), tostring(growth), tostring(first) }
+      end
+      while seqs[next] and seqs[next] < first do next = next + 1 end
+      local more = 0
+      local fresh = data
+      -- An entry has 19 bytes at least.
+      if seqs[next] and seqs[next] < first + #data / 19 then fresh, more = rewritten(data, changes) end
+      call('XADD', copy, run[1], 'd', fresh)
+      count, growth, left, from = count + more, growth + #fresh - #data, left - #data, run[1]
+    end
+    start = '(' .. from
+  end
+  if not isEnd then
+    call('PEXPIRE', copy, REDO_MS)
+    return { 'M', v, from, tostring(count), tostring(growth) }
+  end
+  local oldest, alive = call('XRANGE', log, '-', '+', 'COUNT', 1)[1], call('PTTL', log)
+  if oldest then
+    call('XTRIM', copy, 'MINID', oldest[1])
+    call('RENAME', copy, log)
+    if alive > 0 then call('PEXPIRE', log, alive) else call('PERSIST', log) end
+  end
+  call('HSET', p .. 'head:' .. room, 'b', max(0, h.b + growth + tonumber(args[11])))
+  call('HINCRBY', p .. 'head:' .. room, 'v', 1)
+  return { 'O', v, '', tostring(count), tostring(growth) }
+end
+
+-- args: p, batch n, its stream id
+-- Takes batches up to that one out of the stream, once consumers of the feed have them. Answers whether they are gone.
+local function scrub (_, args)
+  local p, shard = args[1], shard_of(args[1], '')
+  if shard.isNew then return 1 end
+  if shard.k and redis_ms() - shard.kt < AWAITED_MS and shard.k < tonumber(args[2]) then return 0 end
+  local ms, n = args[3]:match('^(%d+)-(%d+)$')
+  call('XTRIM', p .. 'stream', 'MINID', ms .. '-' .. string.format('%.0f', tonumber(n) + 1))
+  return 1
+end
+
 -- ---- consumers of the feed ---------------------------------------------------------------------------------------
 
 -- Where a consumer stands is its group's own place in the stream; what of it matters for trimming is kept beside it:
@@ -555,6 +666,13 @@ local function create (_, args)
   return { args[3], 1 }
 end
 
+-- args: p, name, record as it was, record as it is to be. Answers 1 when it is that now.
+local function attribute (_, args)
+  local existing = call('HGET', args[1] .. 'records', args[2])
+  if existing == args[3] then call('HSET', args[1] .. 'records', args[2], args[4]) end
+  return (existing == args[3] or existing == args[4]) and 1 or 0
+end
+
 -- args: p, name. Answers 1 when there was one.
 local function remove (_, args)
   call('ZREM', args[1] .. 'names', args[2])
@@ -589,7 +707,10 @@ serve('read', read)
 serve('find', find)
 serve('look', look)
 serve('reset', reset)
+serve('rewrite', rewrite)
+serve('scrub', scrub)
 serve('acknowledge', acknowledge)
 serve('create', create)
+serve('attribute', attribute)
 serve('remove', remove)
 serve('list', list)

@@ -10,7 +10,7 @@ const TEXT = readFileSync(new URL('redis-functions.lua', import.meta.url), 'utf8
 const LIBRARY = `uproar_${createHash('sha256').update(TEXT).digest('hex').slice(0, 8)}`
 const CODE = TEXT.replaceAll('@LIBRARY@', LIBRARY)
 
-export type RedisFunction = 'publish' | 'read' | 'find' | 'look' | 'reset' | 'acknowledge' | 'create' | 'remove' | 'list'
+export type RedisFunction = 'publish' | 'read' | 'find' | 'look' | 'reset' | 'rewrite' | 'scrub' | 'attribute' | 'acknowledge' | 'create' | 'remove' | 'list'
 
 /** A Cluster may have moved the keys between the loading and the call. */
 const LOADS_MAX = 3

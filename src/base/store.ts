@@ -20,6 +20,7 @@ import { dirname, join, resolve } from 'node:path'
 import { open, type Database, type RootDatabase } from 'lmdb'
 import { AppError, StartFault } from './errors.ts'
 import { claim, type Claim } from './owner.ts'
+import { compactIfDue } from './store-compaction.ts'
 
 /**
  * Rises when the records change in a way that older versions cannot read.
@@ -109,6 +110,7 @@ export async function openStore (dataDir: string): Promise<Store> {
   }
   const owner = await claim(dir)
   try {
+    await compact(dir)
     return openOwned(dir, owner)
   } catch (error) {
     await owner.release()
@@ -156,10 +158,24 @@ async function closeWithin (env: RootDatabase<Uint8Array, Uint8Array>, ms: numbe
   clearTimeout(timer)
 }
 
+/** What was erased goes out of the file's free pages too, where that was asked for. */
+async function compact (dir: string): Promise<void> {
+  try {
+    checkFile(join(dir, 'lmdb', 'data.mdb'))
+    await compactIfDue(dir, TABLES, openFolder)
+  } catch (error) {
+    throw new StartFault(`DATA_DIR: the store in ${dir} cannot be opened: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+function openFolder (path: string): RootDatabase<Uint8Array, Uint8Array> {
+  return open({ path, noSubdir: false, maxDbs: 32, encoding: 'binary', keyEncoding: 'binary', eventTurnBatching: false, separateFlushed: true })
+}
+
 function openEnvironment (dir: string): RootDatabase<Uint8Array, Uint8Array> {
   try {
     checkFile(join(dir, 'lmdb', 'data.mdb'))
-    return open({ path: join(dir, 'lmdb'), noSubdir: false, maxDbs: 32, encoding: 'binary', keyEncoding: 'binary', eventTurnBatching: false, separateFlushed: true })
+    return openFolder(join(dir, 'lmdb'))
   } catch (error) {
     throw new StartFault(`DATA_DIR: the store in ${dir} cannot be opened: ${(error as Error).message}`, { cause: error })
   }

@@ -140,7 +140,7 @@ t.test('instances, drain, status', async (t) => {
       isDraining = true
       return { id: 'aa11', connections: left }
     },
-    'GET /v1/status': () => ({ works, detail: { version: '1', delivery: { verdict: works ? 'ok' : 'deaf', ageMs: 40 }, instances: instances(), connections: 1237, rooms: { active: 1, top: [{ room: 'lobby', viewers: 1200 }] }, engines: [{ part: 'log', engine: 'redis' }], lag: [{ consumer: 'relay', records: 5, seconds: 61 }] } })
+    'GET /v1/status': () => ({ works, detail: { version: '1', delivery: { verdict: works ? 'ok' : 'deaf', ageMs: 40 }, instances: instances(), connections: 1237, rooms: { active: 1, top: [{ room: 'lobby', viewers: 1200 }] }, engines: [{ part: 'log', engine: 'redis', fault: null }, { part: 'archive', engine: 'clickhouse', fault: 'it is away' }], lag: [{ consumer: 'relay', records: 5, seconds: 61 }] } })
   })
   const env = { UPROAR_URL: url, UPROAR_KEY: KEY }
   t.match(await run(['instances'], env), { status: 0, printed: /aa11\s+one\s+7\s+8080\s+9001\s+3\s+1\s+1 d 1 h\s+serves\naa22 .* 1,234 .* silent for 4 s/ })
@@ -150,7 +150,7 @@ t.test('instances, drain, status', async (t) => {
   t.same(asked.find(({ method }) => method === 'POST'), { method: 'POST', url: '/v1/instances/aa11/drain', body: {} })
   await run(['drain', 'aa1', '--force'], env)
   t.same(asked.at(-1)?.body, { force: true })
-  t.match(await run(['status'], env), { status: 0, printed: /^works[\s\S]*log: redis[\s\S]*1,237 connections[\s\S]*lobby\s+1,200[\s\S]*relay\s+5\s+1 min/ })
+  t.match(await run(['status'], env), { status: 0, printed: /^works[\s\S]*log: redis, archive: clickhouse \(it is away\)[\s\S]*1,237 connections[\s\S]*lobby\s+1,200[\s\S]*relay\s+5\s+1 min/ })
   works = false
   t.match(await run(['status'], env), { status: 1, printed: /^DOES NOT WORK[\s\S]*deaf/ })
   t.match(JSON.parse((await run(['status', '--json'], env)).printed), { works: false })

@@ -68,20 +68,24 @@ const kafka: Check = async ({ config }) => {
   }
 }
 
+const CLICKHOUSE_MIN = [26, 3] as const
+
 const clickhouse: Check = async ({ config }) => {
-  if (config.clickhouseUrl === null) return []
-  const { username, password, origin } = new URL(config.clickhouseUrl)
+  const { archive, clickhouseUrl: url, clickhouseUser: user, clickhousePassword: password } = config
+  if (archive === 'off') return [{ level: 'ok', about: 'archive', says: 'off' }]
+  if (url === null) return [{ level: 'ok', about: 'archive', says: config.redisUrl === null && config.kafkaBrokers.length === 0 ? 'embedded, where the optional package chdb is installed' : 'none: with Redis or Kafka it takes CLICKHOUSE_URL' }]
+  if (config.clickhouseCaFile !== null) return [{ level: 'ok', about: 'archive', says: 'ClickHouse by a certificate of its own (CLICKHOUSE_CA_FILE): the server\'s status tells whether it answers' }]
   try {
     const before = Date.now()
-    const answer = await fetch(`${origin}/?query=${encodeURIComponent('SELECT version(), toUnixTimestamp64Milli(now64(3)) FORMAT TSV')}`, {
-      headers: username === '' ? {} : { 'x-clickhouse-user': decodeURIComponent(username), 'x-clickhouse-key': decodeURIComponent(password) }, signal: AbortSignal.timeout(CLICKHOUSE_MS_MAX)
-    })
+    const answer = await fetch(new URL(`?query=${encodeURIComponent('SELECT version(), toUnixTimestamp64Milli(now64(3)) FORMAT TSV')}`, url), { headers: { 'x-clickhouse-user': user, 'x-clickhouse-key': password }, signal: AbortSignal.timeout(CLICKHOUSE_MS_MAX) })
     const text = (await answer.text()).trim()
     if (!answer.ok) throw new Error(text.slice(0, 200))
     const [version = '', now = ''] = text.split('\t')
-    return [{ level: 'ok', about: 'ClickHouse', says: version }, skewed('ClickHouse', Number(now) - (before + Date.now()) / 2)]
+    const [major = 0, minor = 0] = version.split('.').map(Number)
+    const isFit = major > CLICKHOUSE_MIN[0] || (major === CLICKHOUSE_MIN[0] && minor >= CLICKHOUSE_MIN[1])
+    return [{ level: isFit ? 'ok' : 'fail', about: 'ClickHouse', says: version, ...(isFit ? {} : { remedy: `${CLICKHOUSE_MIN.join('.')} or later is needed` }) }, skewed('ClickHouse', Number(now) - (before + Date.now()) / 2)]
   } catch (error) {
-    return [{ level: 'fail', about: 'ClickHouse', says: connectionFault(error), remedy: 'is it running, and does CLICKHOUSE_URL name it, its user and password? The chat goes on; the archive waits' }]
+    return [{ level: 'fail', about: 'ClickHouse', says: connectionFault(error), remedy: 'is it running, and do CLICKHOUSE_URL, CLICKHOUSE_USER and CLICKHOUSE_PASSWORD fit? The chat goes on; the archive waits' }]
   }
 }
 

@@ -62,7 +62,7 @@ const ports: Check = async ({ config }) => {
     const fault = await faultOf(place)
     if (fault !== null) taken.push({ level: 'fail', about: 'ports', says: fault.message, remedy: 'the server does not start' })
   }
-  return taken.length > 0 ? taken : [{ level: 'ok', about: 'ports', says: `${port} and ${wsPort} are free` }]
+  return taken.length > 0 ? taken : [{ level: 'ok', about: 'ports', says: port === 0 && wsPort === 0 ? 'any that are free' : `${port} and ${wsPort} are free` }]
 }
 
 /** Why the place cannot be listened on, or null: it is tried, and let go at once. */

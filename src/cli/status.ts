@@ -11,7 +11,7 @@ interface Status {
     readonly instances: null | readonly { readonly id: string, readonly host: string, readonly connections: number, readonly isDraining: boolean, readonly startedAt: number }[]
     readonly connections: number
     readonly rooms: { readonly active: number, readonly top: readonly { readonly room: string, readonly viewers: number }[] }
-    readonly engines: readonly { readonly part: string, readonly engine: string }[]
+    readonly engines: readonly { readonly part: string, readonly engine: string, readonly fault: string | null }[]
     readonly lag: readonly { readonly consumer: string, readonly records: number, readonly seconds: number }[]
   }
 }
@@ -29,7 +29,7 @@ function textOf ({ works, detail }: Status): string {
   return [
     first,
     `delivery: ${delivery.verdict}${delivery.ageMs === null ? '' : `, the last entry came back ${delivery.ageMs} ms ago`}\n`,
-    `version ${version}; ${engines.map(({ part, engine }) => `${part}: ${engine}`).join(', ')}\n`,
+    `version ${version}; ${engines.map(({ part, engine, fault }) => `${part}: ${engine}${fault === null ? '' : ` (${fault})`}`).join(', ')}\n`,
     `${connections.toLocaleString('en-GB')} connections\n\n`,
     instances === null ? 'the registry of instances does not answer\n' : columns(['instance', 'machine', 'connections', 'up', 'state'], instances.map((one) => [one.id, one.host, one.connections, span(Date.now() - one.startedAt), one.isDraining ? 'draining' : 'serves'])),
     rooms.top.length === 0 ? '' : `\n${columns(['room', 'viewers'], rooms.top.map(({ room, viewers }) => [room, viewers]))}`,

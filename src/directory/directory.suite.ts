@@ -36,6 +36,12 @@ async function records (t: Test, open: OpenDirectory): Promise<void> {
   t.ok(racing.every(({ record }) => record.createdBy === winner?.createdBy), 'and all get that record')
   t.same(await directory.get('race'), winner)
 
+  t.equal(await directory.attribute('of-group', 'ann', 'x'), false, 'only where it is as it was thought to be')
+  t.equal(await directory.attribute('nobody made', 'ann', 'x'), false)
+  t.equal(await directory.attribute('of-direct', 'bob', 'somebody'), true)
+  t.same(await directory.get('of-direct'), record('of-direct', { kind: 'direct', createdBy: 'somebody' }))
+  t.equal(await directory.attribute('of-direct', 'somebody', 'bob'), true)
+
   const removals = await Promise.all([directory.remove('race'), directory.remove('race'), directory.remove('nobody made')])
   t.same(removals, [true, false, false])
   t.equal(await directory.get('race'), null)

@@ -26,6 +26,8 @@ export interface Directory {
   get (room: string): Promise<RoomRecord | null>
   /** Makes the room unless there is one; durable before it resolves. Of two at once, one creates and both get that record. */
   create (record: RoomRecord): Promise<{ readonly record: RoomRecord, readonly created: boolean }>
+  /** Writes another name over who made the room, if it is still `from`; false when it is not. Durable before it resolves. */
+  attribute (room: string, from: string, to: string): Promise<boolean>
   /** Removes the record; false when there was none. Durable before it resolves. */
   remove (room: string): Promise<boolean>
   /** Rooms whose names start with `prefix`, after the name `after`; `limit` 1 to 1,000. */

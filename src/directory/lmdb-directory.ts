@@ -42,6 +42,16 @@ class LmdbDirectory implements Directory {
     })
   }
 
+  attribute (room: string, from: string, to: string): Promise<boolean> {
+    return this.#inTurn(room, async () => {
+      const existing = this.#read(room)
+      if (existing?.createdBy !== from) return false
+      const value = pack([existing.kind, existing.createdAt, to])
+      await this.#store.commit(() => { void this.#table.put(nameKey(room), value) })
+      return true
+    })
+  }
+
   remove (room: string): Promise<boolean> {
     return this.#inTurn(room, async () => {
       if (this.#read(room) === null) return false

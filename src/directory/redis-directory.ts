@@ -52,6 +52,14 @@ class RedisDirectory implements Directory {
     return { record: readRecord(room, found), created: isMade === 1 || (attempts > 1 && bytes.equals(found)) }
   }
 
+  async attribute (room: string, from: string, to: string): Promise<boolean> {
+    const record = await this.get(room)
+    if (record?.createdBy !== from) return false
+    const [before, after] = [from, to].map((name) => Buffer.from(pack([record.kind, record.createdAt, name])))
+    // A repeat of a call whose answer was lost finds what it wrote itself.
+    return await patiently(() => this.#call('attribute', [nameBytes(room), before as Buffer, after as Buffer])) === 1
+  }
+
   async remove (room: string): Promise<boolean> {
     const name = nameBytes(room)
     return await patiently(() => this.#call('remove', [name]), (fault) => fault.isUnsent) === 1

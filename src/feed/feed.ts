@@ -8,11 +8,20 @@
 // Must not know what consumers do.
 
 /** What there is to consume. The schema of each is proto/feed/<topic>.v1.json. */
-export const TOPICS = ['messages', 'actions', 'audit', 'notifications'] as const
+export const TOPICS = ['messages', 'actions', 'audit', 'notifications', 'erasures'] as const
 export type Topic = (typeof TOPICS)[number]
 /** Records of a topic that could not be handled, each with the reason (proto/feed/dead.v1.json). */
 export type DeadTopic = `${Topic}.dead`
 export type FeedTopic = Topic | DeadTopic
+
+/** The room of the log that holds a topic which is not the rooms' own. */
+export function roomOf (topic: Exclude<FeedTopic, 'messages'>): string {
+  return `uproar:${topic}`
+}
+
+export function deadOf (topic: FeedTopic): DeadTopic {
+  return topic.endsWith('.dead') ? topic as DeadTopic : `${topic as Topic}.dead`
+}
 
 /** One record. (topic, room, epoch, seq) names it: whoever acts on a record is to act once on each such name. */
 export interface FeedRecord {

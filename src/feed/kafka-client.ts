@@ -11,8 +11,7 @@ import { Kafka, logLevel, type KafkaConfig, type LogEntry, type SASLOptions } fr
 import { AppError } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Traces } from '../base/traces.ts'
-import { TOPICS, type FeedTopic, type Say } from './feed.ts'
-import { deadOf } from './records.ts'
+import { deadOf, TOPICS, type FeedTopic, type Say } from './feed.ts'
 
 export interface KafkaOptions {
   readonly brokers: readonly string[]

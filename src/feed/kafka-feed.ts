@@ -4,11 +4,11 @@
 
 import type { Kafka } from 'kafkajs'
 import { systemClock, type Timer } from '../base/clock.ts'
-import type { Consumer, ConsumerOptions, Feed, FeedRecord, Outgoing } from './feed.ts'
+import { deadOf, type Consumer, type ConsumerOptions, type Feed, type FeedRecord, type Outgoing } from './feed.ts'
 import { createKafka, ensureTopics, topicName, type KafkaOptions } from './kafka-client.ts'
 import { KafkaConsumer } from './kafka-consumer.ts'
 import { KafkaProducer, type KafkaRecord } from './kafka-producer.ts'
-import { deadLetter, deadOf } from './records.ts'
+import { deadLetter } from './records.ts'
 import { Roster } from './roster.ts'
 
 export type { KafkaOptions } from './kafka-client.ts'

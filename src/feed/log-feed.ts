@@ -2,7 +2,7 @@
 // topics that the rooms do not fill are rooms of the log's own (records.ts). Must not know which engine it is.
 // Bounds: the outlet's takes, cut to batches of the consumer's measure.
 
-import { packTail } from '../../proto/entry.ts'
+import { isRemoved, packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import { systemClock, type Clock, type Timer } from '../base/clock.ts'
 import type { Metrics } from '../base/metrics.ts'
@@ -10,8 +10,8 @@ import type { Traces } from '../base/traces.ts'
 import type { Log } from '../log/log.ts'
 import type { Outlet, OutletConsumer, OutletRun } from '../log/outlet.ts'
 import { Courier } from './courier.ts'
-import { BATCH_MAX, type Consumer, type ConsumerOptions, type Feed, type FeedRecord, type FeedTopic, type Outgoing, type Say } from './feed.ts'
-import { deadLetter, deadOf, recordOf, roomOf, topicOf, unreadable } from './records.ts'
+import { BATCH_MAX, deadOf, roomOf, type Consumer, type ConsumerOptions, type Feed, type FeedRecord, type FeedTopic, type Outgoing, type Say } from './feed.ts'
+import { deadLetter, recordOf, topicOf, unreadable } from './records.ts'
 import { Roster } from './roster.ts'
 
 const GAUGE_MS = 1000
@@ -113,6 +113,8 @@ class LogConsumer {
       const topic = topicOf(room) as FeedTopic
       for (const entry of entries) {
         if (++read % READ_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve))
+        // A record that was erased with the person that it was about; a room's positions are told all the same.
+        if (topic !== 'messages' && isRemoved(entry)) continue
         const record = this.#read(topic, room, epoch, entry)
         if (record instanceof Unreadable) {
           if (!await this.#courier.bury(record.record, record.reason)) return false

@@ -3,13 +3,14 @@
 //
 //   any room               ─▶ messages: every entry, with where it stands
 //   uproar:audit           ─▶ audit: the row, under the room that it is about
+//   uproar:erasures        ─▶ erasures: who is erased
 //   uproar:actions, …      ─▶ that topic: what was sent to it
 //   other rooms of uproar: ─▶ nothing (canaries)
 
 import { createHash } from 'node:crypto'
-import { entryObject, entrySeq, entryTs } from '../../proto/entry.ts'
+import { entryObject, entrySeq, entryTs, isRemoved } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
-import { TOPICS, type DeadTopic, type FeedRecord, type FeedTopic, type Topic } from './feed.ts'
+import { TOPICS, type FeedRecord, type FeedTopic } from './feed.ts'
 
 /** Version of every topic's schema, as `v` in each value. */
 export const SCHEMA_VERSION = 1
@@ -29,17 +30,12 @@ export function topicOf (room: string): FeedTopic | null {
   return room.startsWith(RESERVED) ? BY_ROOM.get(room) ?? null : 'messages'
 }
 
-/** The room of the log that holds a topic which is not the rooms' own. */
-export function roomOf (topic: Exclude<FeedTopic, 'messages'>): string {
-  return `${RESERVED}${topic}`
-}
-
-export function deadOf (topic: FeedTopic): DeadTopic {
-  return topic.endsWith('.dead') ? topic as DeadTopic : `${topic as Topic}.dead`
-}
-
 /** An entry as a record. Throws when the bytes are no entry, or not one of this topic's. */
 export function recordOf (topic: FeedTopic, room: string, epoch: string, entry: Uint8Array): FeedRecord {
+  if (topic === 'messages' && isRemoved(entry)) {
+    const [seq, ts] = [entrySeq(entry), entryTs(entry)]
+    return { topic, room, epoch, seq, ts, value: { v: SCHEMA_VERSION, room, epoch, op: 'erased', seq, ts } }
+  }
   const object = entryObject(entry)
   const { seq, ts } = object
   if (topic === 'messages') {

@@ -25,7 +25,7 @@ export class Relay {
 
   async start (): Promise<void> {
     const { from, to } = this.#options
-    this.#consumer = await from.consume({ name: 'relay', topics: ['messages', 'audit'], from: 'beginning', isParallel: true, batchMax: BATCH_RECORDS, handle: (batch) => to.produce(batch) })
+    this.#consumer = await from.consume({ name: 'relay', topics: ['messages', 'audit', 'erasures'], from: 'beginning', isParallel: true, batchMax: BATCH_RECORDS, handle: (batch) => to.produce(batch) })
   }
 
   async stop (): Promise<void> {

@@ -4,10 +4,10 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { Ajv } from 'ajv'
 import t from 'tap'
-import { encodeEntry, packTail } from '../../proto/entry.ts'
+import { encodeEntry, erasedEntry, packTail } from '../../proto/entry.ts'
 import { OUT, type EntryOp } from '../../proto/ops.ts'
-import { TOPICS, type FeedRecord, type FeedTopic } from './feed.ts'
-import { deadLetter, deadOf, recordOf, roomOf, topicOf, unreadable } from './records.ts'
+import { deadOf, roomOf, TOPICS, type FeedRecord, type FeedTopic } from './feed.ts'
+import { deadLetter, recordOf, topicOf, unreadable } from './records.ts'
 
 const FOLDER = new URL('../../proto/feed/', import.meta.url)
 const ajv = new Ajv({ allErrors: true, strict: true, strictRequired: false, strictTypes: false })
@@ -38,8 +38,9 @@ t.test('messages: every op', (t) => {
     record('messages', OUT.MESSAGE, [author, 0, 'for me alone', null, true]), record('messages', OUT.EDIT, [3, 'better', null]),
     record('messages', OUT.REMOVE, [{ user: 'u', upTo: 6 }, null]), record('messages', OUT.STATE, [{ title: null }])
   ]
+  records.push(recordOf('messages', 'r', 'e', erasedEntry(encodeEntry(OUT.REMOVE, 7, 8, packTail([{ user: 'u', upTo: 6, erased: true }, null])))))
   for (const { value } of records) t.same(faults('messages', value), [], String(value['op']))
-  t.same(records.map(({ value }) => value['shadow']), [undefined, undefined, true, undefined, undefined, undefined], 'a shadow message says so')
+  t.same(records.map(({ value }) => value['shadow']), [undefined, undefined, true, undefined, undefined, undefined, undefined], 'a shadow message says so')
   for (const key of ['v', 'room', 'epoch', 'seq', 'ts', 'user', 'body']) {
     const { [key]: gone, ...rest } = records[0]?.value ?? {}
     t.not(gone, undefined)
@@ -55,6 +56,7 @@ t.test('audit, actions, notifications, dead letters', (t) => {
   t.same(faults('actions', { v: 1, id: '1', room: 'r', action: 'remove', args: { seq: 3 } }), [])
   t.not(faults('actions', { v: 1, id: '1', room: 'r', action: 'remove', args: {}, seq: 3 }).length, 0, 'what is misplaced is told')
   t.same(faults('notifications', { v: 1, id: '1', room: 'r', kind: 'mention', user: 'v', from: { id: 'u', name: 'U', roles: 0 }, message: { epoch: 'e', seq: 1, ts: 2, body: 'x' } }), [])
+  t.same(faults('erasures', record('erasures', OUT.STATE, [{ v: 1, id: 'j', user: 'u', at: 5 }]).value), [])
   const letter = deadLetter('c', audit, `${'r'.repeat(499)}😀`, 5)
   t.same(faults('dead', letter.value), [])
   t.ok(String(letter.value['reason']).isWellFormed(), 'a reason is cut to whole characters')

@@ -5,7 +5,7 @@ import { encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import type { Identity } from '../auth/auth.ts'
 import type { Gateway } from './gateway.ts'
-import { setUp } from './gateway.suite.ts'
+import { setUp } from './stage.suite.ts'
 
 t.test('HELLO first; frames of one message wait for it in order', async (t) => {
   const { connect, token, until } = await setUp(t)
@@ -76,44 +76,6 @@ t.test('unknown ops, wrong fields and what is not served are refused, and the co
   t.equal(metrics.value('uproar_frames_in_total', 'unknown'), 1)
 })
 
-t.test('while commits are paced SENDs wait unread, in the order of their connection, and none is left behind', async (t) => {
-  const { enter, until, log, gateway } = await setUp(t, { FRAMES_PER_SECOND_MAX: '0', MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0' })
-  const crowd = await enter('ann')
-  let sent = 0
-  const send = (): void => { crowd.say([IN.SEND, ++sent, 'a', `n${sent}`, 0, `hi ${sent}`, null]) }
-  await until(() => {
-    for (let i = 0; i < 20; i++) send()
-    return log.rhythm?.isGathering === true
-  })
-  const bob = await enter('bob')
-  for (let i = 0; i < 3; i++) send()
-  await until(() => {
-    send()
-    return log.rhythm?.isGathering === true
-  })
-  bob.socket.take()
-  bob.say([IN.SEND, 1, 'a', 'b1', 0, 'waits', null])
-  t.same(bob.socket.take(), [], 'nothing is answered yet')
-  bob.say([IN.LEAVE, 2, 'a'])
-  t.same(bob.socket.take().filter((frame) => frame[0] === OUT.OK), [[OUT.OK, 2, null]], 'and what follows on its connection is not held up')
-  await until(() => bob.socket.frames.length > 0)
-  t.match(bob.socket.frames, [[OUT.OK, 1, [Number, Number]]], 'the message was read before the LEAVE')
-  const answers = (): Frame[] => crowd.socket.frames.filter((frame) => frame[0] === OUT.OK)
-  await until(() => answers().length === sent)
-  t.same(answers().map((frame) => frame[1]), Array.from({ length: sent }, (_, index) => index + 1), 'each once, in order')
-  // More than may wait: they are read without the commit, and one of a closed connection is forgotten.
-  const gone = await enter('eve')
-  await until(() => {
-    send()
-    return log.rhythm?.isGathering === true
-  })
-  gone.say([IN.SEND, 1, 'a', 'e1', 0, 'never', null])
-  gateway.close(gone.session)
-  for (let i = 0; i < 600; i++) send()
-  await until(() => answers().length === sent)
-  t.same(gone.socket.take().filter((frame) => frame[0] === OUT.OK), [])
-})
-
 t.test('MODERATE: answered with the place of its last entry or a refusal, SEND with HELD where it waits', async (t) => {
   const { enter, until, rooms, clock, token } = await setUp(t)
   const [ann, host] = [await enter('ann'), await enter('host')]
@@ -174,6 +136,31 @@ t.test('HISTORY gives a page of the entries as they are', async (t) => {
   t.match([(all[3] as Frame[]).length, all[4]], [30, false])
   t.match(refused, [OUT.ERR, 52, 1, 'bad_request'])
   t.match(missing, [OUT.ERR, 53, 12, 'not_found'], 'reading makes no room')
+})
+
+t.test('REPLAY gives a past stream from a moment on, run after run', async (t) => {
+  const { enter, until, clock } = await setUp(t, { MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0' })
+  const { socket, say } = await enter('ann')
+  const start = clock.now()
+  for (let at = 0; at < 20; at++) {
+    say([IN.SEND, at, 'a', `n${at}`, 0, `text ${at}`, null])
+    await until(() => socket.frames.filter((frame) => frame[0] === OUT.OK).length === at + 1)
+    clock.advance(1000)
+  }
+  const sent = socket.take().filter((frame) => frame[0] === OUT.OK).map((frame) => (frame[2] as [number, number]))
+  const [fifth] = sent[4] as [number, number]
+  say([IN.REPLAY, 50, 'a', (sent[4] as [number, number])[1], null, 10], [IN.REPLAY, 51, 'a', start, 14, 200], [IN.REPLAY, 52, 'a', start + 1e9, null, 5], [IN.REPLAY, 53, 'nowhere', start, null, 5])
+  await until(() => socket.frames.length === 4)
+  const [run, rest, beyond, missing] = socket.take().sort((a, b) => (a[1] as number) - (b[1] as number)) as [Frame, Frame, Frame, Frame]
+  const seqs = (page: Frame): unknown[] => (page[3] as Frame[]).map((entry) => entry[1])
+  t.match([run[0], run[1], run[2], run[4]], [OUT.PAGE, 50, 'a', true])
+  t.same(seqs(run), Array.from({ length: 10 }, (_, at) => fifth + at), 'from the first entry of that moment on')
+  t.same([seqs(rest), rest[4]], [[15, 16, 17, 18, 19, 20], false], 'and behind an entry')
+  t.same([seqs(beyond), beyond[4]], [[], false])
+  t.match(missing, [OUT.ERR, 53, 12, 'not_found'])
+  const limited = await (await setUp(t, { FRAMES_PER_SECOND_MAX: '5' })).enter('ann')
+  limited.say([IN.REPLAY, 1, 'a', 0, null, 1], [IN.REPLAY, 2, 'a', 0, null, 1], [IN.REPLAY, 3, 'a', 0, 0, 1])
+  t.match(limited.socket.take().filter((frame) => frame[0] === OUT.ERR), [[OUT.ERR, 2, 23, 'rate_limited']], 'finding the place counts as ten frames')
 })
 
 t.test('frames beyond the rate are refused with a wait; far beyond, the connection ends', async (t) => {

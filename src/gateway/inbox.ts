@@ -12,8 +12,8 @@ import type { Clock } from '../base/clock.ts'
 import type { Rhythm } from '../log/log.ts'
 import type { Session } from './session.ts'
 
-/** With so many waiting they are read without waiting for the commit. */
-export const INBOX_MAX = 256
+/** With so many waiting they are read without waiting for the commit, and so is what comes until then: it comes in bursts anyway. */
+const INBOX_MAX = 256
 /** Larger messages are rare and not worth keeping. */
 const KEPT_BYTES_MAX = 2048
 
@@ -24,6 +24,7 @@ export class Inbox {
   readonly #clock: Clock
   readonly #read: (session: Session, bytes: Uint8Array) => void
   #waiting: Waiting[] = []
+  #isFull = false
   #arrivedAt: number | null = null
 
   /** `read` must not throw. */
@@ -31,7 +32,10 @@ export class Inbox {
     this.#rhythm = rhythm
     this.#clock = clock
     this.#read = read
-    rhythm.listen(() => this.readAll())
+    rhythm.listen(() => {
+      this.#isFull = false
+      this.readAll()
+    })
   }
 
   /** When the message that is being read arrived, by clock.elapsed(); now for one that did not wait. */
@@ -39,13 +43,16 @@ export class Inbox {
 
   /** Keeps a copy of the message until the log's next commit; false: it is to be read now. */
   keep (session: Session, bytes: Uint8Array): boolean {
-    if (!this.#rhythm.isGathering || bytes[1] !== IN.SEND || bytes.length > KEPT_BYTES_MAX) {
+    if (!this.#rhythm.isGathering || this.#isFull || bytes[1] !== IN.SEND || bytes.length > KEPT_BYTES_MAX) {
       // Frames of one connection are read in their order.
       if (this.#waiting.length > 0 && this.#waiting.some((waiting) => waiting.session === session)) this.readAll()
       return false
     }
     this.#waiting.push({ session, bytes: Buffer.from(bytes), at: this.#clock.elapsed() })
-    if (this.#waiting.length >= INBOX_MAX) this.readAll()
+    if (this.#waiting.length >= INBOX_MAX) {
+      this.#isFull = true
+      this.readAll()
+    }
     return true
   }
 

@@ -96,6 +96,11 @@ export class Ingest {
     return address === undefined ? null : addressRange(address)
   }
 
+  /** The user is being erased: what memory has of it is gone. */
+  forget (user: string): void {
+    this.#addresses.delete(user)
+  }
+
   /**
    * Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not: Held where it
    * waits. No async functions here: each costs every message a promise and two turns of the microtask queue.

@@ -16,9 +16,9 @@ import type { Clock } from '../base/clock.ts'
 import { AppError, Refusal, refusalOf } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import { addressRange, plainAddress } from '../base/peers.ts'
-import type { Draft, Log, Published } from '../log/log.ts'
-import { Audit, decide, mayAct, parseAction, rankOf, RANK, textOf, type AuditQuery, type AuditRow, type Decision, type Effect, type Facts, type HeldMessage, type Note, type Once, type Request, type Sanction, type SanctionKind, type Source, type UnbanRequest } from '../moderation/moderation.ts'
-import { notice, parseModes, type Room, type Rooms } from '../rooms/rooms.ts'
+import { StateConflict, type Draft, type Log, type Published, type RoomState } from '../log/log.ts'
+import { Audit, decide, guardOf, mayAct, parseAction, rankOf, RANK, textOf, type AuditQuery, type AuditRow, type Decision, type Effect, type Facts, type HeldMessage, type Note, type Once, type Request, type Sanction, type SanctionKind, type Source, type UnbanRequest } from '../moderation/moderation.ts'
+import { blockedTerms, parseModes, type Room, type Rooms } from '../rooms/rooms.ts'
 import { isCurrent } from './shape.ts'
 import { cleanText } from './text.ts'
 
@@ -50,6 +50,9 @@ export interface Person {
 
 const ACTING_MAX = 200
 const MESSAGES_OF_PERSON = 50
+/** Actions that change a list by what it was: they count only upon the state that they were decided on, else anew. */
+const UPON_STATE: ReadonlySet<string> = new Set(['blockTerm', 'unblockTerm', 'note'])
+const TRIES_MAX = 20
 
 export class Moderator {
   readonly #options: ModeratorOptions
@@ -156,33 +159,36 @@ export class Moderator {
     }
   }
 
-  async #carryOut (room: Room, by: Identity, request: Request, { source, once }: { source: Source, once: Once | null }): Promise<Published | Refusal> {
+  async #carryOut (room: Room, by: Identity, request: Request, { source, once, tries = 1 }: { source: Source, once: Once | null, tries?: number }): Promise<Published | Refusal> {
     const checked = checkedRequest(request)
     if (checked instanceof Refusal) return checked
     const done = once === null ? null : wasDone(room, checked, once)
     if (done !== null) return done
     const [id, username, roles] = userIn(by, room.name)
-    const decision = decide(checked, { id, name: username, roles }, await this.#facts(room, checked))
+    const upon = UPON_STATE.has(checked.action) ? await this.#options.log.state(room.name) : null
+    const decision = decide(checked, { id, name: username, roles }, await this.#facts(room, checked, upon))
     if (decision instanceof Refusal) return decision
     const row = { room: room.name, action: checked.action, by: id, source, whom: decision.whom, text: decision.text, reason: checked.args.reason ?? null, args: { ...checked.args }, failure: null }
-    await this.#audit.append(row, once?.id)
+    if (tries === 1) await this.#audit.append(row, once?.id)
     try {
-      const published = await this.#publish(room, by, decision, once)
+      const published = await this.#publish(room, by, decision, { once, atState: upon?.seq })
       this.#options.metrics.add('uproar_actions_total', 1, checked.action)
       return published
     } catch (error) {
+      if (error instanceof StateConflict && tries < TRIES_MAX) return this.#carryOut(room, by, request, { source, once, tries: tries + 1 })
       const refusal = this.#failed(error)
       await this.#audit.append({ ...row, failure: refusal.message }).catch((fault: unknown) => this.#options.fault(fault, 'an audit row'))
       return refusal
     }
   }
 
-  async #facts (room: Room, { action, args }: Request): Promise<Facts> {
+  async #facts (room: Room, { action, args }: Request, upon: RoomState | null): Promise<Facts> {
     const { clock, log, addressOf } = this.#options
     const entry = args.seq === undefined ? null : await room.message(args.seq)
     const isForAll = entry !== null && !(action === 'pin' && isShadow(entry))
     return {
-      now: clock.now(), first: (await log.head(room.name)).first, seq: room.seq, guard: room.guard, settings: room.told, terms: room.blockedTerms,
+      now: clock.now(), first: (await log.head(room.name)).first, seq: room.seq, settings: room.told,
+      guard: upon === null ? room.guard : guardOf(upon.guarded), terms: upon === null ? room.blockedTerms : blockedTerms(upon),
       roles: args.user === undefined ? 0 : await rolesOf(room, args.user, action === 'purge' || args.purge === true),
       message: isForAll ? messageOf(entry) : null,
       address: args.address !== undefined
@@ -192,13 +198,12 @@ export class Moderator {
   }
 
   /** Publishes the effects in order; each is in force here before the next is made. */
-  async #publish (room: Room, by: Identity, { effects, notice: told }: Decision, once: Once | null): Promise<Published> {
+  async #publish (room: Room, by: Identity, { effects }: Decision, { once, atState }: { once: Once | null, atState: number | undefined }): Promise<Published> {
     let published: Published | null = null
     for (const [at, effect] of effects.entries()) {
-      published = await this.#options.log.publish(room.name, draftOf(effect, room, by, once === null ? null : `${once.id}.${at}`))
+      published = await this.#options.log.publish(room.name, { ...draftOf(effect, room, by, once === null ? null : `${once.id}.${at}`), atState })
       await room.settled()
     }
-    if (told !== null) room.tell(told.user, notice(told.kind, told.reason))
     return published as Published
   }
 }

@@ -164,7 +164,7 @@ export class Library {
   #mustBeThere (): void {
     const { reads } = this.#options
     if (reads.whyNot !== null) {
-      throw reads.isKept ? new AppError('unavailable', `the archive does not answer now: ${reads.whyNot}`, { retryAfterMs: 5000 }) : new AppError('unavailable', reads.whyNot, { retryAfterMs: 60_000 })
+      throw reads.isKept ? new AppError('unavailable', 'the archive does not answer now', { retryAfterMs: 5000 }) : new AppError('unavailable', reads.whyNot, { retryAfterMs: 60_000 })
     }
   }
 

@@ -6,12 +6,12 @@ import { randomBytes } from 'node:crypto'
 import { encodeEntries, entryLength, type EntryDraft } from '../../proto/entry.ts'
 import { AppError } from '../base/errors.ts'
 import { packState, type HeadRecord } from './layout.ts'
-import type { Draft, Head, Published, RoomState, StatePatch } from './log.ts'
+import { StateConflict, type Draft, type Head, type Published, type Rewriting, type RoomState, type StatePatch } from './log.ts'
 import type { NonceHash } from './nonce-filter.ts'
-import type { Append, Change, Span } from './record.ts'
+import type { Append, Change, Rewrite, Span } from './record.ts'
 
-/** What waits in the log's queue: an entry to append, a log to make, a log to end. */
-export type Act = Publishing | Making | Removing
+/** What waits in the log's queue: an entry to append, a log to make, entries to rewrite, a log to end. */
+export type Act = Publishing | Making | Rewriters | Removing
 
 export interface Publishing {
   readonly kind: 'publish'
@@ -30,6 +30,15 @@ export interface Making {
   readonly reject: (error: unknown) => void
 }
 
+export interface Rewriters {
+  readonly kind: 'rewrite'
+  readonly room: string
+  readonly epoch: string
+  readonly changes: readonly Rewriting[]
+  readonly resolve: (count: number) => void
+  readonly reject: (error: unknown) => void
+}
+
 export interface Removing {
   readonly kind: 'remove'
   readonly room: string
@@ -44,6 +53,7 @@ export interface Ground {
   readonly next: number
   head (room: string): HeadRecord | null
   state (number: number): RoomState
+  entry (number: number, seq: number): Uint8Array | undefined
 }
 
 /** What watchers of a room are to be told: a run of entries, or null for lost. */
@@ -67,6 +77,8 @@ export class Batch implements Change {
   readonly removed: Span[] = []
   /** Entries that retention lets go. */
   readonly expired: Span[] = []
+  readonly rewrites: Rewrite[] = []
+  readonly #rewritten = new Set<string>()
   readonly events: Event[] = []
   readonly #answers: { readonly act: Act, readonly result: unknown }[] = []
   readonly #runs = new Map<string, Run>()
@@ -86,6 +98,7 @@ export class Batch implements Change {
     try {
       if (act.kind === 'publish') this.#publish(act)
       else if (act.kind === 'make') this.#make(act)
+      else if (act.kind === 'rewrite') this.#rewrite(act)
       else this.#remove(act)
     } catch (error) {
       act.reject(error instanceof AppError ? error : new AppError('internal', 'the log could not take this entry', { cause: error }))
@@ -121,6 +134,7 @@ export class Batch implements Change {
     const { draft, room } = act
     const known = this.#head(room)
     if (draft.epoch !== undefined && draft.epoch !== known?.epoch) throw new AppError('not_found', 'the room was deleted')
+    if (draft.atState !== undefined && draft.atState !== this.#stateOf(known).seq) throw new StateConflict()
     const state = draft.patch === undefined ? null : this.#merge(known, draft.patch)
     const head = known ?? this.#create(room)
     this.#isChanged = true
@@ -143,6 +157,25 @@ export class Batch implements Change {
   #make (act: Making): void {
     const { epoch, first, seq } = this.#head(act.room) ?? this.#create(act.room)
     this.#answers.push({ act, result: { epoch, first, seq } })
+  }
+
+  /** Only entries that are durable can be rewritten: what is staged before this in the same batch has no bytes yet. */
+  #rewrite (act: Rewriters): void {
+    const { room, epoch, changes } = act
+    const head = this.#head(room)
+    let count = 0
+    for (const { seq, was, becomes } of head?.epoch === epoch ? changes : []) {
+      const { number, first } = head as Working
+      const now = seq < first ? undefined : this.ground.entry(number, seq)
+      const key = `${number}:${seq}`
+      if (now === undefined || Buffer.compare(now, was) !== 0 || this.#rewritten.has(key)) continue
+      this.#rewritten.add(key)
+      this.#isChanged = true
+      this.rewrites.push({ number, seq, bytes: becomes })
+      ;(head as Working).bytes += becomes.length - now.length
+      count++
+    }
+    this.#answers.push({ act, result: count })
   }
 
   #remove (act: Removing): void {
@@ -185,8 +218,12 @@ export class Batch implements Change {
     return run
   }
 
+  #stateOf (head: HeadRecord | null): RoomState {
+    return head === null ? EMPTY_STATE : this.states.get(head.number)?.state ?? this.ground.state(head.number)
+  }
+
   #merge (head: HeadRecord | null, patch: StatePatch): { state: RoomState, bytes: Uint8Array } {
-    const before = head === null ? EMPTY_STATE : this.states.get(head.number)?.state ?? this.ground.state(head.number)
+    const before = this.#stateOf(head)
     const state = {
       seq: (head?.seq ?? 0) + 1,
       settings: merged(before.settings, patch.settings),

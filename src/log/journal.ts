@@ -173,6 +173,21 @@ export class Journal {
     if (fstatSync(file.fd).size > BYTES_KEPT) ftruncate(file.fd, BYTES_KEPT, () => {})
   }
 
+  /**
+   * Takes out of the files what the tables have (all up to the commit `settled`) and what was there before: the file system
+   * may still have it where it was. Not while an append is under way. Rejects with AppError `unavailable`.
+   */
+  async blank (settled: number): Promise<void> {
+    const other = this.#files[1 - this.#current] as File
+    try {
+      if (other.newest <= settled) await truncate(other.fd, 0)
+      await truncate(this.#file.fd, this.#file.newest <= settled ? 0 : this.#file.position)
+      if (this.#file.newest <= settled) this.#file.position = 0
+    } catch (error) {
+      throw new AppError('unavailable', 'the journal could not be emptied; try again', { cause: error })
+    }
+  }
+
   async close (): Promise<void> {
     for (const { fd } of this.#files) await promisify(close)(fd)
   }

@@ -148,12 +148,19 @@ export class Layers {
   }
 
   /** Writes one record a step, within whatever transaction the step is made in. */
-  * #putEntries ({ runs, expired }: Unsettled): Generator<void> {
+  * #putEntries ({ runs, rewrites, expired }: Unsettled): Generator<void> {
     const { entries } = this.#store.tables
     const key = entryKey(0, 0)
     for (const [number, { first, entries: run }] of runs) {
       for (let at = 0; at < run.length; at++) {
         void entries.put(entryKey(number, first + at, key), run[at] as Uint8Array)
+        yield
+      }
+    }
+    // Before what expired goes: one that was rewritten may be among it.
+    for (const [number, own] of rewrites) {
+      for (const [seq, bytes] of own) {
+        void entries.put(entryKey(number, seq, key), bytes)
         yield
       }
     }

@@ -14,6 +14,7 @@ import { openStore, type Store } from '../base/store.ts'
 import { RECORD_HEAD } from './journal.ts'
 import { createLmdbLog, type LmdbLogOptions } from './lmdb-log.ts'
 import type { Log } from './log.ts'
+import { rewritingSuite } from './rewriting.suite.ts'
 import { bodyOf, logSuite, message, readAll, type Engine, type EngineOptions } from './log.suite.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'uproar-log-'))
@@ -44,7 +45,13 @@ const opener = (durability: LmdbLogOptions['durability']) => async (options: Eng
 }
 
 await t.test('the contract, durable at commit', (t) => logSuite(t, opener('commit'), new URL('lmdb-log.child.ts', import.meta.url)))
+await t.test('rewriting', (t) => rewritingSuite(t, opener('commit'), async (place) => keptAt(place)))
 await t.test('the contract, durable at flush', (t) => logSuite(t, opener('flush')))
+
+/** What the journal and lmdb's file hold, the pages that are free included. */
+function keptAt (place: string): Buffer {
+  return Buffer.concat([join('journal', 'journal-0'), join('journal', 'journal-1'), join('lmdb', 'data.mdb')].map((name) => readFileSync(join(place, name))))
+}
 
 /** Turns the clock and the loop until it holds. */
 async function turning (clock: ManualClock, what: string, holds: () => boolean): Promise<void> {

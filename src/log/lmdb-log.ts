@@ -4,10 +4,11 @@
 
 import { nameKey, type Store } from '../base/store.ts'
 import { AppError } from '../base/errors.ts'
+import { COMPACTION_DUE } from '../base/store-compaction.ts'
 import { EMPTY_STATE } from './batch.ts'
 import { Layers } from './layers.ts'
 import type { HeadRecord } from './layout.ts'
-import type { Draft, Head, Log, LogPage, Published, ReadLimit, Rhythm, RoomState, Watcher } from './log.ts'
+import type { Draft, Head, Log, LogPage, Published, ReadLimit, Rewriting, Rhythm, RoomState, Watcher } from './log.ts'
 import type { NonceHash } from './nonce-filter.ts'
 import { LmdbOutlet } from './lmdb-outlet.ts'
 import { Nonces } from './nonces.ts'
@@ -32,6 +33,8 @@ export function createLmdbLog (store: Store, options: LmdbLogOptions): Log & { o
 /** Characters of an author and a nonce together; what the journal's records can say is far more. */
 const NONCE_CHARACTERS_MAX = 4096
 const UNREAD_MAX = 1_000_000
+/** A batch holds up everybody who publishes: not too many at once. */
+const REWRITINGS_AN_ACT = 500
 
 interface UnderWay { readonly room: string, readonly author: string, readonly nonce: string, readonly published: Promise<Published> }
 
@@ -129,6 +132,25 @@ class LmdbLog implements Log {
   watch (room: string, watcher: Watcher): () => void {
     this.#writer.check()
     return this.#watchers.add(room, watcher)
+  }
+
+  async rewrite (room: string, epoch: string, changes: readonly Rewriting[]): Promise<number> {
+    this.#writer.check()
+    let count = 0
+    for (let at = 0; at < changes.length; at += REWRITINGS_AN_ACT) {
+      const part = changes.slice(at, at + REWRITINGS_AN_ACT)
+      count += await new Promise<number>((resolve, reject) => this.#writer.offer({ kind: 'rewrite', room, epoch, changes: part, resolve, reject }))
+    }
+    return count
+  }
+
+  /** The tables' file keeps what was overwritten in its free pages until it is made anew, at the next start. */
+  scrubbing (): () => Promise<boolean> {
+    return async () => {
+      await this.#writer.scrub()
+      await this.#store.commit(() => { void this.#store.tables.meta.put(COMPACTION_DUE, Buffer.of(1)) })
+      return true
+    }
   }
 
   async remove (room: string): Promise<void> {

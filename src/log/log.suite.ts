@@ -9,7 +9,7 @@ import { entrySeq, entryTs, packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import { ManualClock, type Clock } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
-import type { Draft, Log, Published, ReadLimit, StatePatch } from './log.ts'
+import type { Draft, Log, Published, ReadLimit, Retentions, StatePatch } from './log.ts'
 
 export interface EngineOptions {
   /** Where the data lies; without it a fresh place. */
@@ -17,7 +17,7 @@ export interface EngineOptions {
   readonly clock?: Clock
   readonly queueMax?: number
   readonly dedupMinutes?: number
-  readonly retention?: { readonly hours: number, readonly entriesMax: number, readonly mbMax: number }
+  readonly retention?: { readonly hours: number, readonly entriesMax: number, readonly mbMax: number, readonly apart?: Retentions }
 }
 
 export interface Engine {

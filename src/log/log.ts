@@ -8,6 +8,7 @@
 
 import type { EntryOp } from '../../proto/ops.ts'
 import type { Tail } from '../../proto/entry.ts'
+import { AppError } from '../base/errors.ts'
 
 /** What is to be appended: everything of an entry but seq and ts, which the log gives. */
 export interface Draft {
@@ -19,6 +20,8 @@ export interface Draft {
   readonly nonce: string | null
   /** Only for the log of this epoch: a room that was deleted meanwhile must not come back by a message meant for it. */
   readonly epoch?: string
+  /** Only while the room's state is the one of this seq (RoomState.seq): for changes that were made of what was read. */
+  readonly atState?: number
   /** For STATE and REMOVE entries: what to merge into the room's state in the same act. */
   readonly patch?: StatePatch
 }
@@ -53,6 +56,22 @@ export interface Head {
   readonly seq: number
 }
 
+/** The room's state is another by now than the draft's `atState`: read it again and decide anew. */
+export class StateConflict extends AppError {
+  constructor () { super('unavailable', 'the room\'s state has just been changed by another; try again') }
+}
+
+/** How long entries are kept, where it is not as in every room. The newest and youngest stay, whatever is said. */
+export type Retentions = ReadonlyMap<string, { readonly hours: number, readonly entriesMax: number, readonly mbMax: number }>
+
+/** Other bytes for an entry that is there. `becomes` has the same seq and ts. */
+export interface Rewriting {
+  readonly seq: number
+  /** The entry as it was read: one that is another by now is left alone. */
+  readonly was: Uint8Array
+  readonly becomes: Uint8Array
+}
+
 /** Bounds of a read: whichever is met first ends the page; at least one entry is given when there is one. */
 export interface ReadLimit {
   readonly entries: number
@@ -81,6 +100,9 @@ export interface Rhythm {
   listen (call: () => void): void
 }
 
+/** Entries that one call of `rewrite` may change. */
+export const REWRITINGS_MAX = 10_000
+
 export interface Log {
   /**
    * Appends a draft to the room's log, making the log when there is none.
@@ -92,7 +114,7 @@ export interface Log {
    * - **Once**: a draft whose (room, author, nonce) was published within the dedup window, before or after a restart, is
    *   not appended; the promise resolves with the first result and `repeated: true`. So does one that is still under way.
    * - **Bounded**: rejects with AppError `overloaded` at once when the queue is full, `unavailable` when the store
-   *   failed or is closed, `not_found` when the draft's epoch is over. After a rejection the entry is not in the log and its seq is given to another;
+   *   failed or is closed (StateConflict, one of these, when `atState` is over), `not_found` when the draft's epoch is over. After a rejection the entry is not in the log and its seq is given to another;
    *   except that behind a network `unavailable` may mean that the answer was lost: whether the entry is there is then
    *   found out by publishing again with the same nonce, which gives the first result or appends it, once.
    */
@@ -120,6 +142,20 @@ export interface Log {
    * Several watchers of a room each get everything. Returns how to end it.
    */
   watch (room: string, watcher: Watcher): () => void
+
+  /**
+   * Puts other bytes in the place of entries, each as one act: how what a person wrote is erased. Positions, order and times
+   * stay, and no reader sees a hole; watchers are not told. Resolves with how many entries are as wanted: one that is not
+   * what `was` says, or is not there, is left alone and does not count. Of another epoch: 0.
+   * Dear for the engine, so many at once are better than few: at most REWRITINGS_MAX.
+   */
+  rewrite (room: string, epoch: string, changes: readonly Rewriting[]): Promise<number>
+
+  /**
+   * Takes out of what the engine keeps for its own working (a journal, a stream) all that was rewritten before this call.
+   * To be called until it resolves with true; false: consumers of the feed have still to read it.
+   */
+  scrubbing (): () => Promise<boolean>
 
   /** Ends the room's log for good: entries, state and nonces go, watchers are told `lost`; a later one has a new epoch. */
   remove (room: string): Promise<void>

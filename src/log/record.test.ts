@@ -7,7 +7,7 @@ import { hashNonce, NonceFilter } from './nonce-filter.ts'
 import { NonceTable } from './nonce-table.ts'
 import { decodeRecord, RecordWriter, type Change } from './record.ts'
 
-const EMPTY: Change = { next: 1, heads: new Map(), states: new Map(), appends: [], removed: [], expired: [] }
+const EMPTY: Change = { next: 1, heads: new Map(), states: new Map(), appends: [], removed: [], expired: [], rewrites: [] }
 const TEXTS = ['', 'a', 'plain', 'ä', 'ÿ', 'Ā', '日本語', '𝕏', '\ud800', 'a\u0000b', 'x'.repeat(900), '長'.repeat(900)]
 const NUMBERS = [0, 1, 255, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 47, 2 ** 48 - 1]
 
@@ -25,7 +25,8 @@ t.test('a record comes back as it went in', (t) => {
         number: number(by), seq: number(by + 1), ts: number(by + 2), bytes: new Uint8Array(by * at).fill(by), nonce: by % 2 === 0 ? null : { hash: { low: at * 8_000_000, high: 2 ** 32 - 1 - by }, author: text(by), nonce: text(by + 1) }
       })),
       removed: Array.from({ length: at % 3 }, (_, by) => ({ number: number(by), first: 1, seq: number(by) })),
-      expired: Array.from({ length: at % 4 }, (_, by) => ({ number: number(by), first: 2, seq: number(by) }))
+      expired: Array.from({ length: at % 4 }, (_, by) => ({ number: number(by), first: 2, seq: number(by) })),
+      rewrites: Array.from({ length: at % 5 }, (_, by) => ({ number: number(by), seq: number(by + 3), bytes: new Uint8Array(by * 7).fill(at) }))
     }
     const back = decodeRecord(Buffer.from(writer.encode(change).subarray(RECORD_HEAD)))
     if (JSON.stringify(shown(back)) !== JSON.stringify(shown(change))) t.fail(`change ${at} came back as another`)
@@ -76,10 +77,11 @@ t.test('the table finds what was added last for a nonce, and nothing else', (t) 
   t.end()
 })
 
-function shown ({ next, heads, states, appends, removed, expired }: Change): unknown {
+function shown ({ next, heads, states, appends, removed, expired, rewrites }: Change): unknown {
   return {
     next, removed, expired,
     heads: [...heads],
+    rewrites: rewrites.map(({ number, seq, bytes }) => [number, seq, Buffer.from(bytes).toString('hex')]),
     states: [...states].map(([number, state]) => [number, state === null ? null : Buffer.from(state.bytes).toString('hex')]),
     appends: appends.map(({ number, seq, ts, bytes, nonce }) => [number, seq, ts, Buffer.from(bytes).toString('hex'), nonce])
   }

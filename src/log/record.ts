@@ -1,11 +1,12 @@
 // A batch's changes as a record of the journal, and back. Everything in it is absolute (a head as it is afterwards, not
 // what was added), so a record may be applied twice, and to tables that already have a part of it.
 //
-//   next (6) │ n heads │ n states │ n removed │ n expired │ n appends       every n: 4 bytes
+//   next (6) │ n heads │ n states │ n removed │ n expired │ n appends │ (n rewrites)       every n: 4 bytes; the last only where there are any
 //   head     room  0 │ room  1  number (6)  epoch  first (6)  seq (6)  bytes (6)  lastTs (6)
 //   state    number (6)  length (4; 0xffffffff: gone)  packed state
 //   span     number (6)  first (6)  seq (6)
 //   append   number (6)  seq (6)  ts (6)  0 │ 1 hash (4, 4) author nonce        length (4)  entry
+//   rewrite  number (6)  seq (6)  length (4)  entry
 //   text     form (1: 0 a byte a unit, 1 UTF-16LE)  units (2)  bytes
 //
 // Numbers are big-endian. Must not know files. Bound: what a batch holds.
@@ -39,7 +40,11 @@ export interface Change {
   readonly removed: readonly Span[]
   /** Entries that retention lets go. */
   readonly expired: readonly Span[]
+  /** Entries that have other bytes from here on. */
+  readonly rewrites: readonly Rewrite[]
 }
+
+export interface Rewrite { readonly number: number, readonly seq: number, readonly bytes: Uint8Array }
 
 const GONE = 0xffffffff
 
@@ -63,6 +68,11 @@ export class RecordWriter {
     }
     this.#count(change.appends.length)
     for (const append of change.appends) this.#append(append)
+    if (change.rewrites.length > 0) this.#count(change.rewrites.length)
+    for (const { number, seq, bytes } of change.rewrites) {
+      this.#numbers(number, seq)
+      this.#blob(bytes)
+    }
     return this.#bytes.subarray(0, this.#at)
   }
 
@@ -164,7 +174,8 @@ export function decodeRecord (payload: Buffer): Change {
   const removed = reader.list(() => reader.span())
   const expired = reader.list(() => reader.span())
   const appends = reader.list(() => reader.append())
-  return { next, heads, states, removed, expired, appends }
+  const rewrites = reader.isAtEnd ? [] : reader.list(() => reader.rewrite())
+  return { next, heads, states, removed, expired, appends, rewrites }
 }
 
 class RecordReader {
@@ -172,6 +183,8 @@ class RecordReader {
   #at = 0
 
   constructor (bytes: Buffer) { this.#bytes = bytes }
+
+  get isAtEnd (): boolean { return this.#at === this.#bytes.length }
 
   number (): number {
     this.#at += 6
@@ -207,6 +220,8 @@ class RecordReader {
   }
 
   span (): Span { return { number: this.number(), first: this.number(), seq: this.number() } }
+
+  rewrite (): Rewrite { return { number: this.number(), seq: this.number(), bytes: this.#blob(this.#count()) } }
 
   append (): Append {
     const number = this.number()

@@ -5,8 +5,9 @@
 //   uproar:{k}:id            ─▶ hash: i incarnation, n last batch, d its stream id; w, v, c dedup windows
 //   uproar:{k}:stream        ─▶ stream, what happened in the shard: one entry a batch, one field d
 //   uproar:{k}:head:ROOM     ─▶ hash: e epoch, w the one before, l lineage (first epoch), q seq, f first, t last ts,
-//                               b bytes, o time of the oldest, i incarnation, x when its expiry was set
+//                               b bytes, o time of the oldest, i incarnation, x when its expiry was set, v how often it was rewritten
 //   uproar:{k}:log:ROOM      ─▶ stream, the room's history: one entry a run, id `SEQ-0` of its first, one field d
+//   uproar:{k}:redo:NAME     ─▶ a history that is being rewritten, not finished
 //   uproar:{k}:state:ROOM    ─▶ hash: q seq, s:KEY settings, g:KEY guarded; values in MessagePack
 //   uproar:{k}:groups        ─▶ hash: consumer of the feed ─▶ "n ms t", what it has acknowledged (redis-outlet.ts)
 //   uproar:{k}:lease:CONSUMER ─▶ the member of it that reads this shard
@@ -23,7 +24,7 @@ import { hash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { pack, unpack } from '../../proto/codec.ts'
 import { AppError } from '../base/errors.ts'
-import type { StatePatch } from './log.ts'
+import type { Draft, Rewriting, StatePatch } from './log.ts'
 
 const NAME_CHARACTERS_MAX = 900
 
@@ -77,7 +78,7 @@ export function nonceHash (room: string, author: string, nonce: string): Buffer 
 
 // ---- what goes in ---------------------------------------------------------------------------------------------------
 
-export const GROUP = { publish: 1, remove: 2, canary: 3 } as const
+export const GROUP = { publish: 1, remove: 2, canary: 3, apart: 4 } as const
 
 /** A draft as the function reads it: nonce, flags, 3 bytes of length and 2 of head for the run, tail, patch. */
 export interface PackedDraft {
@@ -86,6 +87,7 @@ export interface PackedDraft {
   readonly op: number
   readonly tail: Uint8Array
   readonly patch: Buffer | null
+  readonly atState: number | null
   /** Of all of it. */
   readonly size: number
 }
@@ -101,11 +103,12 @@ const TAIL_BYTES_MAX = 0xffffff
 const DRAFT_BYTES = 1 + 1 + 5 + 3
 
 /** Throws RangeError for a tail that no entry can have. */
-export function packDraft (draft: { op: number, tail: { fields: number, bytes: Uint8Array }, patch?: StatePatch }, nonce: Buffer | null): PackedDraft {
+export function packDraft (draft: Pick<Draft, 'op' | 'tail' | 'patch' | 'atState'>, nonce: Buffer | null): PackedDraft {
   const patch = draft.patch === undefined ? null : packPatch(draft.patch)
   const tail = draft.tail.bytes
   if (tail.length > TAIL_BYTES_MAX) throw new RangeError(`an entry has at most ${TAIL_BYTES_MAX} bytes`)
-  return { nonce, fields: draft.tail.fields, op: draft.op, tail, patch, size: DRAFT_BYTES + (nonce?.length ?? 0) + tail.length + (patch?.length ?? 0) }
+  const atState = draft.atState ?? null
+  return { nonce, fields: draft.tail.fields, op: draft.op, tail, patch, atState, size: DRAFT_BYTES + (nonce?.length ?? 0) + tail.length + (patch?.length ?? 0) + (atState === null ? 0 : 6) }
 }
 
 function packPatch (patch: StatePatch): Buffer {
@@ -153,15 +156,25 @@ function writeDraft (bytes: Buffer, start: number, draft: PackedDraft): number {
   let at = start
   bytes[at++] = draft.nonce?.length ?? 0
   if (draft.nonce !== null) at += draft.nonce.copy(bytes, at)
-  bytes[at++] = draft.patch === null ? 0 : 1
+  bytes[at++] = (draft.patch === null ? 0 : 1) + (draft.atState === null ? 0 : 2)
   at = bytes.writeUIntBE(draft.tail.length, at, 3)
   bytes[at++] = 0x90 | (draft.fields + 3)
   bytes[at++] = draft.op
   at = bytes.writeUIntBE(draft.tail.length, at, 3)
   bytes.set(draft.tail, at)
   at += draft.tail.length
+  if (draft.atState !== null) at = bytes.writeUIntBE(draft.atState, at, 6)
   if (draft.patch !== null) at += draft.patch.copy(bytes, at)
   return at
+}
+
+/** Changes as the `rewrite` function reads them: seq (6), SHA-1 of what the entry was (40), what it becomes. */
+export function packRewritings (changes: readonly Rewriting[]): Buffer {
+  return Buffer.concat(changes.flatMap(({ seq, was, becomes }) => {
+    const head = Buffer.alloc(6)
+    head.writeUIntBE(seq, 0, 6)
+    return [head, Buffer.from(hash('sha1', was, 'hex'), 'latin1'), ...sized(becomes, 3)]
+  }))
 }
 
 // ---- what comes out -------------------------------------------------------------------------------------------------
@@ -171,8 +184,12 @@ export interface GroupResult {
   readonly epoch: string
   readonly first: number
   readonly ts: number
-  readonly others: ReadonlyMap<number, { readonly isGone: boolean, readonly seq: number, readonly ts: number }>
+  readonly others: ReadonlyMap<number, Other>
 }
+
+/** A draft that was not appended: its first result, or why not. */
+export interface Other { readonly what: 'repeated' | 'gone' | 'conflict', readonly seq: number, readonly ts: number }
+const OTHERS = [undefined, 'repeated', 'gone', 'conflict'] as const
 
 export interface BatchResult {
   readonly incarnation: string
@@ -200,14 +217,14 @@ export function readReply (reply: Buffer): BatchResult {
     const epoch = text()
     const first = number()
     const ts = number()
-    const others = new Map<number, { isGone: boolean, seq: number, ts: number }>()
+    const others = new Map<number, Other>()
     const count = reply.readUInt16BE(at)
     at += 2
     for (let k = 0; k < count; k++) {
       const index = reply.readUInt16BE(at)
-      const isGone = reply[at + 2] === 2
+      const what = OTHERS[reply[at + 2] as number] as Other['what']
       at += 3
-      others.set(index, { isGone, seq: number(), ts: number() })
+      others.set(index, { what, seq: number(), ts: number() })
     }
     groups.push({ epoch, first, ts, others })
   }

@@ -10,6 +10,7 @@ import { parseRedisUrl } from '../base/redis-place.ts'
 import { Redis } from '../base/redis.ts'
 import { RedisServer, startCluster } from '../../deploy/services/redis.ts'
 import { withoutRedis } from '../../deploy/services/services.ts'
+import { rewritingSuite } from './rewriting.suite.ts'
 import { bodyOf, logSuite, message, readAll, type Engine, type EngineOptions } from './log.suite.ts'
 import { canaryRooms, openRedisLog } from './redis-log.ts'
 
@@ -41,6 +42,19 @@ t.test('the contract, on one server', { skip }, async (t) => {
 t.test('the contract, on a Cluster of three', { skip }, async (t) => {
   const cluster = await startCluster(t)
   await logSuite(t, opener(cluster.url))
+})
+
+t.test('rewriting', { skip }, async (t) => {
+  const server = await RedisServer.start(t)
+  await rewritingSuite(t, opener(server.url), async (place) => {
+    const dump: string[] = []
+    for (const key of (await server.cli('KEYS', `${place}*`)).split('\n')) {
+      const type = (await server.cli('TYPE', key)).trim()
+      if (type === 'stream') dump.push(await server.cli('XRANGE', key, '-', '+'))
+      if (type === 'hash') dump.push(await server.cli('HGETALL', key))
+    }
+    return Buffer.from(dump.join('\n'))
+  })
 })
 
 t.test('entries are bytes as any engine makes them, also beyond 32 bits', { skip }, async (t) => {

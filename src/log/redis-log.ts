@@ -7,10 +7,10 @@ import { AppError, StartFault } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import { RedisFault, type Redis, type RedisWord } from '../base/redis.ts'
 import { entrySeq } from '../../proto/entry.ts'
-import type { Draft, Head, Log, LogPage, Published, ReadLimit, RoomState, Watcher } from './log.ts'
+import type { Draft, Head, Log, LogPage, Published, ReadLimit, Retentions, Rewriting, RoomState, Watcher } from './log.ts'
 import type { Outlet } from './outlet.ts'
 import { callFunction, type RedisFunction } from '../base/redis-functions.ts'
-import { GROUP, isCanary, nonceHash, packDraft, readRun, readState, roomBytes, roomKey, shardOf } from './redis-layout.ts'
+import { GROUP, isCanary, nonceHash, packDraft, packRewritings, readRun, readState, roomBytes, roomKey, shardOf } from './redis-layout.ts'
 import { ACT_MS, Backlog, newSeed, RedisPublisher, type PublisherOptions, type RedisAct } from './redis-publisher.ts'
 import { RedisOutlet } from './redis-outlet.ts'
 import { RedisReader } from './redis-reader.ts'
@@ -26,7 +26,8 @@ export interface RedisLogOptions {
   readonly shards: number
   readonly queueMax: number
   readonly dedupMinutes: number
-  readonly retention: { readonly hours: number, readonly entriesMax: number, readonly mbMax: number }
+  /** `apart`: of rooms with limits of their own, Infinity is none; one set of limits for all of them. */
+  readonly retention: { readonly hours: number, readonly entriesMax: number, readonly mbMax: number, readonly apart?: Retentions }
   /** How long, and how many batches, a shard's stream waits for readers that lag. */
   readonly stream: {
     readonly minutes: number
@@ -58,6 +59,20 @@ const UNREAD_MAX = 500_000
 const MB = 1_048_576
 const HOUR_MS = 3_600_000
 
+/** A history is copied in steps of about so many bytes and at most so many changes, so that none holds Redis up. */
+const REWRITE_BYTES = 262_144
+const REWRITINGS_A_STEP = 2500
+const REWRITES_MAX = 10
+/** What stands for no limit: Redis takes no endless numbers. */
+const ENDLESS_MS = 1000 * 365 * 24 * HOUR_MS
+const ENDLESS = 2 ** 48
+
+type Keep = readonly [ms: number, entries: number, bytes: number]
+
+function keepOf ({ hours, entriesMax, mbMax }: { readonly hours: number, readonly entriesMax: number, readonly mbMax: number }): Keep {
+  return [Math.min(ENDLESS_MS, hours * HOUR_MS), Math.min(ENDLESS, entriesMax), Math.min(ENDLESS, mbMax * MB)]
+}
+
 interface Place { readonly bytes: Buffer, readonly key: string, readonly shard: Shard, readonly publisher: RedisPublisher }
 interface Page { readonly head: Head, readonly entries: Uint8Array[] }
 
@@ -67,7 +82,8 @@ class RedisLog implements Log {
   /** Reads have connections of their own: a page of history holds up no message. */
   readonly #reads: Redis
   readonly #options: RedisLogOptions
-  readonly #keep: readonly [number, number, number]
+  readonly #keep: Keep
+  readonly #keepApart: Keep
   readonly #watchers = new Watchers()
   readonly #shards: readonly Shard[]
   readonly #publishers: readonly RedisPublisher[]
@@ -80,8 +96,9 @@ class RedisLog implements Log {
     this.#redis = redis
     this.#reads = redis.sibling()
     this.#options = options
-    const { hours, entriesMax, mbMax } = options.retention
-    this.#keep = [hours * HOUR_MS, entriesMax, mbMax * MB]
+    const { retention } = options
+    this.#keep = keepOf(retention)
+    this.#keepApart = keepOf([...retention.apart?.values() ?? []][0] ?? retention)
     this.#shards = Array.from({ length: options.shards }, (_, index) => new Shard({
       index, prefix: `${options.prefix}{${index}}:`, watchers: this.#watchers, metrics: options.metrics, history: (room, seq) => this.#forward(room, seq, PAGE_WIDE)
     }))
@@ -89,7 +106,7 @@ class RedisLog implements Log {
     this.#reader = new RedisReader({ redis, shards: this.#shards, metrics: options.metrics, seed: newSeed, stream })
     const publishing: PublisherOptions = {
       redis, clock: options.clock, metrics: options.metrics, backlog: new Backlog(options.queueMax), instance: newSeed(), dedupMs: options.dedupMinutes * 60_000,
-      keep: this.#keep, stream, suspect: (shard) => this.#reader.suspect(shard)
+      keep: this.#keep, keepApart: this.#keepApart, stream, suspect: (shard) => this.#reader.suspect(shard)
     }
     this.#publishers = this.#shards.map((shard) => new RedisPublisher(shard, publishing))
   }
@@ -109,7 +126,7 @@ class RedisLog implements Log {
     const place = this.#place(room)
     const packed = packedOf(room, draft)
     return new Promise((resolve, reject) => place.publisher.offer({
-      ...actOf(place), kind: isCanary(room) ? GROUP.canary : GROUP.publish, epoch: draft.epoch ?? '', draft: packed, resolve, reject
+      ...actOf(place), kind: isCanary(room) ? GROUP.canary : this.#isApart(room) ? GROUP.apart : GROUP.publish, epoch: draft.epoch ?? '', draft: packed, resolve, reject
     }))
   }
 
@@ -170,6 +187,53 @@ class RedisLog implements Log {
     return this.#watchers.add(room, watcher)
   }
 
+  async rewrite (room: string, epoch: string, changes: readonly Rewriting[]): Promise<number> {
+    this.#check()
+    if (changes.length === 0) return 0
+    const place = this.#place(room)
+    const sorted = [...changes].sort((a, b) => a.seq - b.seq)
+    for (let attempt = 0; attempt < REWRITES_MAX; attempt++) {
+      const count = await this.#copy(place, epoch, sorted)
+      if (count !== null) return count
+    }
+    throw new AppError('unavailable', 'the history is being rewritten by another; try again')
+  }
+
+  /** One copy of a history with these changes, in its place at the end; null: begin again. */
+  async #copy (place: Place, epoch: string, changes: readonly Rewriting[]): Promise<number | null> {
+    const name = newSeed()
+    let [version, from, count, growth, done] = ['', '', 0, 0, 0]
+    for (;;) {
+      const window = changes.slice(done, done + REWRITINGS_A_STEP)
+      const words = [place.bytes, newSeed(), epoch, name, version, from, done + window.length === changes.length ? 1 : 0, REWRITE_BYTES, packRewritings(window), growth]
+      const [what, v, last, more, grown, next] = (await this.#call(place, 'rewrite', words) as Buffer[]).map(String) as [string, string, string, string, string, string]
+      if (what === 'G') return 0
+      if (what === 'C') return null
+      count += Number(more)
+      growth += Number(grown)
+      if (what === 'O') return count
+      while (what === 'U' && (changes[done]?.seq ?? Infinity) < Number(next)) done++
+      version = v
+      from = last
+    }
+  }
+
+  /** What there is in the shards' streams now is to go; readers that lag fill up from the histories. */
+  scrubbing (): () => Promise<boolean> {
+    this.#check()
+    let left: { readonly shard: Shard, readonly n: number, readonly id: string }[] | null = null
+    return async () => {
+      this.#check()
+      left ??= await Promise.all(this.#shards.map(async (shard) => {
+        const [, n, id] = await this.#patiently(() => callFunction(this.#reads, shard.tag, 'look', shard.prefix, [newSeed(), ''])) as [Buffer, Buffer, Buffer]
+        return { shard, n: Number(n), id: id.toString() }
+      }))
+      const answers = await Promise.all(left.map(({ shard, n, id }) => this.#patiently(() => callFunction(this.#reads, shard.tag, 'scrub', shard.prefix, [n, id]))))
+      left = left.filter((_, at) => Number(answers[at]) !== 1)
+      return left.length === 0
+    }
+  }
+
   async remove (room: string): Promise<void> {
     this.#check()
     const place = this.#place(room)
@@ -195,6 +259,10 @@ class RedisLog implements Log {
     await this.#reader.stop()
     this.#reads.close()
     this.#watchers.clear()
+  }
+
+  #isApart (room: string): boolean {
+    return this.#options.retention.apart?.has(room) === true
   }
 
   #check (): void {
@@ -232,7 +300,7 @@ class RedisLog implements Log {
   /** One page as Redis gives it: whole runs of what is kept, oldest entry first, more at both ends than was asked for. */
   async #read (room: string, direction: 'head' | 'after' | 'before', seq: number, entries: number, bytes: number): Promise<Page> {
     const place = this.#place(room)
-    const words = [place.bytes, this.#options.clock.now(), newSeed(), ...this.#keep, direction, seq, Math.min(entries, PAGE_ENTRIES), Math.max(1, Math.min(bytes, PAGE_BYTES))]
+    const words = [place.bytes, this.#options.clock.now(), newSeed(), ...(this.#isApart(room) ? this.#keepApart : this.#keep), direction, seq, Math.min(entries, PAGE_ENTRIES), Math.max(1, Math.min(bytes, PAGE_BYTES))]
     const [epoch, first, last, runs] = await this.#call(place, 'read', words) as [Buffer, Buffer, Buffer, Buffer[]]
     const head = { epoch: epoch.toString(), first: Number(first), seq: Number(last) }
     place.shard.noteEpoch(place.key, head.epoch)

@@ -17,7 +17,7 @@ import type { Metrics } from '../base/metrics.ts'
 import { RedisFault, type Redis, type RedisWord } from '../base/redis.ts'
 import { callFunction } from '../base/redis-functions.ts'
 import { GROUP, packBatch, readReply, type BatchResult, type GroupResult, type PackedDraft } from './redis-layout.ts'
-import type { Published } from './log.ts'
+import { StateConflict, type Published } from './log.ts'
 import type { Shard } from './redis-shard.ts'
 
 /** What waits: a draft to append, or (draft null) a log to end. */
@@ -50,6 +50,8 @@ export interface PublisherOptions {
   readonly dedupMs: number
   /** Retention as the functions take it: milliseconds, entries, bytes. */
   readonly keep: readonly [number, number, number]
+  /** The same for rooms that are kept apart. */
+  readonly keepApart: readonly [number, number, number]
   /** The stream's bounds: batches, milliseconds, batches where consumers of the feed have not read them. */
   readonly stream: readonly [number, number, number]
   /** The shard's stream has begun another incarnation. */
@@ -174,9 +176,9 @@ export class RedisPublisher {
   }
 
   async #call (number: number, batch: Buffer): Promise<Buffer> {
-    const { clock, instance, dedupMs, keep, stream } = this.#options
+    const { clock, instance, dedupMs, keep, keepApart, stream } = this.#options
     const claim = performance.now() - this.#acknowledged.at < CLAIM_MS ? this.#acknowledged.number : 0
-    const words: RedisWord[] = [instance, number, claim, clock.now(), newSeed(), dedupMs, ...keep, ...stream, batch]
+    const words: RedisWord[] = [instance, number, claim, clock.now(), newSeed(), dedupMs, ...keep, ...stream, batch, ...keepApart]
     return await callFunction(this.#options.redis, this.#shard.tag, 'publish', this.#shard.prefix, words) as Buffer
   }
 
@@ -203,7 +205,8 @@ export class RedisPublisher {
     let seq = first
     for (const [i, act] of group.acts.entries()) {
       const other = others.get(i)
-      if (other?.isGone === true) this.#settle(() => act.reject(this.#gone(act)))
+      if (other?.what === 'gone') this.#settle(() => act.reject(this.#gone(act)))
+      else if (other?.what === 'conflict') this.#settle(() => act.reject(new StateConflict()))
       else if (other !== undefined) this.#settle(() => act.resolve({ epoch, seq: other.seq, ts: other.ts, repeated: true }))
       else {
         const published = { epoch, seq: seq++, ts, repeated: false }

@@ -14,6 +14,7 @@ import { keyName, type Store } from '../base/store.ts'
 import type { Batch } from './batch.ts'
 import type { Layers } from './layers.ts'
 import { entryKey, numberKey, readNumber, unpackHead, type HeadRecord } from './layout.ts'
+import type { Retentions } from './log.ts'
 
 const KEPT_ENTRIES = 10_000
 const KEPT_MS = 10 * 60_000
@@ -22,11 +23,12 @@ const HOUR_MS = 3_600_000
 const DUE_MAX = 10_000
 const SWEEP_ROOMS = 256
 
-/** Limits per room; whichever is met first. */
+/** Limits per room; whichever is met first. `apart`: of rooms that have limits of their own; Infinity is none. */
 export interface RetentionOptions {
   readonly hours: number
   readonly entriesMax: number
   readonly mbMax: number
+  readonly apart?: Retentions
 }
 
 /** A slice of a removed log's entries. */
@@ -53,7 +55,7 @@ export class Retention {
 
   /** A batch is durable: notes the rooms that it made too long. */
   note (batch: Batch): void {
-    for (const [room, head] of batch.heads) if (head !== null && isOver(head, this.#options)) this.#noteDue(room)
+    for (const [room, head] of batch.heads) if (head !== null && isOver(head, this.#of(room))) this.#noteDue(room)
   }
 
   /** The tables were told of removed logs. */
@@ -69,7 +71,7 @@ export class Retention {
       this.#sweepFrom = Buffer.concat([key, Buffer.alloc(1)])
       const head = unpackHead(value)
       const room = keyName(key)
-      if (isOver(head, this.#options) || surplus(this.#layers, head, this.#options, { now, slice: 1, last: this.floor(room, head) }).count > 0) this.#noteDue(room)
+      if (isOver(head, this.#of(room)) || surplus(this.#layers, head, this.#of(room), { now, slice: 1, last: this.floor(room, head) }).count > 0) this.#noteDue(room)
     }
     if (rooms < SWEEP_ROOMS) this.#sweepFrom = new Uint8Array([0])
   }
@@ -81,7 +83,7 @@ export class Retention {
     this.#due.delete(room)
     const head = batch.ground.head(room)
     if (head === null) return
-    const { count, bytes } = surplus(this.#layers, head, this.#options, { now: batch.ground.now, slice, last: this.floor(room, head) })
+    const { count, bytes } = surplus(this.#layers, head, this.#of(room), { now: batch.ground.now, slice, last: this.floor(room, head) })
     if (count > 0) batch.expire(room, count, bytes)
     if (count === slice) this.#due.add(room)
   }
@@ -103,6 +105,10 @@ export class Retention {
     for (let seq = slice.first; seq < slice.end; seq++) void this.#tables.entries.remove(entryKey(slice.number, seq, key))
     if (slice.end > slice.seq) void this.#tables.removed.remove(numberKey(slice.number))
     else void this.#tables.removed.put(numberKey(slice.number), pack([slice.end, slice.seq]))
+  }
+
+  #of (room: string): RetentionOptions {
+    return this.#options.apart?.get(room) ?? this.#options
   }
 
   #noteDue (room: string): void {

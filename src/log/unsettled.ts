@@ -4,7 +4,7 @@
 
 import type { HeadRecord } from './layout.ts'
 import { NonceTable } from './nonce-table.ts'
-import type { Append, Change, Span } from './record.ts'
+import type { Append, Change, Rewrite, Span } from './record.ts'
 
 /** Consecutive entries of one log. */
 interface Run { readonly first: number, readonly entries: Uint8Array[] }
@@ -21,6 +21,8 @@ export class Unsettled {
   readonly nonces = new NonceTable()
   readonly removed: Span[] = []
   readonly expired: Span[] = []
+  /** New bytes of entries that lie further down, by log and seq. */
+  readonly rewrites = new Map<number, Map<number, Uint8Array>>()
   next = 0
   /** The last commit in here. */
   commit = 0
@@ -37,14 +39,28 @@ export class Unsettled {
     for (const span of change.removed) {
       this.removed.push(span)
       this.runs.delete(span.number)
+      this.rewrites.delete(span.number)
     }
+    for (const rewrite of change.rewrites) this.#rewrite(rewrite)
     for (const span of change.expired) this.expired.push(span)
     for (const [room, head] of change.heads) this.heads.set(room, head)
   }
 
   entry (number: number, seq: number): Uint8Array | undefined {
     const run = this.runs.get(number)
-    return run === undefined ? undefined : run.entries[seq - run.first]
+    return run?.entries[seq - run.first] ?? (this.rewrites.size === 0 ? undefined : this.rewrites.get(number)?.get(seq))
+  }
+
+  #rewrite ({ number, seq, bytes }: Rewrite): void {
+    const run = this.runs.get(number)
+    this.bytes += bytes.length + ENTRY_BYTES
+    if (run !== undefined && seq >= run.first && seq < run.first + run.entries.length) {
+      run.entries[seq - run.first] = bytes
+      return
+    }
+    const own = this.rewrites.get(number)
+    if (own === undefined) this.rewrites.set(number, new Map([[seq, bytes]]))
+    else own.set(seq, bytes)
   }
 
   #append ({ number, seq, ts, bytes, nonce }: Append): void {

@@ -81,6 +81,8 @@ export class Writer implements Rhythm {
   #mayTidy = false
   #isSettleDue = false
   #isSettling = false
+  /** Works on the journal that must not meet a write. */
+  readonly #between: (() => Promise<void>)[] = []
   #settling: Promise<void> = Promise.resolve()
   #running: Promise<void> | null = null
   /** Drafts a millisecond, and what a paced commit had, on average. */
@@ -140,6 +142,20 @@ export class Writer implements Rhythm {
     this.#wake()
   }
 
+  /** Brings all that is in the journal into the tables and empties the journal's files of it, but for what comes meanwhile. */
+  async scrub (): Promise<void> {
+    this.check()
+    // Twice: the first may find one under way, of what was before.
+    for (let time = 0; time < 2; time++) {
+      await this.#settling
+      await this.#settleNow()
+    }
+    await new Promise<void>((resolve, reject) => {
+      this.#between.push(() => this.#journal.blank(this.#layers.settled).then(resolve, reject))
+      this.#wake()
+    })
+  }
+
   /** Does what was taken, brings it into the tables, then rests for good. */
   close (): Promise<void> {
     this.#closing ??= this.#close()
@@ -187,7 +203,7 @@ export class Writer implements Rhythm {
   }
 
   #hasWork (): boolean {
-    return this.#queue.size > 0 || this.#isSettleDue || (this.#mayTidy && !this.#closed && this.#retention.hasWork)
+    return this.#queue.size > 0 || this.#isSettleDue || this.#between.length > 0 || (this.#mayTidy && !this.#closed && this.#retention.hasWork)
   }
 
   /** Starts at the end of this turn of the loop, so that all its publishes share the first batch. */
@@ -196,6 +212,7 @@ export class Writer implements Rhythm {
       setImmediate(async () => {
         while (this.#hasWork()) {
           if (this.#isSettleDue) this.#beginSettling()
+          await this.#between.shift()?.()
           await this.#pace()
           await this.#turn()
         }
@@ -263,7 +280,8 @@ export class Writer implements Rhythm {
       now: this.#options.clock.now(),
       next: layers.next,
       head: (room) => layers.head(room),
-      state: (number) => layers.state(number)
+      state: (number) => layers.state(number),
+      entry: (number, seq) => layers.entry(number, seq)
     })
     if (this.#mayTidy && !this.#closed) this.#retention.stage(batch, Math.max(RETENTION_SLICE, acts.length * 2))
     for (const act of acts) batch.add(act)
@@ -289,6 +307,14 @@ export class Writer implements Rhythm {
     this.#layers.add(commit, batch)
     if (this.#layers.current.bytes > SETTLE_BYTES) this.#isSettleDue = true
     this.#options.metrics.add('uproar_log_commits_total')
+  }
+
+  /** Resolves when everything that was committed before the call is in the tables, or the try has failed. */
+  async #settleNow (): Promise<void> {
+    this.#isSettleDue = true
+    this.#wake()
+    while (this.#isSettleDue) await new Promise((resolve) => setImmediate(resolve))
+    await this.#settling
   }
 
   /** Between two commits: what is current goes to the tables, and the journal goes on in its other file. */

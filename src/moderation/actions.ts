@@ -7,7 +7,7 @@
 // Must not know sockets, how the room was loaded or how entries are published (ingest/moderator.ts does).
 
 import { Refusal } from '../base/errors.ts'
-import { HELD_MAX, HELD_PER_AUTHOR_MAX, isOver, notePatch, PURGED_MAX, REMOVED_MAX, REQUESTS_MAX, SANCTION_KINDS, sanctionPatch, SANCTIONS_MAX, without, type Guard, type HeldMessage, type Sanction, type SanctionKind } from './guard.ts'
+import { HELD_MAX, HELD_PER_AUTHOR_MAX, isOver, notePatch, PURGED_MAX, REMOVED_MAX, REQUESTS_MAX, SANCTION_KINDS, sanctionPatch, SANCTIONS_MAX, toldPatch, without, type Guard, type HeldMessage, type Sanction, type SanctionKind } from './guard.ts'
 import { mayAct, RANK, rankOf, type ActionName } from './ranks.ts'
 import type { Args, Request } from './requests.ts'
 
@@ -55,8 +55,6 @@ export interface Decision {
   /** The user concerned and the message's text at the time, for the audit row. */
   readonly whom: string | null
   readonly text: string | null
-  /** Sent to the user concerned, where that is no sanction that the state tells by itself. */
-  readonly notice: { readonly user: string, readonly kind: string, readonly reason: string } | null
 }
 
 /** What this action, asked for by this actor, does to such a room. */
@@ -113,21 +111,22 @@ const REDUCERS: Readonly<Record<ActionName, Reducer>> = {
     if (message === undefined) return missing(`no message ${ref} waits in this room (any more)`)
     return decision([{ op: 'release', message }, { op: 'state', changes: {}, guarded: without(`held:${ref}`) }], { whom: message.user[0], text: textOf(message) })
   },
-  deny: ({ ref, reason }, _actor, { guard }) => {
+  deny: ({ ref, reason }, _actor, { guard, now }) => {
     const message = guard.held.get(ref)
     if (message === undefined) return missing(`no message ${ref} waits in this room (any more)`)
-    const notice = { user: message.user[0], kind: 'denied', reason: reason ?? '' }
-    return decision([{ op: 'state', changes: {}, guarded: without(`held:${ref}`) }], { whom: message.user[0], text: textOf(message), notice })
+    const told = toldPatch(guard, { ref, user: message.user[0], kind: 'denied', reason: reason ?? '', at: now })
+    return decision([{ op: 'state', changes: {}, guarded: { ...without(`held:${ref}`), ...told } }], { whom: message.user[0], text: textOf(message) })
   },
   approveUnban: ({ user }, actor, facts) => {
     if (!facts.guard.requests.has(user)) return missing('that user has not asked to be unbanned')
     const keys = SANCTION_KINDS.filter((kind) => kind !== 'address').map((kind) => `${kind}:${user}`)
     return lift(keys, user, actor, facts)
   },
-  denyUnban: ({ user, reason }, _actor, { guard }) => {
+  denyUnban: ({ user, reason }, _actor, { guard, now }) => {
     const request = guard.requests.get(user)
     if (request === undefined) return missing('that user has not asked to be unbanned')
-    return decision([{ op: 'state', changes: {}, guarded: without(`request:${user}`) }], { whom: user, text: request.text, notice: { user, kind: 'denied', reason: reason ?? '' } })
+    const told = toldPatch(guard, { ref: `r-${now}-${guard.told.size}`, user, kind: 'denied', reason: reason ?? '', at: now })
+    return decision([{ op: 'state', changes: {}, guarded: { ...without(`request:${user}`), ...told } }], { whom: user, text: request.text })
   },
   // Which settings and values these are is for the rooms to say: whoever calls has checked them.
   set: ({ settings }) => decision([{ op: 'state', changes: settings, guarded: {} }]),
@@ -228,7 +227,7 @@ export function holdRefusal ({ held }: Guard, author: string): Refusal | null {
 }
 
 function decision (effects: readonly Effect[], more: Partial<Omit<Decision, 'effects'>> = {}): Decision {
-  return { effects, whom: more.whom ?? null, text: more.text ?? null, notice: more.notice ?? null }
+  return { effects, whom: more.whom ?? null, text: more.text ?? null }
 }
 
 /** What waits, as text; bytes are not shown. */

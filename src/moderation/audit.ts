@@ -1,5 +1,6 @@
 // Audit rows: every action with who, what, whom, the text at the time, why and from where. They are entries of one reserved
-// room's log, so any engine keeps them, nothing changes them, and they stand before the action that they tell of: a row
+// room's log, which is kept for a time of its own, so any engine keeps them; nothing changes them but the erasing of a
+// person (erasure.ts), and they stand before the action that they tell of: a row
 // without its action may be left by a crash, an action without its row may not. Bound: a query looks at SCAN_MAX rows.
 
 import { unpack } from '../../proto/codec.ts'
@@ -7,7 +8,9 @@ import { packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import type { Log } from '../log/log.ts'
 
-const ROOM = 'uproar:audit'
+/** The room whose log the rows are. */
+export const AUDIT_ROOM = 'uproar:audit'
+const ROOM = AUDIT_ROOM
 const PAGE_ENTRIES = 500
 const PAGE_BYTES = 4_000_000
 const SCAN_MAX = 10_000

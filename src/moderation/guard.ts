@@ -4,9 +4,10 @@
 //   ban:<user> timeout:<user> shadow:<user> warn:<user> address:<range>  ─▶ [until, rank, by, reason, at]
 //   request:<user>  ─▶ [text, at]               held:<ref>  ─▶ [user, kind, body, ext, nonce, address, reason, at]
 //   removed:<seq>   ─▶ 1      purged:<user>  ─▶ upTo          cleared  ─▶ upTo
+//   told:<ref>      ─▶ [user, kind, reason, at]  what a user was told that is no sanction: for every instance it is on
 //   note:<user>     ─▶ [[text, by, at], …]  what moderators tell each other about a user, oldest first
 //
-// Viewers never see any of it. Bounds: SANCTIONS_MAX, HELD_MAX, REQUESTS_MAX, REMOVED_MAX, PURGED_MAX, NOTED_MAX users of NOTES_MAX; what is over (ended, or
+// Viewers never see any of it. Bounds: SANCTIONS_MAX, HELD_MAX, REQUESTS_MAX, REMOVED_MAX, PURGED_MAX, TOLD_MAX, NOTED_MAX users of NOTES_MAX; what is over (ended, or
 // of entries that the log has let go) makes room first, and then the action is refused.
 
 import type { User } from '../../proto/values.ts'
@@ -24,6 +25,7 @@ export const REMOVED_MAX = 5000
 export const PURGED_MAX = 2000
 export const NOTED_MAX = 500
 export const NOTES_MAX = 10
+export const TOLD_MAX = 50
 
 export interface Sanction {
   readonly kind: SanctionKind
@@ -59,6 +61,15 @@ export interface UnbanRequest {
   readonly at: number
 }
 
+/** What was told to a user, beside sanctions. */
+export interface Told {
+  readonly ref: string
+  readonly user: string
+  readonly kind: string
+  readonly reason: string
+  readonly at: number
+}
+
 /** What a moderator noted about a user, for the others. */
 export interface Note {
   readonly text: string
@@ -72,6 +83,7 @@ export class Guard {
   readonly held = new Map<string, HeldMessage>()
   readonly requests = new Map<string, UnbanRequest>()
   readonly notes = new Map<string, readonly Note[]>()
+  readonly told = new Map<string, Told>()
   readonly removed = new Set<number>()
   readonly purged = new Map<string, number>()
   cleared = 0
@@ -120,7 +132,10 @@ export class Guard {
     if (name === 'removed') this.removed.add(Number(what))
     else if (name === 'purged') this.purged.set(what, value as number)
     else if (name === 'held') this.held.set(what, readHeld(what, value as HeldFields))
-    else if (name === 'note') this.notes.set(what, (value as NoteFields[]).map(([text, by, since]) => ({ text, by, at: since })))
+    else if (name === 'told') {
+      const [user, kind, reason, since] = value as [string, string, string, number]
+      this.told.set(what, { ref: what, user, kind, reason, at: since })
+    } else if (name === 'note') this.notes.set(what, (value as NoteFields[]).map(([text, by, since]) => ({ text, by, at: since })))
     else if (name === 'request') {
       const [text, since] = value as [string, number]
       this.requests.set(what, { user: what, text, at: since })
@@ -170,6 +185,12 @@ export function notePatch (guard: Guard, user: string, { text, by, at }: Note): 
   const others = [...guard.notes].filter(([name]) => name !== user).sort(([, a], [, b]) => (b.at(-1)?.at ?? 0) - (a.at(-1)?.at ?? 0))
   const forgotten = others.slice(NOTED_MAX - 1).map(([name]) => `note:${name}`)
   return { ...without(...forgotten), [`note:${user}`]: notes.map((note): NoteFields => [note.text, note.by, note.at]) }
+}
+
+/** The guarded patch that tells a user something, once; of all that was told the newest TOLD_MAX stay. */
+export function toldPatch (guard: Guard, { ref, user, kind, reason, at }: Told): Record<string, unknown> {
+  const oldest = [...guard.told.values()].sort((a, b) => b.at - a.at).slice(TOLD_MAX - 1).map((told) => `told:${told.ref}`)
+  return { ...without(...oldest), [`told:${ref}`]: [user, kind, reason, at] }
 }
 
 /** The guarded patch that forgets these keys. */

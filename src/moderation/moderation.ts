@@ -1,8 +1,9 @@
 // The face of moderation: what rooms, ingest and the API use of it. The screen has a face of its own (screen.ts).
 
 export { decide, holdRefusal, textOf, type Actor, type Decision, type Effect, type Facts, type RemoveTarget } from './actions.ts'
-export { Audit, type AuditQuery, type AuditRow, type Source } from './audit.ts'
+export { Audit, AUDIT_ROOM, type AuditQuery, type AuditRow, type Source } from './audit.ts'
 export { type Guard, guardOf, heldPatch, type HeldMessage, type Note, type Sanction, type SanctionKind, type UnbanRequest } from './guard.ts'
+export { recordsOf, rowWithout, stateWithout } from './erasure.ts'
 export { gist, isEmotesOnly } from './habits.ts'
 export { Breaker } from './breaker.ts'
 export { HttpScorer, postJson } from './http-scorer.ts'

@@ -85,7 +85,7 @@ export class Probe {
   #say (): void {
     const words = `${this.#options.ticket.identity.id} ${++this.#count}`
     this.#underWay = { words, at: this.#options.clock.elapsed() }
-    this.#link?.send(encode([IN.SEND, 2, this.#options.room, String(this.#count), KIND.text, words, null]))
+    if (this.#link?.send(encode([IN.SEND, 2, this.#options.room, String(this.#count), KIND.text, words, null])) !== true) this.#note('unconnected')
   }
 
   #read (bytes: Uint8Array): void {

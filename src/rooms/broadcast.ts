@@ -15,7 +15,7 @@ import { entryAuthor, entrySeq, entryTs, isShadow } from '../../proto/entry.ts'
 import { LIMITS } from '../../proto/values.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Counting } from '../base/metrics.ts'
-import { isVeiled, joinEntries, joinMarked, Slice, type Mark, type Message } from './delivery.ts'
+import { isVeiled, joinEntries, joinMarked, shownToStaff, Slice, type Mark, type Message } from './delivery.ts'
 import type { Member } from './member.ts'
 import type { Ring } from './ring.ts'
 import { Sampler, sight, type Sighting } from './sampler.ts'
@@ -38,6 +38,8 @@ export interface BroadcastHooks {
   readonly livePerSecond: () => number
   /** How long entries are kept back, milliseconds; 0: not at all. */
   readonly delayMs: () => number
+  /** Whether a member is shown what is for its author alone. */
+  readonly isStaff: (member: Member) => boolean
   /** A live member holds too much unsent; it must leave its slice. */
   readonly demote: (member: Member) => void
   /** Every slice was sent everything up to `flushed`. */
@@ -55,6 +57,8 @@ interface Sample {
   readonly marks: readonly Mark[]
   /** By user: the entries left out that concern them, as indexes. */
   readonly concerned: ReadonlyMap<string, readonly number[]>
+  /** Indexes of what is for its author alone. */
+  readonly shadows: readonly number[]
   readonly left: number
 }
 
@@ -93,6 +97,8 @@ export class Broadcast {
   readonly #sampler = new Sampler()
   /** Members of live slices, by user. */
   readonly #people = new Map<string, Set<Member>>()
+  /** Members who are staff, in every slice. */
+  readonly #staff = new Set<Member>()
   #flushed: number
   #size = 0
   /** Bytes of entries that wait for the next flush. */
@@ -197,6 +203,8 @@ export class Broadcast {
   /** A member's viewer is known by an identity: from here on what concerns that user is not left out for it. */
   identified (member: Member): void {
     const user = member.viewer.identity?.id
+    this.#staff.delete(member)
+    if (member.slice !== null && this.#hooks.isStaff(member)) this.#staff.add(member)
     if (member.slice === null || member.view !== 'live' || user === undefined) return
     this.#people.set(user, (this.#people.get(user) ?? new Set()).add(member))
   }
@@ -205,6 +213,7 @@ export class Broadcast {
   leave (member: Member, isOpen = true): void {
     if (member.slice === null) return
     this.#size--
+    this.#staff.delete(member)
     member.slice.remove(member, isOpen)
     member.slice = null
     const user = member.viewer.identity?.id
@@ -370,8 +379,9 @@ export class Broadcast {
   /** What everybody is shown of entries some of which are not for everybody. */
   #veil (entries: readonly Uint8Array[]): Sample {
     const concerned = new Map<string, number[]>()
-    for (const [index, entry] of entries.entries()) if (isShadow(entry)) note(concerned, entryAuthor(entry), index)
-    return { entries, marks: entries.map((entry) => isVeiled(entry) ? 'removed' : 'shown'), concerned, left: 0 }
+    const shadows = [...entries.keys()].filter((index) => isShadow(entries[index] as Uint8Array))
+    for (const index of shadows) note(concerned, entryAuthor(entries[index] as Uint8Array), index)
+    return { entries, marks: entries.map((entry) => isVeiled(entry) ? 'removed' : 'shown'), concerned, shadows, left: 0 }
   }
 
   /** What a live view is shown of these entries; null when all that the veil leaves. */
@@ -389,7 +399,7 @@ export class Broadcast {
       for (const user of this.#concerns(sighting)) note(concerned, user, index)
     }
     const marks = entries.map((_, index): Mark => veil?.marks[index] === 'removed' ? 'removed' : chosen[index] === true ? 'shown' : 'sampled')
-    return { entries, marks, concerned, left }
+    return { entries, marks, concerned, shadows: veil?.shadows ?? [], left }
   }
 
   /** Users here whom a message concerns: its author, those it mentions, the author it replies to. */
@@ -403,18 +413,22 @@ export class Broadcast {
   /** Sends those of the slice whom something left out concerns their own messages, and returns them. */
   #tellApart (slice: Slice, sample: Sample, from: number, to: number, view: View): Member[] {
     const first = entrySeq(sample.entries[0] as Uint8Array)
-    const apart: Member[] = []
-    for (const [user, indexes] of sample.concerned) {
+    const apart = new Set<Member>()
+    const tell = (members: readonly Member[], indexes: readonly number[], show?: (entry: Uint8Array) => Uint8Array): void => {
       const own = new Set(indexes.filter((index) => first + index >= from && first + index <= to))
-      if (own.size === 0) continue
+      if (own.size === 0) return
       const base = from - first
       const part = sample.entries.slice(base, to - first + 1)
-      for (const member of this.#membersOf(user, slice, view)) {
-        for (const message of joinMarked(this.#frame, part, (index) => own.has(base + index) ? 'shown' : sample.marks[base + index] as Mark)) member.viewer.send(message.bytes)
-        apart.push(member)
-      }
+      const messages = joinMarked(this.#frame, part, (index) => own.has(base + index) ? 'shown' : sample.marks[base + index] as Mark, show)
+      for (const member of members) if (!apart.has(member)) for (const message of messages) member.viewer.send(message.bytes)
+      for (const member of members) apart.add(member)
     }
-    return apart
+    for (const member of sample.shadows.length > 0 ? this.#staff : []) {
+      const user = member.viewer.identity?.id ?? ''
+      if (member.slice === slice) tell([member], [...sample.shadows, ...sample.concerned.get(user) ?? []], (entry) => shownToStaff(entry, user))
+    }
+    for (const [user, indexes] of sample.concerned) tell(this.#membersOf(user, slice, view), indexes)
+    return [...apart]
   }
 
   /** A user's members in a slice. Whole slices are searched only for authors of shadow messages: live ones know theirs. */

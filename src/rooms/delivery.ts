@@ -135,7 +135,7 @@ export function isVeiled (entry: Uint8Array): boolean {
 }
 
 /** Joins the shown ones of consecutive entries to messages, with SKIPPED in the place of every run left out. */
-export function joinMarked (frame: Uint8Array, entries: readonly Uint8Array[], mark: (index: number) => Mark): Message[] {
+export function joinMarked (frame: Uint8Array, entries: readonly Uint8Array[], mark: (index: number) => Mark, show: (entry: Uint8Array) => Uint8Array = plain): Message[] {
   const packer = new Packer(frame)
   const first = entries[0] === undefined ? 0 : entrySeq(entries[0])
   let left: { from: number, mark: 'sampled' | 'removed' } | null = null
@@ -151,20 +151,30 @@ export function joinMarked (frame: Uint8Array, entries: readonly Uint8Array[], m
       continue
     }
     skip(index)
-    packer.add(isShadow(entry) ? unshadowed(entry) : entry, first + index, 1)
+    packer.add(show(entry), first + index, 1)
   }
   skip(entries.length)
   return packer.end()
 }
 
-/** Consecutive entries as one viewer is given them: entries, and the runs of them that are not for this user. */
-export function partsFor (entries: readonly Uint8Array[], user: string | null): (Uint8Array | Skip)[] {
+/** A shadow message as its author is shown it. */
+function plain (entry: Uint8Array): Uint8Array {
+  return isShadow(entry) ? unshadowed(entry) : entry
+}
+
+/** The same for staff: those of others keep their mark. */
+export function shownToStaff (entry: Uint8Array, user: string | null): Uint8Array {
+  return isShadow(entry) && entryAuthor(entry) === user ? unshadowed(entry) : entry
+}
+
+/** Consecutive entries as one viewer is given them: entries, and the runs of them that are not for this user. `isStaff`: shadow messages of others come too, with their mark. */
+export function partsFor (entries: readonly Uint8Array[], user: string | null, isStaff = false): (Uint8Array | Skip)[] {
   if (!entries.some(isVeiled)) return [...entries]
   const parts: (Uint8Array | Skip)[] = []
   for (const entry of entries) {
-    const own = isShadow(entry) && entryAuthor(entry) === user
+    const own = isShadow(entry) && (isStaff || entryAuthor(entry) === user)
     if (own || !isVeiled(entry)) {
-      parts.push(own ? unshadowed(entry) : entry)
+      parts.push(shownToStaff(entry, user))
       continue
     }
     const seq = entrySeq(entry)

@@ -27,14 +27,13 @@ export function noticesOf (before: Guard | null, after: Guard, now: number, user
       if (!after.sanctions[kind].has(whom) && before?.inForce(kind, whom, now) != null) notices.push({ user: whom, frame: encode([OUT.SANCTION, 'lifted', null, kind]) })
     }
   }
+  // What is no sanction is told once, to those who are here when it is decided.
+  for (const { ref, user: whom, kind, reason } of after.told.values()) {
+    if (before?.told.has(ref) === false && (user === null || user === whom)) notices.push({ user: whom, frame: encode([OUT.SANCTION, kind, null, reason]) })
+  }
   return notices
 }
 
 function isNew (before: Sanction | undefined, after: Sanction): boolean {
   return before === undefined || before.at !== after.at || before.until !== after.until || before.by !== after.by
-}
-
-/** A notice of something that is no sanction in the room's state. */
-export function notice (kind: string, reason: string): Uint8Array {
-  return encode([OUT.SANCTION, kind, null, reason])
 }

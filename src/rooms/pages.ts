@@ -75,7 +75,7 @@ export class Pages {
   }
 
   /** A page as that user may see it, of the entries up to `newest`. Throws the log's AppError. */
-  async read (query: HistoryQuery, user: string | null, newest: number): Promise<History> {
+  async read (query: HistoryQuery, user: string | null, newest: number, isStaff = false): Promise<History> {
     const isForward = query.after !== undefined
     let at = isForward ? Math.max(query.after as number, this.#removals.cleared) : Math.min(query.before ?? Infinity, newest + 1)
     for (let reads = 1; ; reads++) {
@@ -84,7 +84,7 @@ export class Pages {
       const limit = reads === 1 ? query.limit : LONG_READ
       at = this.#passGone(at, isForward, user)
       const run = isForward ? await this.#newer(at, limit, newest) : await this.#older(at, limit)
-      const shown = partsFor(run.entries, user).filter((part) => part instanceof Uint8Array)
+      const shown = partsFor(run.entries, user, isStaff).filter((part) => part instanceof Uint8Array)
       const kept = isForward ? shown.slice(0, query.limit) : shown.slice(-query.limit)
       const isCut = kept.length < shown.length
       this.#noteGone(veiledEdge(run.entries, isForward))

@@ -5,7 +5,7 @@
 // Bound: what the room's state may hold (moderation/guard.ts), and RECENT_MAX entries.
 
 import { unpack } from '../../proto/codec.ts'
-import { entryAuthor, entryOp, entrySeq, removedEntry } from '../../proto/entry.ts'
+import { entryAuthor, entryOp, entrySeq, erasedEntry, removedEntry, unmentioned } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import type { Guard } from '../moderation/moderation.ts'
 
@@ -15,6 +15,8 @@ export class Removals {
   #recent: Uint8Array[] = []
   readonly #seqs = new Set<number>()
   readonly #users = new Map<string, number>()
+  /** Users of those who were erased: their mentions go too. The same in UTF-8. */
+  readonly #erased = new Map<string, Buffer>()
   #cleared = 0
 
   /** Everything up to this seq is gone, as if the log began behind it. */
@@ -34,8 +36,9 @@ export class Removals {
     this.#recent.push(entry)
     if (this.#recent.length > RECENT_MAX * 2) this.#recent = this.#recent.slice(-RECENT_MAX)
     const { seq, user, upTo } = target
+    if (typeof user === 'string' && target['erased'] === true) this.#erased.set(user, Buffer.from(user))
     const to = typeof seq === 'number' ? seq : Number(upTo ?? 0)
-    if (typeof seq === 'number') this.#seqs.add(seq)
+    if (typeof seq === 'number') this.#take(seq)
     else if (typeof user === 'string') this.#purge(user, to)
     else if (target['all'] === true) this.#clear(to)
     return { from: typeof seq === 'number' ? seq : 1, to, target }
@@ -50,8 +53,24 @@ export class Removals {
   redact (entry: Uint8Array): Uint8Array {
     if (this.isEmpty) return entry
     const op = entryOp(entry)
+    if (op === OUT.REMOVE && this.#seqs.has(entrySeq(entry))) return erasedEntry(entry)
     if (op !== OUT.MESSAGE && op !== OUT.EDIT) return entry
-    return this.#concerns(entry) ? removedEntry(entry) : entry
+    if (this.#concerns(entry)) return removedEntry(entry)
+    return this.#erased.size === 0 ? entry : this.#unmentioned(entry)
+  }
+
+  #unmentioned (entry: Uint8Array): Uint8Array {
+    let left = entry
+    for (const [user, bytes] of this.#erased) {
+      if (entrySeq(entry) <= (this.#users.get(user) ?? 0) && Buffer.from(left.buffer, left.byteOffset, left.length).includes(bytes)) left = unmentioned(left, user) ?? left
+    }
+    return left
+  }
+
+  /** A removal may be removed itself: one that names a person who was erased. */
+  #take (seq: number): void {
+    this.#seqs.add(seq)
+    this.#recent = this.#recent.filter((entry) => entrySeq(entry) !== seq)
   }
 
   /** Whether what this author wrote at that place is gone. */

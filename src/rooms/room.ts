@@ -14,8 +14,8 @@ import { can, rolesIn, type Identity } from '../auth/auth.ts'
 import { Refusal } from '../base/errors.ts'
 import type { RoomRecord } from '../directory/directory.ts'
 import type { Log, LogPage, RoomState, Watcher } from '../log/log.ts'
-import { guardOf, rankOf, RANK, type Guard } from '../moderation/moderation.ts'
-import { compileTerms, type Terms } from '../moderation/screen.ts'
+import { rankOf, RANK, type Guard } from '../moderation/moderation.ts'
+import type { Terms } from '../moderation/screen.ts'
 import { Cursor } from './cursor.ts'
 import { Broadcast, type BroadcastContext, type View } from './broadcast.ts'
 import { partsFor, roomFrame, skippedFrame, type Slice } from './delivery.ts'
@@ -25,7 +25,8 @@ import { Pages, type History, type HistoryQuery, type Past } from './pages.ts'
 import { Reader, type Skip, type Step } from './reader.ts'
 import { Removals } from './removals.ts'
 import { Ring } from './ring.ts'
-import { blockedTerms, modesOf, readSettings, toldSettings, type RoomModes, type RoomSettings, type ToldSettings } from './settings.ts'
+import { Rules } from './rules.ts'
+import type { RoomModes, RoomSettings, ToldSettings } from './settings.ts'
 import type { Viewer } from './viewer.ts'
 
 export interface RoomContext extends BroadcastContext {
@@ -62,16 +63,8 @@ const LIVE_LAG_ENTRIES = 200
 export class Room implements Watcher {
   readonly name: string
   readonly record: RoomRecord
-  settings: RoomSettings
-  /** The settings as viewers are told them. */
-  told: ToldSettings
-  /** The settings as they bind authors: what shield mode adds is in them. */
-  modes: RoomModes
-  terms: Terms
-  /** The same as they were written. */
-  blockedTerms: readonly string[]
-  /** Sanctions, held messages and the like. */
-  guard: Guard
+  /** What binds here now. */
+  #rules: Rules
   readonly #context: RoomContext
   readonly epoch: string
   readonly #frame: Uint8Array
@@ -79,7 +72,6 @@ export class Room implements Watcher {
   readonly #broadcast: Broadcast
   readonly #removals = new Removals()
   readonly pages: Pages
-  #packedState: Uint8Array
   /** Staff who are sent everything at once while others wait for the publication delay. */
   #prompt = new Set<Member>()
   #members = new Set<Member>()
@@ -99,22 +91,17 @@ export class Room implements Watcher {
     this.epoch = page.head.epoch
     this.#frame = roomFrame(this.name, this.epoch)
     this.ring = new Ring(page.head.seq - page.entries.length, context.ringEntriesMax, context.ringBytesMax)
-    this.guard = guardOf(state.guarded)
+    this.#rules = new Rules(state)
     this.#removals.learn(this.guard)
     for (const entry of page.entries) this.ring.push(this.#removals.redact(entry))
     this.pages = new Pages(this.name, this.epoch, context.log, this.ring, this.#removals, context.past)
-    this.settings = readSettings(state)
     this.#broadcast = new Broadcast(context, {
       livePerSecond: () => this.settings.liveMessagesPerSecond,
-      delayMs: () => this.#delayMs(),
+      delayMs: () => this.#rules.delayMs,
+      isStaff: (member) => this.isStaff(member.viewer.identity),
       demote: (member) => this.#demote(member),
       flushed: () => this.#flushed()
     }, this.ring, this.#frame)
-    this.modes = modesOf(this.settings, state)
-    this.blockedTerms = blockedTerms(state)
-    this.terms = compileTerms(this.blockedTerms)
-    this.told = toldSettings(this.settings)
-    this.#packedState = pack(this.told)
   }
 
   /** Loads the room from the log: its state, and the newest entries into the ring. Rejects with the log's AppError. */
@@ -138,6 +125,12 @@ export class Room implements Watcher {
     }
   }
 
+  get settings (): RoomSettings { return this.#rules.settings }
+  get told (): ToldSettings { return this.#rules.told }
+  get blockedTerms (): readonly string[] { return this.#rules.blockedTerms }
+  get modes (): RoomModes { return this.#rules.modes }
+  get terms (): Terms { return this.#rules.terms }
+  get guard (): Guard { return this.#rules.guard }
   /** Seq of the newest entry. */
   get seq (): number { return this.ring.last }
   /** Seq up to which every live viewer was sent everything. */
@@ -176,9 +169,7 @@ export class Room implements Watcher {
   }
 
   /** Whether the member's viewer will be told to flush() soon, when the room next writes to it. */
-  hold (member: Member): boolean {
-    return this.#broadcast.hold(member)
-  }
+  hold (member: Member): boolean { return this.#broadcast.hold(member) }
 
   /** The viewer has another token: one that no longer allows the room lets go of it, and tells it. */
   identified (member: Member): void {
@@ -223,12 +214,12 @@ export class Room implements Watcher {
 
   /** A page of history as this reader may see it. Throws the log's AppError. */
   history (query: HistoryQuery, identity: Identity | null = null): Promise<History> {
-    return this.pages.read(query, identity?.id ?? null, this.newestFor(identity))
+    return this.pages.read(query, identity?.id ?? null, this.newestFor(identity), this.isStaff(identity))
   }
 
   /** Seq of the newest entry that this reader may see. */
   newestFor (identity: Identity | null): number {
-    return this.#isPrompt(identity) || this.#delayMs() === 0 ? this.seq : this.flushed
+    return this.isStaff(identity) || this.#rules.delayMs === 0 ? this.seq : this.flushed
   }
 
   /** The message of this seq, unless it is gone. Throws the log's AppError. */
@@ -271,7 +262,7 @@ export class Room implements Watcher {
   /** What a REMOVE entry names is gone from memory at once; whatever is read later is asked about. */
   #remove (entry: Uint8Array): void {
     const { from, to, target } = this.#removals.apply(entry)
-    this.guard = this.guard.noted(target)
+    this.#rules.guard = this.guard.noted(target)
     this.ring.redact(from, to, (held) => this.#removals.redact(held))
   }
 
@@ -327,7 +318,7 @@ export class Room implements Watcher {
   #joined (rid: number, head: number, recovered: boolean): Uint8Array {
     // [35, rid, room, epoch, seq, state, recovered], the state packed once for all who join.
     return Buffer.concat([
-      new Uint8Array([0x97, OUT.JOINED]), pack(rid), pack(this.name), pack(this.epoch), pack(head), this.#packedState, pack(recovered),
+      new Uint8Array([0x97, OUT.JOINED]), pack(rid), pack(this.name), pack(this.epoch), pack(head), this.#rules.packed, pack(recovered),
       this.#frame, encode([OUT.VIEWERS, this.total])
     ])
   }
@@ -339,7 +330,7 @@ export class Room implements Watcher {
     while (!member.isGone && !this.#isClosed && member.reader !== null) {
       if (first.length === 0 && member.viewer.buffered() >= CATCH_UP_BYTES) return this.#watchBehind(member)
       const slice = this.#broadcast.sliceFor(member.view)
-      const isPrompt = this.#delayMs() > 0 && this.#isPrompt(member.viewer.identity)
+      const isPrompt = this.#rules.delayMs > 0 && this.isStaff(member.viewer.identity)
       const step = member.reader.take(this.ring, isPrompt ? this.ring.last : slice.cursor, LIMITS.broadcastBytes)
       if (step instanceof Promise) {
         if (first.length > 0) member.viewer.send(first[0] as Uint8Array)
@@ -379,7 +370,7 @@ export class Room implements Watcher {
   #hand (member: Member, step: Step, before: readonly Uint8Array[]): void {
     const frames = [...before, this.#frame]
     if (step.skipped !== null) frames.push(this.#skipped(step.skipped))
-    for (const part of partsFor(step.entries, member.viewer.identity?.id ?? null)) frames.push(part instanceof Uint8Array ? part : this.#skipped(part))
+    for (const part of partsFor(step.entries, member.viewer.identity?.id ?? null, this.isStaff(member.viewer.identity))) frames.push(part instanceof Uint8Array ? part : this.#skipped(part))
     this.#context.metrics.add('uproar_deliveries_total', step.entries.length)
     member.viewer.send(Buffer.concat(frames))
   }
@@ -438,31 +429,21 @@ export class Room implements Watcher {
 
   /** The room's state is this now. */
   #adopt (state: RoomState): void {
-    const before = { guard: this.guard, delayMs: this.#delayMs() }
-    this.settings = readSettings(state)
-    this.modes = modesOf(this.settings, state)
-    this.guard = guardOf(state.guarded)
-    const blocked = blockedTerms(state)
-    // Every sanction is a STATE entry: a thousand terms are not compiled anew for each.
-    if (blocked.join('\n') !== this.blockedTerms.join('\n')) this.terms = compileTerms(blocked)
-    this.blockedTerms = blocked
-    this.told = toldSettings(this.settings)
-    this.#packedState = pack(this.told)
-    if (this.#delayMs() !== before.delayMs) this.#delayed()
+    const before = this.#rules
+    this.#rules = new Rules(state, before)
+    if (this.#rules.delayMs !== before.delayMs) this.#delayed()
     for (const { user, frame } of noticesOf(before.guard, this.guard, this.#context.clock.now(), null)) this.tell(user, frame)
   }
 
-  #delayMs (): number { return this.settings.publicationDelaySeconds * 1000 }
-
-  /** Whether this viewer is sent entries at once while others wait. */
-  #isPrompt (identity: Identity | null): boolean {
+  /** Whether this is staff here: sent entries at once while others wait, and what is for its author alone. */
+  isStaff (identity: Identity | null): boolean {
     return identity !== null && rankOf(rolesIn(identity, this.name)) >= RANK.moderator
   }
 
   /** The publication delay changed: staff leave their slices and read ahead, or wait for the others and go live again. */
   #delayed (): void {
-    const staff = [...this.#members].filter(({ viewer }) => this.#isPrompt(viewer.identity))
-    for (const member of this.#delayMs() > 0 ? staff : []) if (member.slice !== null) this.#readOnFrom(member, member.slice)
+    const staff = [...this.#members].filter(({ viewer }) => this.isStaff(viewer.identity))
+    for (const member of this.#rules.delayMs > 0 ? staff : []) if (member.slice !== null) this.#readOnFrom(member, member.slice)
     this.#broadcast.retime()
     const waiting = [...this.#prompt]
     this.#prompt.clear()

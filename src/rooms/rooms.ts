@@ -30,8 +30,7 @@ export { Member } from './member.ts'
 export type { Cursor, CursorStep } from './cursor.ts'
 export type { Skip } from './reader.ts'
 export type { Fanout, Viewer } from './viewer.ts'
-export { notice } from './notices.ts'
-export { parseModes, SETTING_NAMES, type RoomSettings } from './settings.ts'
+export { blockedTerms, parseModes, SETTING_NAMES, type RoomSettings } from './settings.ts'
 export { partsFor, SWEEP_BYTES } from './delivery.ts'
 
 /** Names with this prefix belong to the server and are refused to clients. */
@@ -77,7 +76,7 @@ const ALONE: Census = { note () {}, elsewhere: () => 0, askViewers: async (rooms
 
 const TICK_MS = 1000
 const TICKS_PER_ANNOUNCEMENT = 2
-const TICKS_PER_RANKING = 5
+const TICKS_PER_RANKING = 3
 /** Idle rooms that leave memory in one tick: what that asks of the log must leave room for messages. */
 const RETIRED_PER_TICK = 1000
 
@@ -129,6 +128,11 @@ export class Rooms {
       noteBehind: (member) => { this.#behind.add(member) },
       noteEnd: (room) => this.#forget(room)
     }
+  }
+
+  /** Rooms that are watched here, with all their viewers on all instances. */
+  * watched (): Iterable<readonly [room: string, viewers: number]> {
+    for (const [name, room] of this.#active) if (room.viewers > 0) yield [name, room.total]
   }
 
   start (): void {

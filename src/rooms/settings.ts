@@ -35,6 +35,8 @@ export interface RoomSettings {
   readonly allowedLinks: readonly string[]
   /** Seq of the message that stands on top; 0: none. */
   readonly pinned: number
+  /** How long the archive keeps the room, days; 0: for ever; null: as ARCHIVE_DAYS says. */
+  readonly archiveDays: number | null
 }
 
 /** The settings as they bind authors, and what of them viewers are not told. */
@@ -49,7 +51,7 @@ const ALWAYS_TOLD: Pick<RoomSettings, 'title' | 'slowModeSeconds' | 'locked' | '
 const DEFAULTS: RoomSettings = {
   ...ALWAYS_TOLD,
   membersOnly: false, subscribersOnly: false, minimumAccountAgeDays: 0, emoteOnly: false, uniqueChat: false, preModeration: false, shield: false,
-  publicationDelaySeconds: 0, autoLevel: 0, allowedLinks: [], pinned: 0
+  publicationDelaySeconds: 0, autoLevel: 0, allowedLinks: [], pinned: 0, archiveDays: null
 }
 
 /** What shield mode makes of the other settings: each at least this strict. */
@@ -81,7 +83,7 @@ const hosts: Check = (value) => Array.isArray(value) && value.length <= 100 && v
 const PUBLIC: Readonly<Record<string, Check>> = {
   title: text(120), slowModeSeconds: whole(0, 3600), locked: flag, private: flag, liveMessagesPerSecond: whole(1, 1000),
   membersOnly: flag, subscribersOnly: flag, minimumAccountAgeDays: whole(0, 3650), emoteOnly: flag, uniqueChat: flag, preModeration: flag, shield: flag,
-  publicationDelaySeconds: oneOf(0, 2, 4, 6), autoLevel: whole(0, LEVEL_MAX), allowedLinks: hosts, pinned: whole(0, Number.MAX_SAFE_INTEGER)
+  publicationDelaySeconds: oneOf(0, 2, 4, 6), autoLevel: whole(0, LEVEL_MAX), allowedLinks: hosts, pinned: whole(0, Number.MAX_SAFE_INTEGER), archiveDays: whole(0, 36_500)
 }
 const hook: Check = (value) => HOOK_MODES.includes(value as HookMode) ? null : `must be one of ${HOOK_MODES.join(', ')}`
 const GUARDED: Readonly<Record<string, Check>> = { blockedTerms: terms, hook }

@@ -6,12 +6,12 @@ import { withoutRedis } from '../../deploy/services/services.ts'
 import { CrowdLink } from './crowd-link.ts'
 import { eventually, tokenOf, type Program } from './harness.ts'
 import { startInstances } from './instances.ts'
+import { busiest, metricOf, watch } from './rates.ts'
 import { measured, sized } from './size.ts'
 import { Speaker } from './speaker.ts'
 import { Viewer } from './viewer.ts'
 
 t.setTimeout(sized(110_000, 600_000))
-const WINDOW_MS = 1000
 
 t.test('a drain moves everybody at a pace', { skip: withoutRedis() }, async (t) => {
   const viewers = sized(1500, 10_000)
@@ -58,30 +58,3 @@ t.test('a drain moves everybody at a pace', { skip: withoutRedis() }, async (t) 
   for (const program of others) t.same(program.faults, [])
   measured(t, `${viewers} viewers moved in ${tookS.toFixed(1)} s (DRAIN_S ${drainS}): in the busiest second ${left} left and ${came} came (pace ${Math.round(pace)}), lost ${readers.missing}, repeated ${readers.duplicates}; ${speaker.accepted} messages meanwhile`)
 })
-
-interface Sample { readonly at: number, readonly count: number }
-
-/** Reads a count some ten times a second, as long as it can be had. */
-async function watch (isWatching: () => boolean, read: () => Promise<number>): Promise<Sample[]> {
-  const samples: Sample[] = []
-  while (isWatching()) {
-    const count = await read().catch(() => null)
-    if (count !== null) samples.push({ at: performance.now(), count })
-    await new Promise((resolve) => setTimeout(resolve, 100))
-  }
-  return samples
-}
-
-/** The highest rate over a second or more, a second. */
-function busiest (samples: readonly Sample[]): number {
-  return Math.round(Math.max(...samples.map(({ at, count }) => {
-    const before = samples.findLast((sample) => sample.at <= at - WINDOW_MS)
-    return before === undefined ? 0 : (count - before.count) / (at - before.at) * 1000
-  })))
-}
-
-async function metricOf (program: Program, name: string): Promise<number> {
-  const { text } = await program.request('GET', '/metrics')
-  const line = text.split('\n').find((each) => each.startsWith(`${name} `))
-  return line === undefined ? 0 : Number(line.slice(name.length + 1))
-}

@@ -15,6 +15,7 @@ import { replay } from '../replay/replay.ts'
 import { isWhole } from '../replay/report.ts'
 import { signedTokens } from '../replay/tokens.ts'
 import { chatLog } from './chat-log.ts'
+import { startCollector } from './collector.ts'
 import { API_KEY, eventually, freePort, OPEN_LIMITS, Program, SECRET, tokenOf } from './harness.ts'
 import { wholeHistory } from './history-pages.ts'
 import { measured, sized } from './size.ts'
@@ -153,7 +154,8 @@ t.test('killed in the middle: what was accepted still reaches Kafka', { skip }, 
 
 t.test('two processes on one Redis share the relay, and one dies', { skip: skip || withoutRedis() }, async (t) => {
   const [server, redis] = await Promise.all([KafkaServer.start(t), RedisServer.start(t)])
-  const env = { ...OPEN_LIMITS, REDIS_URL: redis.url, KAFKA_BROKERS: server.broker }
+  const collector = await startCollector(t)
+  const env = { ...OPEN_LIMITS, REDIS_URL: redis.url, KAFKA_BROKERS: server.broker, OTLP_URL: collector.url, TRACE_SAMPLE: '1' }
   const front = await Program.start(t, { ...env, ROLE: 'gateway,api' })
   const backs = await Promise.all([0, 1].map(() => Program.start(t, { ...env, ROLE: 'api,relay,moderator,notifier' })))
   const { messages } = await listen(t, server.broker)
@@ -178,6 +180,11 @@ t.test('two processes on one Redis share the relay, and one dies', { skip: skip 
     return counts.every((count) => count > 0) || null
   }, 60_000)
   await eventually('all is there', all, 60_000)
+  await eventually('a trace over processes, Redis and Kafka', () => {
+    const root = collector.spans.find(({ name, traceId, instance }) => name === 'accept' && ['feed relay', 'feed notifier'].every((consumer) =>
+      collector.spans.some((span) => span.name === consumer && span.traceId === traceId && span.instance !== instance)))
+    return root !== undefined && collector.spans.every((span) => span.traceId !== root.traceId || span === root || span.parentSpanId === root.spanId) || null
+  }, 60_000)
   await backs[0]?.kill9()
   await talk('after')
   await eventually('the other has taken over', all, 60_000)

@@ -115,7 +115,9 @@ export class Program {
     return status
   }
 
-  async restart (): Promise<void> {
+  /** Stops it and starts it again where it was; `env`: settings that change. */
+  async restart (env: Readonly<Record<string, string>> = {}): Promise<void> {
+    this.#env = { ...this.#env, ...env }
     await this.stop()
     await this.launch()
   }
@@ -146,7 +148,7 @@ export class Program {
       method, headers, signal: AbortSignal.timeout(10_000), ...(options.json === undefined ? {} : { body: JSON.stringify(options.json) })
     })
     const text = await answer.text()
-    const isJson = answer.headers.get('content-type')?.includes('json') === true
+    const isJson = answer.headers.get('content-type')?.startsWith('application/json') === true
     return { status: answer.status, headers: answer.headers, text, json: (isJson ? JSON.parse(text) : null) as Answer['json'] }
   }
 }

@@ -1,11 +1,11 @@
 // What stories of the moderator console stand on: the real program, people who speak through its REST, and the console in
 // a real browser as somebody with a moderator's token.
 
-import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { live, visit, type Visitor } from '../web/page/browser.suite.ts'
 import { API_KEY, OPEN_LIMITS, Program, tokenOf } from './harness.ts'
+
+export { audit } from '../web/page/browser.suite.ts'
 
 interface Scope { teardown (end: () => unknown): void }
 
@@ -56,14 +56,4 @@ export class Stage {
 /** The row of a stream whose text holds this. */
 export function streamRow (page: Page, text: string): ReturnType<Page['locator']> {
   return page.locator('.column .rows > .row').filter({ hasText: text }).last()
-}
-
-/** What axe finds, by rule and place. */
-export async function audit (page: Page): Promise<string[]> {
-  // Through the debugger's door, as the page's own policy allows no foreign script.
-  await page.evaluate(await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8'))
-  return await page.evaluate(async () => {
-    const { axe } = globalThis as unknown as { axe: { run (): Promise<{ violations: Array<{ id: string, nodes: Array<{ target: string[], failureSummary: string }> }> }> } }
-    return (await axe.run()).violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary}`))
-  })
 }

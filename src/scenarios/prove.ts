@@ -4,7 +4,9 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 
-const STORIES = ['real-log', 'kill9', 'slow', 'crowd', 'hostile', 'instances', 'in-flight', 'workers', 'drain', 'feed'] as const
+const STORIES = [
+  'real-log', 'kill9', 'slow', 'crowd', 'hostile', 'instances', 'in-flight', 'workers', 'drain', 'rolling', 'local-cluster', 'feed', 'archiver', 'archive', 'removal', 'rights', 'smooth', 'full-stack'
+] as const
 const STORY_MS_MAX = 3_600_000
 
 interface Outcome { readonly story: string, readonly passed: boolean, readonly seconds: number, readonly measured: readonly string[] }

@@ -1,35 +1,17 @@
 // Stories of watching the real program: the built-in viewer is seen by nobody, traces hang together and their ids are in the
 // log, the log's level changes while it runs, connections are in the log, and secrets are not.
 
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { IN } from '../../proto/ops.ts'
 import { traceIdOf } from '../base/traces.ts'
+import { startCollector } from './collector.ts'
 import { API_KEY, eventually, Program, SECRET, tokenOf } from './harness.ts'
 import { Viewer } from './viewer.ts'
-
-interface Told { traceId: string, spanId: string, parentSpanId?: string, name: string }
-
-async function collector (t: Test): Promise<{ url: string, spans: Told[], close (): void }> {
-  const spans: Told[] = []
-  const server = createServer((request, response) => {
-    let text = ''
-    request.on('data', (chunk: Buffer) => { text += chunk.toString() }).on('end', () => {
-      for (const { scopeSpans } of JSON.parse(text).resourceSpans) for (const scope of scopeSpans) spans.push(...scope.spans)
-      response.end('{}')
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const close = (): void => { server.closeAllConnections(); server.close() }
-  t.teardown(close)
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, spans, close }
-}
 
 const valueOf = (text: string, series: string): number => Number(text.split('\n').find((line) => line.startsWith(`${series} `))?.split(' ').at(-1))
 
 t.test('one program, watched', async (t) => {
-  const { url, spans, close } = await collector(t)
+  const { url, spans, close } = await startCollector(t)
   const collectorKey = 'key-of-the-collector'
   const program = await Program.start(t, { PROBE_S: '1', LOG_CONNECTIONS: '1', OTLP_URL: url.replace('//', `//uproar:${collectorKey}@`), TRACE_SAMPLE: '1', SCORERS: 'rules', CONNECTIONS_MAX: '1' })
   const numbers = async (): Promise<string> => (await program.request('GET', '/metrics')).text

@@ -35,6 +35,8 @@ export interface MessageEntry {
   /** Text; bytes when kind is `encrypted`. */
   readonly body: string | Uint8Array
   readonly ext: Ext | null
+  /** True, for the room's moderators alone: nobody else but the author is shown it. */
+  readonly shadow?: true
 }
 
 export interface RemoveEntry {

@@ -215,9 +215,9 @@ function authorOf (user: [string, string, number] | null): Author | null {
 
 /** An entry's frame as the application sees it; null when it is none. */
 function entryOf (frame: unknown[]): Entry | null {
-  const [op, seq, ts, a, b, c, d] = frame as [number, number, number, never, never, never, Ext | null | undefined]
+  const [op, seq, ts, a, b, c, d, shadow] = frame as [number, number, number, never, never, never, Ext | null | undefined, unknown]
   switch (op) {
-    case OUT.MESSAGE: return { op: 'message', seq, ts, user: authorOf(a) as Author, kind: b, body: c, ext: d ?? null }
+    case OUT.MESSAGE: return { op: 'message', seq, ts, user: authorOf(a) as Author, kind: b, body: c, ext: d ?? null, ...(shadow === true ? { shadow } : {}) }
     case OUT.REMOVE: return { op: 'remove', seq, ts, target: a, by: b ?? null }
     case OUT.STATE: return { op: 'state', seq, ts, changes: a }
     case OUT.EDIT: return { op: 'edit', seq, ts, target: a, body: b, ext: c ?? null }

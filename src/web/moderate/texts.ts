@@ -69,6 +69,8 @@ export const TEXTS = {
   personOf: (name: string) => `About ${name} (Enter)`,
   pinThis: (name: string) => `Pin this message of ${name} (I)`,
 
+  waitingUnknown: 'What waits is being read',
+  waitingNotTold: 'What waits is shown to the room\'s moderators alone: this page has no token of one',
   waitingTitle: (value: number) => value === 0 ? 'Nothing waits' : plural(value, 'message waits', 'messages wait'),
   waitingFull: (value: number) => `${count(value)} wait, and no more can: whoever writes now is told to try again later.`,
   nowWaiting: (value: number) => `${plural(value, 'message waits', 'messages wait')} for you`,

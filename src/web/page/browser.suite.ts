@@ -1,7 +1,8 @@
 // Real Chromium for the page's tests: one browser per test file, a fresh context per visitor, and what visitors do.
 // Faults of the page (exceptions, console errors, refused resources) are collected and checked by every test.
 
-import { mkdir, mkdtemp } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
@@ -71,6 +72,16 @@ export async function scrollUp (page: Page): Promise<void> {
   await page.locator('#log').hover()
   await page.mouse.wheel(0, -400)
   await page.locator('#newest').waitFor()
+}
+
+/** What axe finds, by rule and place. */
+export async function audit (page: Page): Promise<string[]> {
+  // Through the debugger's door, as the page's own policy allows no foreign script.
+  await page.evaluate(await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8'))
+  return await page.evaluate(async () => {
+    const { axe } = globalThis as unknown as { axe: { run (): Promise<{ violations: Array<{ id: string, nodes: Array<{ target: string[], failureSummary: string }> }> }> } }
+    return (await axe.run()).violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary}`))
+  })
 }
 
 /** The folder for pictures: UPROAR_PICTURES, or a fresh one in the system's temporary folder. */

@@ -10,6 +10,7 @@ import { part, show, write } from './dom.ts'
 import { Echo } from './echo.ts'
 import { bodyOf, lineOf, messageOf, removal, type Message } from './item.ts'
 import { Outbox, type Draft } from './outbox.ts'
+import { Pin } from './pin.ts'
 import { Rates } from './rates.ts'
 import { RowTools } from './row-tools.ts'
 import { isWait, refusal, short, TEXTS } from './texts.ts'
@@ -38,6 +39,7 @@ export class Chat {
   readonly #announcer = new Announcer(part('announcer', HTMLElement))
   readonly #rates = new Rates()
   readonly #echo = new Echo(this.#log)
+  readonly #pin = new Pin((seq) => this.#timeline.find(seq))
   #client: UproarClient | null = null
   #room: ChatRoom | null = null
   #reader: Author | null = null
@@ -185,6 +187,7 @@ export class Chat {
   #remove (entry: RemoveEntry): void {
     const matches = removal(entry)
     this.#timeline.remove(matches)
+    this.#pin.removed(entry)
     this.#tools.dropRemoved()
     this.#echo.refresh()
     const answered = this.#composer.answered
@@ -214,6 +217,7 @@ export class Chat {
     const { title, locked } = this.#room?.state ?? {}
     const heading = typeof title === 'string' && title !== '' ? title : this.#parts.room
     write(part('title', HTMLElement), heading)
+    this.#pin.update(this.#room)
     this.#composer.closed = this.#isBanned ? TEXTS.writeBanned : locked === true && !this.#isStaff() ? TEXTS.writeLocked : null
   }
 

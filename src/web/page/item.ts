@@ -26,6 +26,8 @@ export interface Message {
   /** Names the reader, or answers the reader. */
   isForMe: boolean
   readonly isMine: boolean
+  /** For moderators: nobody else but its author is shown it. */
+  readonly isShadow: boolean
   isEdited: boolean
   isRemoved: boolean
   row: HTMLLIElement | null
@@ -58,6 +60,7 @@ export function messageOf (entry: MessageEntry, reader: Reader, quoted: (seq: nu
     quote,
     isForMe: false,
     isMine: reader !== null && entry.user.id === reader.id,
+    isShadow: entry.shadow === true,
     isEdited: false,
     isRemoved: false,
     row: null

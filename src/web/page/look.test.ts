@@ -1,8 +1,7 @@
 // How the viewer page looks, speeds and reads: contrast and roles as a browser computes them, keyboard alone, the busy
 // room, and pictures of its states (in UPROAR_PICTURES, or a temporary folder that the test names).
 
-import { readFile, mkdtemp, rm } from 'node:fs/promises'
-import { createRequire } from 'node:module'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
@@ -10,7 +9,7 @@ import t, { type Test } from 'tap'
 import type { User } from '../../../proto/values.ts'
 import { withoutChromium } from '../../../deploy/services/services.ts'
 import { buildWeb } from '../build.ts'
-import { launch, live, PHONE, picture, pictures, row, say, scrollUp, signIn, toEnd, visit } from './browser.suite.ts'
+import { audit as auditAll, launch, live, PHONE, picture, pictures, row, say, scrollUp, signIn, toEnd, visit } from './browser.suite.ts'
 import { StandIn } from './stand-in.suite.ts'
 
 const PEOPLE: User[] = [
@@ -70,18 +69,12 @@ function converse (server: StandIn): void {
   say(0, 'hey @Sam, good to see you!')
 }
 
-/** What axe finds, by rule and place. */
+/**
+ * What axe finds, with one exception: a text area that becomes a combobox while names are offered. The HTML rules allow that
+ * role on one-line inputs only, but those do not wrap, and screen readers take it as it is meant.
+ */
 async function audit (page: Page): Promise<string[]> {
-  // Through the debugger's door, as the page's own policy allows no foreign script.
-  const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-  await page.evaluate(axe)
-  // One exception: a text area that becomes a combobox while names are offered. The HTML rules allow that role on one-line
-  // inputs only, but those do not wrap, and screen readers take it as it is meant.
-  return await page.evaluate(async () => {
-    const { axe } = globalThis as unknown as { axe: { run (): Promise<{ violations: Array<{ id: string, nodes: Array<{ target: string[], failureSummary: string }> }> }> } }
-    return (await axe.run()).violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary}`))
-      .filter((fault) => !fault.startsWith('aria-allowed-role: #message:'))
-  })
+  return (await auditAll(page)).filter((fault) => !fault.startsWith('aria-allowed-role: #message:'))
 }
 
 void t.test('every name colour is readable in both themes', { skip }, async (t) => {

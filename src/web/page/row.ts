@@ -71,6 +71,8 @@ function messageRow (message: Message, reader: Reader): HTMLLIElement {
   if (message.kind === KIND.emote || isJumbo(message.text)) body.classList.add('is-jumbo')
   if (message.kind === KIND.encrypted) body.classList.add('is-opaque')
   if (message.isEdited) line.append(edited())
+  if (message.isShadow) line.append(note(TEXTS.shadow))
+  if (message.isShadow) row.classList.add('is-shadow')
   if (message.isForMe) row.classList.add('is-for-me')
   if (message.isMine) row.classList.add('is-mine')
   const kind = kindOf(message.kind)
@@ -138,8 +140,12 @@ function quoteButton (quote: Quote): HTMLButtonElement {
 }
 
 function edited (): HTMLElement {
+  return note(TEXTS.edited)
+}
+
+function note (text: string): HTMLElement {
   const note = document.createElement('span')
   note.className = 'edited'
-  note.textContent = ` (${TEXTS.edited})`
+  note.textContent = ` (${text})`
   return note
 }

@@ -55,6 +55,7 @@ export const TEXTS = {
   inReplyTo: 'In reply to',
   edited: 'edited',
   removed: 'message removed',
+  shadow: 'hidden from others',
   cleared: 'A moderator cleared the chat.',
   waiting: 'waiting for a moderator',
   acknowledge: 'I understand',

@@ -21,6 +21,7 @@ interface Stats {
   readonly to: number
   readonly stepS: number
   readonly first: number | null
+  readonly last: number | null
   readonly totals: { readonly messages: number, readonly chatters: number, readonly viewersMax: number | null }
   readonly points: readonly { readonly at: number, readonly messages: number, readonly chatters: number, readonly viewers: number | null }[]
   readonly moderation: { readonly removals: number, readonly points: readonly { readonly at: number, readonly removals: number, readonly actions: number }[], readonly actions: readonly Count[] } | null
@@ -71,8 +72,8 @@ class Board {
     const [, , seconds] = SPANS.find(([name]) => name === this.#span.value) ?? SPANS[1]
     const now = Date.now()
     if (seconds !== null) return this.#asker.ask<Stats>(path, { from: now - seconds * 1000, to: now })
-    const { first } = await this.#asker.ask<Stats>(path, { stepS: 86_400 })
-    return this.#asker.ask<Stats>(path, { from: first ?? now - 86_400_000, to: now })
+    const { first, last } = await this.#asker.ask<Stats>(path, { stepS: 86_400 })
+    return this.#asker.ask<Stats>(path, first === null || last === null ? {} : { from: first, to: last + 60_000 })
   }
 
   /** A cursor on a chart must not be taken away. */

@@ -39,6 +39,8 @@ export function chartOf (data: ChartData): HTMLElement {
   const cursor = draw('line', { class: 'plot-cursor', y1: 0, y2: HEIGHT, visibility: 'hidden' })
   svg.append(cursor)
   plot.append(svg, make('span', { className: 'plot-most', ariaHidden: 'true', textContent: short(mostOf(bars ?? line as Series)) }))
+  // Each has a scale of its own, up to its most.
+  if (bars !== null && line !== null) plot.append(make('span', { className: 'plot-most is-line', ariaHidden: 'true', textContent: short(mostOf(line)) }))
   follow(plot, cursor, readout, data, steps)
   return make('figure', { className: 'chart' },
     make('figcaption', {}, make('span', {}, make('b', { textContent: title }), ...keys), readout),

@@ -16,7 +16,7 @@ interface Detail {
   readonly instances: readonly { readonly id: string, readonly host: string, readonly version: string, readonly startedAt: number, readonly connections: number, readonly isDraining: boolean, readonly isSelf: boolean, readonly silentMs: number }[] | null
   readonly connections: number
   readonly rooms: { readonly active: number, readonly top: readonly { readonly room: string, readonly viewers: number }[] }
-  readonly engines: readonly { readonly part: string, readonly engine: string }[]
+  readonly engines: readonly { readonly part: string, readonly engine: string, readonly fault: string | null }[]
   readonly lag: readonly { readonly consumer: string, readonly records: number, readonly seconds: number }[]
 }
 interface Status { readonly works: boolean, readonly detail: Detail | null }
@@ -90,7 +90,7 @@ function tiles ({ connections, delivery, rooms, engines, version }: Detail): voi
     ['connections', connections.toLocaleString('en-GB')],
     ['since an entry came back', delivery.ageMs === null ? 'never' : delivery.ageMs < 10_000 ? `${(delivery.ageMs / 1000).toFixed(1)} s` : span(delivery.ageMs)],
     ['rooms in memory', rooms.active.toLocaleString('en-GB')],
-    ...engines.map(({ part: name, engine }) => [name, engine] as const),
+    ...engines.map(({ part: name, engine, fault }) => [fault === null ? name : `${name}: ${fault}`, engine] as const),
     ['version', version]
   ]
   const list = part('tiles', HTMLElement)

@@ -1,0 +1,88 @@
+// The console at 100 messages a second, by the wall clock of a real browser: tasks of more than 50 ms as the browser itself
+// reports them, frames, heap and nodes, which must not grow. In the suite a few seconds and the nodes alone, since what
+// others do to the machine is in the clock; in `npm run prove` two minutes with every figure.
+
+import { join } from 'node:path'
+import type { Browser, CDPSession } from 'playwright-core'
+import t from 'tap'
+import { withoutChromium } from '../../deploy/services/services.ts'
+import { buildWeb } from '../web/build.ts'
+import { launch } from '../web/page/browser.suite.ts'
+import { tokenOf } from './harness.ts'
+import { Stage, streamRow } from './moderate.suite.ts'
+import { isFull, measured, sized } from './size.ts'
+import { Speaker } from './speaker.ts'
+
+t.setTimeout(sized(60_000, 600_000))
+
+const skip = withoutChromium()
+const PER_SECOND = 100
+const WARM_S = sized(3, 20)
+const SECONDS = sized(4, 120)
+const WORDS = ['LETS GO', 'no way 😂', 'that was close', 'W', 'where is this?', 'greetings from Lima', 'the goose again', '🔥🔥🔥', 'I was not ready for that view, honestly']
+let browser: Browser
+
+t.before(async () => {
+  if (skip !== false) return
+  await buildWeb(join(import.meta.dirname, '../../dist'))
+  browser = await launch()
+})
+
+t.teardown(async () => { if (skip === false) await browser.close() })
+
+interface Sample { readonly nodes: number, readonly heapMb: number, readonly listeners: number }
+
+/** What the page holds, after a collection of what it does not. */
+async function sample (session: CDPSession): Promise<Sample> {
+  await session.send('HeapProfiler.collectGarbage')
+  const { metrics } = await session.send('Performance.getMetrics') as { metrics: { name: string, value: number }[] }
+  const value = (name: string): number => metrics.find((metric) => metric.name === name)?.value ?? 0
+  return { nodes: value('Nodes'), heapMb: value('JSHeapUsedSize') / 1_048_576, listeners: value('JSEventListeners') }
+}
+
+async function talk (speakers: readonly Speaker[], seconds: number, from: number): Promise<number> {
+  const started = performance.now()
+  let sent = 0
+  for (; sent < seconds * PER_SECOND; sent++) {
+    const ahead = sent * 1000 / PER_SECOND - (performance.now() - started)
+    if (ahead > 0) await new Promise((resolve) => setTimeout(resolve, ahead))
+    await (speakers[sent % speakers.length] as Speaker).say(`${WORDS[sent % WORDS.length]} ${from + sent}`)
+  }
+  await Promise.all(speakers.map((speaker) => speaker.answered()))
+  return sent
+}
+
+void t.test('smooth at 100 messages a second', { skip }, async (t) => {
+  const stage = await Stage.start(t)
+  await stage.set('busy', { title: 'Busy' })
+  const { page, faults } = await stage.console(browser, ['busy'], { viewport: { width: 1440, height: 900 } })
+  const speakers = await Promise.all([0, 1, 2, 3].map((at) => Speaker.connect(t, stage.program.ws, 'busy', tokenOf(`loud${at}`, { name: `loud_${at}` }))))
+  const session = await page.context().newCDPSession(page)
+  await session.send('Performance.enable')
+  const warm = await talk(speakers, WARM_S, 0)
+  await streamRow(page, ` ${warm - 1}`).waitFor()
+  const before = await sample(session)
+  await page.evaluate(() => {
+    const seen = Object.assign(globalThis, { tasks: [] as number[], frames: [] as number[] })
+    new PerformanceObserver((list) => { for (const entry of list.getEntries()) seen.tasks.push(Math.round(entry.duration)) }).observe({ type: 'longtask' })
+    let last = performance.now()
+    const frame = (now: number): void => { seen.frames.push(now - last); last = now; requestAnimationFrame(frame) }
+    requestAnimationFrame(frame)
+  })
+  const said = await talk(speakers, SECONDS, warm)
+  await streamRow(page, ` ${warm + said - 1}`).waitFor()
+  const { tasks, frames } = await page.evaluate(() => {
+    const { tasks, frames } = globalThis as unknown as { tasks: number[], frames: number[] }
+    return { tasks, frames }
+  })
+  const after = await sample(session)
+  const sorted = frames.toSorted((one, other) => one - other)
+  measured(t, `${SECONDS} s at ${PER_SECOND} msg/s: ${tasks.length} tasks over 50 ms (${tasks.join(' ') || 'none'} ms); frames p50 ${sorted[sorted.length >> 1]?.toFixed(1)} ms, p99 ${sorted[Math.floor(sorted.length * 0.99)]?.toFixed(1)} ms`)
+  measured(t, `nodes ${before.nodes} then ${after.nodes}, listeners ${before.listeners} then ${after.listeners}, heap ${before.heapMb.toFixed(1)} then ${after.heapMb.toFixed(1)} MB`)
+  t.ok(after.nodes < before.nodes * 1.1 + 100, `nodes stay as many: ${before.nodes}, ${after.nodes}`)
+  t.ok(after.listeners < before.listeners * 1.1 + 50, `listeners too: ${before.listeners}, ${after.listeners}`)
+  t.equal(await page.locator('.column .rows > .row').count(), 200, 'the rows are bounded')
+  if (isFull) t.ok(after.heapMb < before.heapMb * 1.15 + 1, 'the heap stays as large')
+  if (isFull) t.ok(tasks.length <= SECONDS / 20, 'hardly a task is long')
+  t.same(faults, [])
+})
