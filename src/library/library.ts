@@ -65,12 +65,15 @@ export interface Moment {
 
 const LOOKS_MAX = 10
 const SEARCHES = { atOnce: 3, waiting: 20, retryMs: 2000 }
+/** Beside those of everybody: moderators are not kept out by viewers who search. */
+const STAFF_SEARCHES = { atOnce: 2, waiting: 20, retryMs: 2000 }
 const EXPORTS = { atOnce: 2, waiting: 0, retryMs: 30_000 }
 const CURSOR_CHARACTERS_MAX = 400
 
 export class Library {
   readonly #options: LibraryOptions
   readonly #searches = new Turns(SEARCHES.atOnce, SEARCHES.waiting, SEARCHES.retryMs)
+  readonly #staffSearches = new Turns(STAFF_SEARCHES.atOnce, STAFF_SEARCHES.waiting, STAFF_SEARCHES.retryMs)
   readonly #exports = new Turns(EXPORTS.atOnce, EXPORTS.waiting, EXPORTS.retryMs)
 
   constructor (options: LibraryOptions) {
@@ -125,7 +128,8 @@ export class Library {
       const extent = await reads.extent(room.name, room.epoch)
       const span = spanOf(query, { room: room.name, epoch: room.epoch }, clock.now())
       if (span instanceof Refusal) return span
-      return this.#searches.run(() => statisticsOf(reads, span, extent, isModerator(by, room.name)))
+      const isStaff = isModerator(by, room.name)
+      return (isStaff ? this.#staffSearches : this.#searches).run(() => statisticsOf(reads, span, extent, isStaff))
     })
   }
 
@@ -148,7 +152,7 @@ export class Library {
     this.#mustBeThere()
     const isWhole = room !== null ? isModerator(by, room.name) : search.author === null || by?.id !== search.author || search.rooms !== null
     const asked: Search = { ...search, shadowOf: isWhole ? 'everybody' : by?.id ?? null, newest: room?.newestFor(by) ?? null, limit: search.limit + 1 }
-    return this.#searches.run(async () => {
+    return (isWhole ? this.#staffSearches : this.#searches).run(async () => {
       for (let looks = 1, before = search.before; ; looks++) {
         const found = await this.#options.reads.search({ ...asked, before }, isWhole)
         const page = found.slice(0, search.limit)
