@@ -5,7 +5,7 @@ import { encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import type { Identity } from '../auth/auth.ts'
 import type { Gateway } from './gateway.ts'
-import { setUp } from './stage.suite.ts'
+import { setUp } from './gateway.suite.ts'
 
 t.test('HELLO first; frames of one message wait for it in order', async (t) => {
   const { connect, token, until } = await setUp(t)

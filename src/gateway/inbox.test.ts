@@ -3,7 +3,7 @@
 import t from 'tap'
 import { type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
-import { setUp } from './stage.suite.ts'
+import { setUp } from './gateway.suite.ts'
 
 t.test('while commits are paced SENDs wait unread, in the order of their connection, and none is left behind', async (t) => {
   const { enter, until, log, gateway } = await setUp(t, { FRAMES_PER_SECOND_MAX: '0', MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0' })

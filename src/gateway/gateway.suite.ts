@@ -1,10 +1,10 @@
-// Sessions and a gateway for tests: a socket and a clock in hand, on real rooms, log and tokens.
+// What the tests of the gateway stand on: a gateway on real rooms, log and tokens, with a socket and a clock in hand.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import type { Test as TapTest } from 'tap'
+import type { Test } from 'tap'
 import { BadFrame, decodeTrusted, encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import { createAuthenticator } from '../auth/authenticator.ts'
@@ -21,9 +21,7 @@ import { createListener, Gateway, type GatewayOptions } from './gateway.ts'
 import type { Session } from './session.ts'
 import type { Socket } from './socket.ts'
 
-type Test = Pick<TapTest, 'teardown'>
-
-export class FakeSocket implements Socket {
+class FakeSocket implements Socket {
   frames: Frame[] = []
   ended: { code: number, reason: string } | null = null
   isCut = false
@@ -46,7 +44,8 @@ export class FakeSocket implements Socket {
   take (): Frame[] { return this.frames.splice(0) }
 }
 
-export async function setUp (t: Test, env: Record<string, string> = {}, others: Partial<Pick<GatewayOptions, 'cluster' | 'revoked'>> = {}) {
+/** A gateway that ends with the test; nothing listens until it is started. */
+export async function setUp (t: Pick<Test, 'teardown'>, env: Record<string, string> = {}, others: Partial<Pick<GatewayOptions, 'cluster' | 'revoked'>> = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'uproar-gateway-'))
   const clock = new ManualClock(Date.now())
   const metrics = new Metrics()
