@@ -7,7 +7,7 @@
 //
 // Bounds: one batch in hand a partition (four at once when the consumer is parallel), ROOMS_MAX places a consumer.
 
-import type { Consumer as GroupMember, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs'
+import type { Admin, Consumer as GroupMember, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs'
 import { BoundedMap } from '../base/bounded.ts'
 import { systemClock } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
@@ -22,6 +22,9 @@ const WAIT_MS = 200
 const RESTART_MS = 1000
 const ROOMS_MAX = 50_000
 const PARALLEL = 4
+const NO_LEADER: readonly string[] = ['LEADER_NOT_AVAILABLE', 'NOT_LEADER_FOR_PARTITION']
+const LEADER_TRIES = 20
+const LEADER_WAIT_MS = 250
 
 interface Place { readonly epoch: string, readonly seq: number }
 
@@ -80,13 +83,26 @@ export class KafkaConsumer {
       const known = await within(admin.fetchOffsets({ groupId: this.#group, topics }), metrics, 'register')
       if (known.some(({ partitions }) => partitions.some(({ offset }) => offset !== '-1'))) return
       for (const topic of topics) {
-        const ends = await within(admin.fetchTopicOffsets(topic), metrics, 'register')
+        const ends = await this.#endsOf(admin, topic)
         await within(admin.setOffsets({ groupId: this.#group, topic, partitions: ends.map(({ partition, high }) => ({ partition, offset: high })) }), metrics, 'register')
       }
     } finally {
       await admin.disconnect().catch(() => {
         // It ends with the process.
       })
+    }
+  }
+
+  /** Where a topic's partitions end. One that was made a moment ago may have no leader yet, and the client does not ask again. */
+  async #endsOf (admin: Admin, topic: string): Promise<{ readonly partition: number, readonly high: string }[]> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await within(admin.fetchTopicOffsets(topic), this.#feed.metrics, 'register')
+      } catch (error) {
+        const { type } = (error as Error).cause as { type?: string }
+        if (tries === LEADER_TRIES || type === undefined || !NO_LEADER.includes(type)) throw error
+        await new Promise((resolve) => setTimeout(resolve, LEADER_WAIT_MS))
+      }
     }
   }
 
