@@ -164,6 +164,8 @@ t.test('the pages, as the server serves them', { skip: withoutChromium() }, asyn
     if (text.startsWith('rude')) await stage.act('tv', 'remove', { seq, reason: 'rude' })
   }
   await archived('tv', 4)
+  // The action's row comes behind the messages.
+  await eventually('the reason of the removal', async () => (await program.request('GET', '/v1/rooms/tv/search?q=rude', { token: API_KEY })).json.messages?.[0]?.removed?.reason === 'rude' ? true : null)
 
   const { page: desk, faults } = await stage.console(browser, ['tv'])
   await desk.getByRole('tab', { name: 'Search' }).click()
