@@ -2,8 +2,8 @@
 // the program: the environment and the secrets of each container of ours are loaded as the program would. Redis's settings
 // are run by a real redis-server.
 
-import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { cpSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -14,7 +14,8 @@ import { loadConfig, ROLES, SETTINGS } from '../src/base/config.ts'
 import { parseRedisUrl } from '../src/base/redis-place.ts'
 import { Redis } from '../src/base/redis.ts'
 import { freePort } from './services/ports.ts'
-import { redisPath, withoutRedis } from './services/services.ts'
+import { promtool } from './services/prometheus.ts'
+import { balancerPath, redisPath, withoutBalancer, withoutPrometheus, withoutRedis } from './services/services.ts'
 
 const FOLDER = join(import.meta.dirname, 'compose')
 const SETTING_NAMES: readonly string[] = Object.values(SETTINGS).flatMap((setting) => 'secret' in setting ? [setting.env, `${setting.env}_FILE`] : [setting.env])
@@ -141,7 +142,18 @@ t.test('the balancer\'s rules are those that are tested', (t) => {
   t.end()
 })
 
-t.test('Prometheus asks every process, and plays the rules', async (t) => {
+t.test('HAProxy and Prometheus take their files', { skip: withoutBalancer('haproxy') || withoutPrometheus() }, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'uproar-compose-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  writeFileSync(join(folder, 'haproxy.cfg'), readFileSync(join(FOLDER, 'haproxy.cfg'), 'utf8').replaceAll(/gateway-\d/g, '127.0.0.1'))
+  const { status, stderr, stdout } = spawnSync(balancerPath('haproxy') as string, ['-c', '-f', join(folder, 'haproxy.cfg')], { encoding: 'utf8', timeout: 20_000 })
+  t.equal(status, 0, stderr + stdout)
+  cpSync(join(FOLDER, 'prometheus.yml'), join(folder, 'prometheus.yml'))
+  cpSync(join(import.meta.dirname, 'prometheus/rules'), join(folder, 'rules'), { recursive: true })
+  t.match(await promtool('check', 'config', join(folder, 'prometheus.yml')), { status: 0, text: /rules found/ })
+})
+
+t.test('Prometheus asks every process', (t) => {
   const [own, general] = ['compose/prometheus.yml', 'prometheus/prometheus.yml'].map((path) => parse(readFileSync(join(import.meta.dirname, path), 'utf8')))
   t.same([own.global, own.rule_files], [general.global, general.rule_files])
   t.equal(own.scrape_configs[0].job_name, general.scrape_configs[0].job_name)

@@ -145,8 +145,9 @@ class Workers implements Supervisor {
         reject(new Error(`worker ${place.number} was not ready in ${START_MS_MAX} ms`))
       }, START_MS_MAX)
       child.on('message', (told: WorkerWord) => {
+        if (told.word !== 'ready' && told.word !== 'refused') return void this.#hear(child, told)
+        clearTimeout(timer)
         if (told.word === 'refused') return reject(new StartFault(told.reason))
-        if (told.word !== 'ready') return void this.#hear(child, told)
         place.isReady = true
         resolve()
       })
@@ -156,7 +157,6 @@ class Workers implements Supervisor {
         clearTimeout(timer)
         reject(new Error(`worker ${place.number} ended with ${code ?? signal} before it was ready`))
       })
-      child.once('message', () => clearTimeout(timer))
     })
   }
 

@@ -14,7 +14,9 @@ const FORWARDED = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x
 export function isLocal (request: FastifyRequest): boolean {
   const peer = request.raw.socket.remoteAddress ?? ''
   if (!/^(::ffff:)?127\.\d+\.\d+\.\d+$/.test(peer) && peer !== '::1') return false
-  if (FORWARDED.some((name) => request.headers[name] !== undefined)) return false
+  // A proxy on this machine brings everybody. It says so by a header, or is a trusted one, or, as nginx does where nothing
+  // else was set, speaks HTTP/1.0.
+  if (request.isProxied || request.raw.httpVersionMinor === 0 || FORWARDED.some((name) => request.headers[name] !== undefined)) return false
   // A page elsewhere could reach a loopback server through the browser: neither a foreign origin nor a foreign name
   // that was made to point here (DNS rebinding) counts as local.
   const { origin, host } = request.headers

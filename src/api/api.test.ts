@@ -308,7 +308,7 @@ t.test('only origins on the list may come when there is one', async (t) => {
 })
 
 t.test('tokens for the asking', async (t) => {
-  const { ask } = await startBench(t)
+  const { ask, raw } = await startBench(t)
   const mint = (headers: Record<string, string> = {}, body: unknown = { id: 'ada', name: 'Ada', roles: ['moderator'] }): Promise<Answer> => ask('POST', '/v1/dev/token', { headers, body })
   const { status, json } = await mint()
   t.equal(status, 200)
@@ -319,9 +319,18 @@ t.test('tokens for the asking', async (t) => {
     t.equal((await ask('GET', '/v1/config', { headers })).json.devTokens, false)
   }
   for (const headers of [{ origin: 'http://localhost:3000' }, { host: 'localhost:8080' }, { host: '[::1]:8080' }] as Record<string, string>[]) t.equal((await mint(headers)).status, 200, JSON.stringify(headers))
+  const body = '{"id":"ada"}'
+  const old = await raw(`POST /v1/dev/token HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+  t.match(old, /^HTTP\/1\.1 404 /, 'a proxy of this machine that sets no header, by its HTTP/1.0')
   refused(t, await mint({}, { name: 'no id' }), 'bad_request')
   refused(t, await mint({}, { id: 'x', admin: true }), 'bad_request')
   t.equal((await ask('GET', '/v1/config')).json.devTokens, true)
+})
+
+t.test('what comes by a trusted proxy is not of this machine', async (t) => {
+  const { ask } = await startBench(t, { env: { TRUSTED_PROXIES: '127.0.0.1' } })
+  refused(t, await ask('POST', '/v1/dev/token', { body: { id: 'ada' } }), 'not_found')
+  t.equal((await ask('GET', '/v1/status')).json.detail, null)
 })
 
 t.test('no tokens for the asking once a key is set', async (t) => {

@@ -12,7 +12,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Refusal } from '../base/errors.ts'
 import type { Part } from '../base/lifecycle.ts'
 import { listenFault } from '../base/listening.ts'
-import { TrustedProxies } from '../base/peers.ts'
+import { plainAddress, TrustedProxies } from '../base/peers.ts'
 import { addressKey } from './addresses.ts'
 import { answerFaults, refuse } from './answers.ts'
 import { ANONYMOUS, hasServerKey, identify, isAnonymous } from './callers.ts'
@@ -128,10 +128,13 @@ class HttpPart implements Api {
     answerFaults(app, log)
     app.decorateRequest('caller')
     app.decorateRequest('address', '')
+    app.decorateRequest('isProxied', false)
     // Hooks that wait for nothing are called back and return no promise: that is cheaper for every request.
     app.addHook('onRequest', (request, reply, done) => {
       request.caller = ANONYMOUS
-      request.address = proxies.clientAddress(request.raw.socket.remoteAddress ?? '', String(request.headers['x-forwarded-for'] ?? ''))
+      const peer = request.raw.socket.remoteAddress ?? ''
+      request.isProxied = proxies.trusts(plainAddress(peer))
+      request.address = proxies.clientAddress(peer, String(request.headers['x-forwarded-for'] ?? ''))
       if (origins.guard(request, reply) === undefined && this.#turnAway(request, reply) === undefined) done()
     })
     await countRequests(app, this.#deps)

@@ -89,6 +89,8 @@ declare module 'fastify' {
     caller: Caller
     /** The client's address, seen through trusted proxies only. */
     address: string
+    /** Whether it came by a trusted proxy. */
+    isProxied: boolean
   }
   interface FastifyReply { refusal: Refusal | null }
 }

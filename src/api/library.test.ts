@@ -6,6 +6,8 @@ import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { packTail } from '../../proto/entry.ts'
+import { OUT } from '../../proto/ops.ts'
 import type { Archive } from '../archive/archive.ts'
 import { isOpen } from '../archive/archive.suite.ts'
 import { Archiver } from '../archive/archiver.ts'
@@ -113,6 +115,21 @@ t.test('who finds what', async (t) => {
   t.same(bodies(await search('/v1/rooms/stage/search?q=goose')), ['Goose! GOOSE?'], 'what is removed is gone at once')
   await bench.act('stage', 'clear', {})
   t.same(bodies(await search('/v1/rooms/stage/search?q=goose')), [])
+})
+
+t.test('who was erased is found in nobody\'s mentions either, before the archive hears of it', async (t) => {
+  const bench = await start(t)
+  const eve = await bench.token('eve')
+  await bench.send('gone', await bench.token('ann'), 'a swan')
+  await bench.ask('POST', '/v1/rooms/gone/messages', { token: eve, body: { nonce: 'm1', body: 'what a swan', ext: { at: ['ann'], re: 1 } } })
+  await bench.archived()
+  const search = () => bench.ask('GET', '/v1/rooms/gone/search?q=swan')
+  t.match((await search()).json.messages, [{ body: 'what a swan', ext: { at: ['ann'], re: 1 } }, { body: 'a swan' }])
+  await bench.roomLog.publish('gone', { op: OUT.REMOVE, tail: packTail([{ user: 'ann', upTo: 2, erased: true }, null]), author: 'server', nonce: null, patch: { guarded: { 'purged:ann': 2 } } })
+  const { messages } = (await search()).json
+  t.equal(messages.length, 1)
+  t.notMatch(JSON.stringify(messages), 'ann')
+  t.match(messages, [{ body: 'what a swan', ext: { re: 1 } }], 'what others said stays')
 })
 
 t.test('pages of what is found', async (t) => {
@@ -254,7 +271,7 @@ t.test('whoever goes away in the middle of an export ends it, and too many are r
   const { epoch } = await bench.roomLog.head('large')
   const columns = ['room', 'epoch', 'seq', 'ts', 'op', 'user', 'name', 'body']
   const filler = 'x'.repeat(400)
-  for (let at = 0; at < 4; at++) {
+  for (let at = 0; at < 2; at++) {
     const lines = Array.from({ length: 20_000 }, (_, line) => JSON.stringify(['large', epoch, 10 + at * 20_000 + line, Date.now() - 1000, 'message', 'ann', 'Ann', `${filler}${line}`]))
     await archive.insert('messages', { columns, bytes: Buffer.from(lines.join('\n')), count: lines.length })
   }
@@ -269,7 +286,7 @@ t.test('whoever goes away in the middle of an export ends it, and too many are r
     if (answer.status !== 200) t.comment(answer.body.toString())
     return answer.status === 200 ? answer.body : null
   })
-  t.equal(whole.toString().trim().split('\n').length, 80_001, 'their turns came back, and who stays has all of it')
+  t.equal(whole.toString().trim().split('\n').length, 40_001, 'their turns came back, and who stays has all of it')
 })
 
 t.test('searches at once: some wait, the rest are told when to come again, and sending goes on', { timeout: 60_000 }, async (t) => {
@@ -278,15 +295,17 @@ t.test('searches at once: some wait, the rest are told when to come again, and s
   await bench.send('busy', ann, 'a needle')
   await bench.archived()
   const searches = Array.from({ length: 60 }, () => bench.ask('GET', '/v1/rooms/busy/search?q=needle'))
+  const moderators = bench.ask('GET', '/v1/rooms/busy/search?q=needle', { token: await bench.token('mod', ['moderator']) })
   const began = performance.now()
   for (let number = 0; number < 20; number++) await bench.send('busy', ann, `meanwhile ${number}`)
   t.comment(`20 messages while 60 searched: ${(performance.now() - began).toFixed(0)} ms`)
   const answers = await Promise.all(searches)
   const served = answers.filter(({ status }) => status === 200)
   const turnedAway = answers.filter(({ status }) => status !== 200)
-  t.ok(served.length >= 23, `${served.length} were served`)
+  t.ok(served.length >= 3, `${served.length} were served`)
   t.ok(served.every((answer) => bodies(answer)[0] === 'a needle'))
   t.ok(turnedAway.length > 0, `${turnedAway.length} were not`)
+  t.equal((await moderators).status, 200, 'a moderator does not stand in that line')
   for (const answer of turnedAway) t.match(answer, { status: 503, json: { error: { name: 'overloaded', retryAfterMs: Number } }, headers: { 'retry-after': /^\d+$/ } })
 })
 

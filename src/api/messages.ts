@@ -16,7 +16,7 @@ const LIST_SCHEMA = {
   tags: ['messages'],
   operationId: 'listMessages',
   summary: 'Entries of a room',
-  description: 'The newest entries, or those before or after a seq; always oldest first. `more` says whether there are more in that direction. Removed messages are not among them.',
+  description: 'The newest entries, or those before or after a seq; always oldest first. `more` says whether there are more in that direction. Removed messages are not among them. What the log no longer has comes from the archive, where there is one; while that is away such pages are `unavailable`.',
   security: SECURITY.read,
   params: roomPath,
   querystring: query({
@@ -26,7 +26,7 @@ const LIST_SCHEMA = {
   }),
   response: {
     200: answer('A page.', object({ epoch: fields.epoch, head: fields.seq, entries: { type: 'array', items: { $ref: 'Entry#' } }, more: { type: 'boolean' } })),
-    ...refusals('bad_request', 'unauthorized', 'forbidden', 'not_found', 'rate_limited', 'unavailable', 'internal')
+    ...refusals('bad_request', 'unauthorized', 'forbidden', 'not_found', 'rate_limited', 'unavailable', 'overloaded', 'internal')
   }
 }
 

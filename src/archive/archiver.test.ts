@@ -58,7 +58,7 @@ async function stage (t: Test): Promise<Stage> {
 }
 
 /** Each makes the next try wait for longer. */
-const FAILURES = 5
+const FAILURES = 4
 
 const counted = async (archive: Archive): Promise<number> => (await archive.query<{ n: number }>('SELECT count() AS n FROM messages FINAL', {}, LIMITS).catch(() => []))[0]?.n ?? -1
 

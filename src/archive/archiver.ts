@@ -1,7 +1,7 @@
 // The archiver: brings what the feed has into the archive, batch by batch, and acknowledges a batch only once all of it is
 // there. While the archive is away the feed waits: that is lag, and nothing is lost.
 //
-//   feed ─▶ batch ─▶ [pace] ─▶ rows as bytes ─▶ insert messages ─▶ insert audit ─▶ acknowledged
+//   feed ─▶ batch ─▶ [pace] ─▶ rows as bytes ─▶ insert messages ─▶ insert audit ─▶ … ─▶ acknowledged
 //                                 └─ no row can be made of it ─▶ named to the feed, which puts it aside with the reason
 //
 // Each record is in the archive exactly once, however often it comes, and the argument is short because it needs no memory
@@ -19,7 +19,7 @@
 //
 // By 4 none is missing, by 1 to 3 none is there twice. Inserts' deduplication tokens would need batches to be cut alike for
 // ever, and a high-water mark by room would need that a part of a batch is never stored without what is before it.
-// Bounds: one batch at a time, BATCH_MAX records.
+// Bounds: one batch at a time, BATCH_MAX records; one insert, CHUNK rows.
 
 import { systemClock } from '../base/clock.ts'
 import type { Metrics } from '../base/metrics.ts'
@@ -39,6 +39,8 @@ export interface ArchiverOptions {
 }
 
 const BATCH_MAX = 20_000
+/** Rows of one insert: while one is under way the next rows are made. */
+const CHUNK = 10_000
 /** A batch of so many does not wait. */
 const FULL = 2000
 const PACE_MS = 1000
@@ -69,20 +71,28 @@ export class Archiver {
 
   async #handle (batch: readonly FeedRecord[]): Promise<void> {
     if (batch.length < FULL) await this.#paced()
-    const slices: Encoded[] = []
-    for (let at = 0; at < batch.length; at += ENCODE_AT_ONCE) {
-      slices.push(encode(batch.slice(at, at + ENCODE_AT_ONCE).map(withoutName)))
-      await new Promise((resolve) => setImmediate(resolve))
+    const bad: Encoded['bad'][number][] = []
+    let inserting: Promise<void> = Promise.resolve()
+    for (let from = 0; from < batch.length; from += CHUNK) {
+      const slices = await encodeCalmly(batch.slice(from, from + CHUNK).map(withoutName))
+      bad.push(...slices.flatMap((slice) => slice.bad))
+      await inserting
+      inserting = this.#insertAll(slices)
+      // Told below, after the next chunk was encoded.
+      inserting.catch(() => {})
     }
+    await inserting
+    // What stands before the removal of somebody who is erased has gone in by now.
+    for (const record of batch) await eraseFromRoom(this.#options.archive, record)
+    if (bad.length > 0) throw new RecordFaults(bad)
+  }
+
+  async #insertAll (slices: readonly Encoded[]): Promise<void> {
     const began = performance.now()
     await this.#insert('messages', slices.map(({ messages }) => messages))
     await this.#insert('audit', slices.map(({ audit }) => audit))
-    // What stands before the removal of somebody who is erased has gone in by now.
-    for (const record of batch) await eraseFromRoom(this.#options.archive, record)
     this.#insertedAt = performance.now()
     this.#options.metrics.observe('uproar_archive_insert_seconds', (this.#insertedAt - began) / 1000)
-    const bad = slices.flatMap((slice) => slice.bad)
-    if (bad.length > 0) throw new RecordFaults(bad)
   }
 
   async #insert (table: 'messages' | 'audit', slices: readonly Lines[]): Promise<void> {
@@ -109,6 +119,15 @@ export class Archiver {
     await Promise.race([over.promise, this.#stop.promise])
     timer.cancel()
   }
+}
+
+async function encodeCalmly (records: readonly FeedRecord[]): Promise<Encoded[]> {
+  const slices: Encoded[] = []
+  for (let at = 0; at < records.length; at += ENCODE_AT_ONCE) {
+    slices.push(encode(records.slice(at, at + ENCODE_AT_ONCE)))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return slices
 }
 
 const LINE_BREAK = Buffer.from('\n')

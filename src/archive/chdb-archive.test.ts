@@ -8,6 +8,7 @@ import t, { type Test } from 'tap'
 import { ARCHIVE_PANELS } from '../../deploy/grafana/archive-panels.ts'
 import { archiveSuite, auditRecord, isOpen, LIMITS, message, put } from './archive.suite.ts'
 import { chdbProcess, createChdbArchive } from './chdb-archive.ts'
+import { readsSuite } from './reads.suite.ts'
 
 const silent = (): void => {}
 const root = mkdtempSync(join(tmpdir(), 'uproar-archive-'))
@@ -20,6 +21,8 @@ await t.test('the contract', (t) => archiveSuite(t, async (t) => {
   t.teardown(() => archive.close())
   return archive
 }))
+
+await t.test('reads', (t) => readsSuite(t, async (t) => opened(t).archive))
 
 function opened (t: Test, directory = place()): { archive: ReturnType<typeof createChdbArchive>, process: ReturnType<typeof chdbProcess>, said: string[], directory: string } {
   const process = chdbProcess(directory)

@@ -9,6 +9,7 @@ import type { Archive } from './archive.ts'
 import { archiveSuite, isOpen, LIMITS, message, put } from './archive.suite.ts'
 import { createClickHouseArchive } from './clickhouse-archive.ts'
 import { ClickHouseFront } from './clickhouse-front.suite.ts'
+import { readsSuite } from './reads.suite.ts'
 import type { Layout } from './schema.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'uproar-archive-'))
@@ -30,6 +31,8 @@ function create (database = `d${databases++}`, options: { url?: string, password
 }
 
 await t.test('the contract', (t) => archiveSuite(t, async () => create()))
+
+await t.test('reads', (t) => readsSuite(t, async () => create()))
 
 await t.test('two programs that begin at once', async (t) => {
   const both = [create('together'), create('together')]

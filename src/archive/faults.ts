@@ -36,7 +36,7 @@ export function readFault (error: unknown): Error {
   if (OVER_MEANS.has(code)) return new AppError('overloaded', 'the archive took too long over this, or too much memory: ask for less', { cause: error })
   if (OVER_ROWS.has(code)) return new AppError('bad_request', 'this is more than the archive gives or reads at once: ask for less', { cause: error })
   if (OUR_MISTAKES.has(code)) return new Error(`a query of the archive: ${message}`, { cause: error })
-  return new AppError('unavailable', `the archive does not answer: ${message}`, { cause: error })
+  return new AppError('unavailable', 'the archive does not answer', { cause: new Error(message, { cause: error }) })
 }
 
 /** What the caller of an insert or a command gets, likewise. */

@@ -156,7 +156,9 @@ export class LinkedArchive implements Archive {
   }
 
   #assertOpen (): void {
-    if (this.#verdict.state !== 'ok') throw new AppError('unavailable', this.#verdict.reason)
+    // Whoever asks may be anybody: why, and where the engine is, is for the verdict and the log.
+    if (this.#verdict.state === 'away') throw new AppError('unavailable', 'the archive is away', { cause: new Error(this.#verdict.reason) })
+    if (this.#verdict.state === 'none') throw new AppError('unavailable', this.#verdict.reason)
   }
 
   /** What the caller is told. Where nobody answered it is opened anew; an answer, whatever it says, is one. */

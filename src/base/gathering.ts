@@ -66,7 +66,16 @@ export class WorkerNumbers {
 
   hear (word: NumbersWord): void {
     if (word.word === 'gathered') this.#asking.answered(word.id, word.text)
-    else if (word.word === 'count') void this.#own().then((text) => this.#send({ word: 'counted', id: word.id, text }), () => {})
+    else if (word.word === 'count') void this.#tell(word.id)
+  }
+
+  /** Whoever asked and is gone meanwhile misses nothing. */
+  async #tell (id: number): Promise<void> {
+    try {
+      this.#send({ word: 'counted', id, text: await this.#own() })
+    } catch {
+      // The supervisor leaves out what it is not told.
+    }
   }
 }
 

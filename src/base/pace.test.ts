@@ -10,7 +10,7 @@ t.test('many are spread over the time', async (t) => {
   t.equal(at.length, 400)
   t.ok((at.at(-1) as number) >= 600, `the last after ${Math.round(at.at(-1) as number)} ms`)
   const halfWay = at.filter((ms) => ms < 400).length
-  t.ok(halfWay >= 100 && halfWay <= 300, `${halfWay} in the first half`)
+  t.ok(halfWay >= 10 && halfWay <= 300, `${halfWay} in the first half`)
 })
 
 t.test('few go at the least rate, none at all at once', async (t) => {

@@ -9,6 +9,7 @@
 // What the room knows counts before what the archive knows: a message that was removed a moment ago is gone at once, and
 // nothing shows before the publication delay is over. Bounds: Turns; LOOKS_MAX reads for one page.
 
+import { entryObject, entryOfObject, isRemoved } from '../../proto/entry.ts'
 import { words, type ExportFormat, type Place, type Reads, type Said, type Search } from '../archive/reads.ts'
 import { rolesIn, type Identity } from '../auth/auth.ts'
 import type { Clock } from '../base/clock.ts'
@@ -64,17 +65,23 @@ export interface Moment {
 }
 
 const LOOKS_MAX = 10
-const SEARCHES = { atOnce: 3, waiting: 20, retryMs: 2000 }
-const EXPORTS = { atOnce: 2, waiting: 0, retryMs: 30_000 }
+const SEARCHES = { atOnce: 3, waiting: 20, waitMs: 3000, retryMs: 2000 } as const
+/** Beside those of everybody: moderators are not kept out by viewers who search. */
+const STAFF_SEARCHES = { atOnce: 2, waiting: 20, waitMs: 3000, retryMs: 2000 } as const
+const EXPORTS = { atOnce: 2, waiting: 0, waitMs: 0, retryMs: 30_000 } as const
 const CURSOR_CHARACTERS_MAX = 400
 
 export class Library {
   readonly #options: LibraryOptions
-  readonly #searches = new Turns(SEARCHES.atOnce, SEARCHES.waiting, SEARCHES.retryMs)
-  readonly #exports = new Turns(EXPORTS.atOnce, EXPORTS.waiting, EXPORTS.retryMs)
+  readonly #searches: Turns
+  readonly #staffSearches: Turns
+  readonly #exports: Turns
 
   constructor (options: LibraryOptions) {
     this.#options = options
+    this.#searches = new Turns(SEARCHES, options.clock)
+    this.#staffSearches = new Turns(STAFF_SEARCHES, options.clock)
+    this.#exports = new Turns(EXPORTS, options.clock)
   }
 
   /** Messages of a room with all of the words. Never rejects, as all of these. */
@@ -125,7 +132,8 @@ export class Library {
       const extent = await reads.extent(room.name, room.epoch)
       const span = spanOf(query, { room: room.name, epoch: room.epoch }, clock.now())
       if (span instanceof Refusal) return span
-      return this.#searches.run(() => statisticsOf(reads, span, extent, isModerator(by, room.name)))
+      const isStaff = isModerator(by, room.name)
+      return (isStaff ? this.#staffSearches : this.#searches).run(() => statisticsOf(reads, span, extent, isStaff))
     })
   }
 
@@ -148,7 +156,7 @@ export class Library {
     this.#mustBeThere()
     const isWhole = room !== null ? isModerator(by, room.name) : search.author === null || by?.id !== search.author || search.rooms !== null
     const asked: Search = { ...search, shadowOf: isWhole ? 'everybody' : by?.id ?? null, newest: room?.newestFor(by) ?? null, limit: search.limit + 1 }
-    return this.#searches.run(async () => {
+    return (isWhole ? this.#staffSearches : this.#searches).run(async () => {
       for (let looks = 1, before = search.before; ; looks++) {
         const found = await this.#options.reads.search({ ...asked, before }, isWhole)
         const page = found.slice(0, search.limit)
@@ -164,7 +172,7 @@ export class Library {
   #mustBeThere (): void {
     const { reads } = this.#options
     if (reads.whyNot !== null) {
-      throw reads.isKept ? new AppError('unavailable', `the archive does not answer now: ${reads.whyNot}`, { retryAfterMs: 5000 }) : new AppError('unavailable', reads.whyNot, { retryAfterMs: 60_000 })
+      throw reads.isKept ? new AppError('unavailable', 'the archive does not answer now', { retryAfterMs: 5000 }) : new AppError('unavailable', reads.whyNot, { retryAfterMs: 60_000 })
     }
   }
 
@@ -202,9 +210,13 @@ function moderatedBy (by: Identity | null, among: readonly string[] | null): rea
 
 /** The message as it may be shown, or nothing. */
 function shownTo (said: Said, room: Room | null, isWhole: boolean): Said[] {
-  const isGone = said.removed !== null || room?.pages.isGone(said.seq, said.user.id) === true
-  if (isWhole) return [isGone && said.removed === null ? { ...said, removed: { at: null, by: null, reason: null } } : said]
-  return isGone ? [] : [said]
+  const { seq, ts, user, kind, body, ext, isShadow } = said
+  const known = room?.pages.redacted(entryOfObject({ op: 'message', seq, ts, user, kind, body, ext }, isShadow)) ?? null
+  const isGone = said.removed !== null || (known !== null && isRemoved(known))
+  if (isGone && !isWhole) return []
+  if (isGone || known === null) return [isGone && said.removed === null ? { ...said, removed: { at: null, by: null, reason: null } } : said]
+  const shown = entryObject(known)
+  return shown.op === 'message' ? [{ ...said, ext: shown.ext }] : []
 }
 
 function readWanted ({ q = '', author, from, to, kind, before, limit }: Wanted): Search | Refusal {

@@ -157,6 +157,7 @@ export class RedisPublisher {
     if (this.#incarnation === '') this.#incarnation = this.#shard.position.incarnation
     const end = Math.max(since + ACT_MS, performance.now() + BATCH_MS_MIN)
     for (let attempt = 0; ; attempt++) {
+      const began = performance.now()
       try {
         const reply = await this.#call(number, batch)
         if (reply[0] === LOST) {
@@ -166,6 +167,7 @@ export class RedisPublisher {
         if (reply[0] !== DONE) throw new Error('a batch was overtaken by a later one')
         this.#acknowledged = { number, at: performance.now() }
         metrics.add('uproar_redis_batches_total')
+        metrics.observe('uproar_log_commit_seconds', (performance.now() - began) / 1000)
         return this.#noted(readReply(reply))
       } catch (error) {
         metrics.add('uproar_redis_commands_failed_total', 1, 'publish')

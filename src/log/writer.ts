@@ -294,6 +294,7 @@ export class Writer implements Rhythm {
     if (!this.#journal.hasSpace) throw new AppError('unavailable', 'the journal is full, since the store cannot be written; try again')
     const commit = this.#commits + 1
     const stall = systemClock.after(STALL_MS, () => this.#stall())
+    const began = systemClock.elapsed()
     try {
       await this.#journal.append(commit, this.#records.encode(batch))
     } catch (error) {
@@ -307,6 +308,7 @@ export class Writer implements Rhythm {
     this.#layers.add(commit, batch)
     if (this.#layers.current.bytes > SETTLE_BYTES) this.#isSettleDue = true
     this.#options.metrics.add('uproar_log_commits_total')
+    this.#options.metrics.observe('uproar_log_commit_seconds', (systemClock.elapsed() - began) / 1000)
   }
 
   /** Resolves when everything that was committed before the call is in the tables, or the try has failed. */

@@ -1,6 +1,6 @@
 // Which rooms stand out here, for the operator: the ROOMS_SHOWN with most viewers and the ROOMS_SHOWN that most is written
-// to, as two gauges written whole each time, so that a room that leaves the top leaves the numbers. Looking at 100,000
-// rooms costs some milliseconds every few seconds; a message costs nothing, since a room's seq counts already.
+// to, as two gauges written whole each time, so that a room that leaves the top leaves the numbers. A round goes over all
+// rooms, AT_ONCE of them a turn; a message costs nothing, since a room's seq counts already.
 // Names of private rooms are nobody's business (`/metrics` is open): they are one series together.
 
 import type { Metrics } from '../base/metrics.ts'
@@ -11,40 +11,65 @@ export const ROOMS_SHOWN = 20
 const PRIVATE = '(private)'
 const RESERVED = 'uproar:'
 
+/** Rooms looked at in one go: a millisecond or two of the loop. */
+const AT_ONCE = 10_000
+
 /** What is looked at of a room. */
 export interface Ranked {
   readonly name: string
   readonly seq: number
   readonly viewers: number
   readonly settings: { readonly private: boolean }
+  /** Its seq at the last look; -1: it was not looked at yet. */
+  rankedSeq: number
 }
 
 export class Busiest {
   readonly #metrics: Pick<Metrics, 'replace'>
-  /** Where each room stood at the last look; rooms that are gone go with it. */
-  #seqs = new Map<Ranked, number>()
-  #at = 0
+  /** The round under way: which rooms are still to be looked at. */
+  #left: Iterator<Ranked> | null = null
+  #startedAt = 0
+  /** Between the beginnings of this round and the one before, seconds. */
+  #seconds = 0
+  #viewers = new Top()
+  #entries = new Top()
 
   constructor (metrics: Pick<Metrics, 'replace'>) { this.#metrics = metrics }
 
-  /** Looks at every room; `now` in milliseconds, never going back. */
-  rank (rooms: Iterable<Ranked>, now: number): void {
-    const seconds = (now - this.#at) / 1000
-    const seqs = new Map<Ranked, number>()
-    const viewers = new Top()
-    const entries = new Top()
-    for (const room of rooms) {
-      if (room.name.startsWith(RESERVED)) continue
-      seqs.set(room, room.seq)
-      const label = room.settings.private ? PRIVATE : room.name
-      viewers.offer(label, room.viewers)
-      // One that came into memory meanwhile is known from the next look on.
-      if (seconds > 0) entries.offer(label, (room.seq - (this.#seqs.get(room) ?? room.seq)) / seconds)
+  /** Whether a round is not over yet. */
+  get isUnderWay (): boolean { return this.#left !== null }
+
+  /** Looks at the next rooms, and shows the numbers once it has seen all. `now` in milliseconds, never going back. */
+  look (rooms: Iterable<Ranked>, now: number): void {
+    this.#left ??= this.#begin(rooms, now)
+    for (let count = 0; count < AT_ONCE; count++) {
+      const { value, done } = this.#left.next()
+      if (done === true) return this.#end()
+      this.#rank(value)
     }
-    this.#seqs = seqs
-    this.#at = now
-    this.#metrics.replace('uproar_room_viewers', viewers.entries())
-    this.#metrics.replace('uproar_room_entries_per_second', entries.entries())
+  }
+
+  #begin (rooms: Iterable<Ranked>, now: number): Iterator<Ranked> {
+    this.#seconds = (now - this.#startedAt) / 1000
+    this.#startedAt = now
+    this.#viewers = new Top()
+    this.#entries = new Top()
+    return rooms[Symbol.iterator]()
+  }
+
+  #rank (room: Ranked): void {
+    if (room.name.startsWith(RESERVED)) return
+    const label = room.settings.private ? PRIVATE : room.name
+    this.#viewers.offer(label, room.viewers)
+    // One that came into memory meanwhile is known from the next look on.
+    if (this.#seconds > 0 && room.rankedSeq >= 0) this.#entries.offer(label, (room.seq - room.rankedSeq) / this.#seconds)
+    room.rankedSeq = room.seq
+  }
+
+  #end (): void {
+    this.#left = null
+    this.#metrics.replace('uproar_room_viewers', this.#viewers.entries())
+    this.#metrics.replace('uproar_room_entries_per_second', this.#entries.entries())
   }
 }
 

@@ -8,9 +8,10 @@
 // through once, and passed over from then on: otherwise whoever asks for the page before a purged flood makes the server
 // read all of the flood, each time. While the archive is away what the log has is served, and more of it refused
 // (`unavailable`): never an end that is none.
-// Bounds: GONE_MAX such runs are remembered; AUTHOR_ENTRIES_MAX entries are looked at for one author's messages; PAGES_MAX reads for one page; what lies behind so many removed messages is not reached that way.
+// Bounds: GONE_MAX such runs are remembered; AUTHOR_ENTRIES_MAX entries are looked at for one author's messages; PAGES_MAX reads and DEADLINE_MS for one page; what lies behind so many removed messages is not reached that way.
 
 import { entryAuthor, entrySeq, entryTs, isShadow } from '../../proto/entry.ts'
+import { AppError } from '../base/errors.ts'
 import type { Log, LogPage } from '../log/log.ts'
 import { isVeiled, partsFor } from './delivery.ts'
 import type { Removals } from './removals.ts'
@@ -46,6 +47,8 @@ interface Run { readonly epoch: string, readonly head: number, readonly entries:
 
 const HISTORY_BYTES = 2_000_000
 const PAGES_MAX = 100
+/** However many reads it takes: the archive may answer slowly. */
+const DEADLINE_MS = 10_000
 /** Once a page came out empty, so many entries are read at a time. */
 const LONG_READ = 1000
 const AUTHOR_ENTRIES_MAX = 10_000
@@ -78,7 +81,9 @@ export class Pages {
   async read (query: HistoryQuery, user: string | null, newest: number, isStaff = false): Promise<History> {
     const isForward = query.after !== undefined
     let at = isForward ? Math.max(query.after as number, this.#removals.cleared) : Math.min(query.before ?? Infinity, newest + 1)
+    const end = performance.now() + DEADLINE_MS
     for (let reads = 1; ; reads++) {
+      if (reads > 1 && performance.now() > end) throw new AppError('unavailable', 'this page of history takes too long to find', { retryAfterMs: 5000 })
       // A read of the log is made in one go: a long search must not keep the loop from everybody else.
       if (reads > 1) await new Promise((resolve) => setImmediate(resolve))
       const limit = reads === 1 ? query.limit : LONG_READ
@@ -137,9 +142,9 @@ export class Pages {
     return low
   }
 
-  /** Whether what this author wrote at that place is gone. */
-  isGone (seq: number, author: string): boolean {
-    return this.#removals.covers(seq, author)
+  /** An entry of this room that was read elsewhere, as the room knows it by now: removed, or without the mention of who was erased. */
+  redacted (entry: Uint8Array): Uint8Array {
+    return this.#removals.redact(entry)
   }
 
   async #tsOf (seq: number): Promise<number | null> {

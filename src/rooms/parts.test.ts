@@ -66,10 +66,10 @@ t.test('sampler: a budget a second, dealt fairly; an author that floods gets wha
 t.test('busiest rooms: the first twenty by viewers and by entries, none that left them, no names of private ones', async (t) => {
   const metrics = new Metrics()
   const busiest = new Busiest(metrics)
-  const rooms = Array.from({ length: 500 }, (_, at) => ({ name: `r${at}`, seq: 0, viewers: at, settings: { private: at >= 498 } }))
+  const rooms = Array.from({ length: 500 }, (_, at) => ({ name: `r${at}`, seq: 0, viewers: at, settings: { private: at >= 498 }, rankedSeq: -1 }))
   const shown = async (name: string): Promise<Map<string, number>> => new Map([...(await metrics.text()).matchAll(new RegExp(`^${name}\\{room="([^"]+)"\\} (\\S+)$`, 'gm'))].map(([, room, value]) => [room as string, Number(value)]))
-  const own = { name: 'uproar:probe', seq: 0, viewers: 1000, settings: { private: false } }
-  busiest.rank([...rooms, own], 5000)
+  const own = { name: 'uproar:probe', seq: 0, viewers: 1000, settings: { private: false }, rankedSeq: -1 }
+  busiest.look([...rooms, own], 5000)
   const first = await shown('uproar_room_viewers')
   t.equal(first.size, ROOMS_SHOWN + 1)
   t.same([first.get('r497'), first.get('r478'), first.get('r477'), first.get('(private)')], [497, 478, undefined, 498 + 499])
@@ -78,8 +78,16 @@ t.test('busiest rooms: the first twenty by viewers and by entries, none that lef
     room.viewers = 500 - room.viewers
     room.seq += room.name === 'r3' ? 50 : 0
   }
-  busiest.rank(rooms, 10_000)
+  busiest.look(rooms, 10_000)
   const second = await shown('uproar_room_viewers')
   t.same([second.get('r0'), second.get('r497')], [500, undefined], 'who left the top left the numbers')
   t.same([...await shown('uproar_room_entries_per_second')], [['r3', 10]])
+  const many = Array.from({ length: 25_000 }, (_, at) => ({ name: `m${at}`, seq: 1, viewers: at, settings: { private: false }, rankedSeq: -1 }))
+  for (const turn of [1, 2]) {
+    busiest.look(many, 15_000)
+    t.equal(busiest.isUnderWay, true, `turn ${turn} does not see them all`)
+    t.equal((await shown('uproar_room_viewers')).get('r0'), 500, 'and what was shown stays until the round is over')
+  }
+  busiest.look(many, 17_000)
+  t.same([busiest.isUnderWay, (await shown('uproar_room_viewers')).get('m24999'), (await shown('uproar_room_viewers')).get('r0')], [false, 24_999, undefined])
 })

@@ -73,11 +73,6 @@ export class Removals {
     this.#recent = this.#recent.filter((entry) => entrySeq(entry) !== seq)
   }
 
-  /** Whether what this author wrote at that place is gone. */
-  covers (seq: number, author: string): boolean {
-    return seq <= this.#cleared || this.#seqs.has(seq) || seq <= (this.#users.get(author) ?? 0)
-  }
-
   #concerns (entry: Uint8Array): boolean {
     const seq = entrySeq(entry)
     if (seq <= this.#cleared || this.#seqs.has(seq)) return true

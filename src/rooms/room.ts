@@ -67,6 +67,8 @@ export class Room implements Watcher {
   #rules: Rules
   readonly #context: RoomContext
   readonly epoch: string
+  /** For Busiest alone. */
+  rankedSeq = -1
   readonly #frame: Uint8Array
   readonly ring: Ring
   readonly #broadcast: Broadcast

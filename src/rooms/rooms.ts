@@ -374,7 +374,7 @@ export class Rooms {
     }
     for (const member of this.#behind) if (!member.room.checkBehind(member)) this.#behind.delete(member)
     this.#metrics.set('uproar_slow_viewers', this.#behind.size)
-    if (this.#ticks % TICKS_PER_RANKING === 0) this.#busiest.rank(this.#active.values(), this.#clock.elapsed())
+    if (this.#ticks % TICKS_PER_RANKING === 0 || this.#busiest.isUnderWay) this.#busiest.look(this.#active.values(), this.#clock.elapsed())
     const over = this.#clock.elapsed() - this.#config.roomIdleS * 1000
     let left = RETIRED_PER_TICK
     for (const [room, since] of this.#idle) {

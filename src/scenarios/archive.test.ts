@@ -2,12 +2,17 @@
 // and then search, statistics, replay, export and paging asked for what was accepted. And chat that goes on meanwhile.
 
 import { createHash } from 'node:crypto'
+import { join } from 'node:path'
 import t from 'tap'
+import { withoutChromium } from '../../deploy/services/services.ts'
 import { replay } from '../replay/replay.ts'
 import { signedTokens } from '../replay/tokens.ts'
+import { buildWeb } from '../web/build.ts'
+import { audit, launch, visit } from '../web/page/browser.suite.ts'
 import { chatLog, measure } from './chat-log.ts'
 import { API_KEY, eventually, freePort, OPEN_LIMITS, Program, SECRET, tokenOf } from './harness.ts'
 import { wholeHistory } from './history-pages.ts'
+import { Stage } from './moderate.suite.ts'
 import { isFull, measured, sized } from './size.ts'
 import { Speaker } from './speaker.ts'
 
@@ -17,6 +22,7 @@ t.setTimeout(sized(118_000, 1_200_000))
 let program: Program
 
 t.before(async () => {
+  await buildWeb(join(import.meta.dirname, '../../dist'))
   program = await Program.start(t, { ...OPEN_LIMITS, ARCHIVE: 'auto', RETENTION_ENTRIES_MAX: '10000', PORT: await freePort(), WS_PORT: await freePort() })
 })
 
@@ -147,6 +153,42 @@ t.test('a heavy search slows neither chat nor what is archived', async (t) => {
   t.same(speaker.refusals, [])
   await archived('busy', speaker.accepted, 20_000)
   t.pass('and all of it is in the archive')
+})
+
+t.test('the pages, as the server serves them', { skip: withoutChromium() }, async (t) => {
+  const browser = await launch()
+  t.teardown(() => browser.close())
+  const stage = new Stage(program)
+  for (const [who, text] of [[0, 'a goose!'], [1, 'where is the goose?'], [4, 'rude goose'], [2, 'behind you']] as const) {
+    const seq = await stage.say('tv', who, text)
+    if (text.startsWith('rude')) await stage.act('tv', 'remove', { seq, reason: 'rude' })
+  }
+  await archived('tv', 4)
+
+  const { page: desk, faults } = await stage.console(browser, ['tv'])
+  await desk.getByRole('tab', { name: 'Search' }).click()
+  await desk.getByLabel('Words that were said').fill('GOOSE')
+  await desk.getByRole('button', { name: 'Search', exact: true }).click()
+  await desk.getByText('3 messages', { exact: true }).waitFor()
+  t.same(await desk.locator('#find-rows > li > bdi').allInnerTexts(), ['rude goose', 'where is the goose?', 'a goose!'])
+  await desk.locator('#find-rows').getByText('removed by server: rude').waitFor()
+  t.same(await audit(desk), [], 'the search, for assistive technology')
+  await desk.getByLabel('Only what this user id said').fill('u1')
+  await desk.getByLabel('Words that were said').press('Enter')
+  await desk.getByText('1 message', { exact: true }).waitFor()
+  await desk.locator('#find-rows').getByRole('button', { name: 'Nadia_K' }).click()
+  await desk.getByRole('heading', { name: 'Nadia_K' }).waitFor()
+
+  const replayed = await visit(browser, `${program.http}/replay?room=tv`)
+  await replayed.page.locator('#rows > .row').first().waitFor()
+  await replayed.page.locator('#seek').press('End')
+  await replayed.page.locator('#rows > .row').filter({ hasText: 'behind you' }).waitFor()
+  t.notMatch(await replayed.page.locator('#rows').innerText(), 'rude', 'what was removed is not watched again')
+
+  const numbers = await visit(browser, `${program.http}/stats?room=tv#token=${tokenOf('mod', { rooms: { tv: ['moderator'] } })}`)
+  await numbers.page.getByText('Moderation', { exact: true }).waitFor()
+  t.match((await numbers.page.locator('.figure').allInnerTexts()).map((text) => text.replace(/\s+/g, ' ')), ['messages 4', 'chatters 4'])
+  t.same([...faults, ...replayed.faults, ...numbers.faults], [], 'no exception, and nothing that the security policy refused')
 })
 
 t.test('history over a short log and the archive is whole; without the archive it ends where the log does', async (t) => {

@@ -1,7 +1,9 @@
 // Three instances behind one address, by the sample configurations of nginx and HAProxy and by the plain balancer: any
 // client lands anywhere and resumes anywhere, through all ways in; the page works through it in a real browser.
 
+import { createServer, request } from 'node:http'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import t, { type Test } from 'tap'
 import { configured, startBalancer, type BalancerKind } from '../../deploy/balancer.ts'
 import { withoutBalancer, withoutChromium, withoutRedis } from '../../deploy/services/services.ts'
@@ -95,6 +97,41 @@ for (const kind of ['nginx', 'haproxy'] as const) {
   t.test(`behind ${kind}`, { skip: withoutRedis() || withoutBalancer(kind) }, (t) => story(t, kind))
 }
 t.test('behind the plain balancer', { skip: withoutRedis() }, (t) => story(t, 'plain'))
+
+/** Something that takes sockets and keeps them, in the place of an instance. */
+async function standIn (t: Test, port: string): Promise<void> {
+  const held = new Set<Duplex>()
+  const server = createServer().on('upgrade', (_request, socket) => {
+    held.add(socket.on('error', () => {}))
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n')
+  })
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(Number(port), '127.0.0.1', resolve))
+  t.teardown(() => {
+    for (const socket of held) socket.destroy()
+    server.close()
+  })
+}
+
+/** Asks for a socket; resolves with the status of the answer. */
+function upgraded (t: Test, port: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ host: '127.0.0.1', port, path: '/ws', headers: { connection: 'upgrade', upgrade: 'websocket' }, agent: false, timeout: 5000 })
+    asked.on('upgrade', (_answer, socket) => {
+      t.teardown(() => socket.destroy())
+      resolve(101)
+    }).on('response', (answer) => { answer.resume(); resolve(answer.statusCode ?? 0) }).on('error', reject).end()
+  })
+}
+
+t.test('nginx: instances that were away get their sockets back at once', { skip: withoutBalancer('nginx') }, async (t) => {
+  const [port, first, second, http] = [await freePort(), await freePort(), await freePort(), await freePort()] as [string, string, string, string]
+  const balancer = await startBalancer('nginx', Number(port), [{ port: Number(http), wsPort: Number(first) }, { port: Number(http), wsPort: Number(second) }])
+  t.teardown(() => balancer.stop())
+  t.same(await Promise.all(Array.from({ length: 4 }, () => upgraded(t, port))), [502, 502, 502, 502], 'nobody is there')
+  for (const own of [first, second]) await standIn(t, own)
+  // A socket does not end, so nginx never hears that a server which once refused is well again, if it keeps count of that.
+  t.same(await Promise.all(Array.from({ length: 20 }, () => upgraded(t, port))), Array.from({ length: 20 }, () => 101))
+})
 
 t.test('samples are filled in line by line', (t) => {
   const places = [{ port: 1, wsPort: 2 }, { port: 3, wsPort: 4 }]

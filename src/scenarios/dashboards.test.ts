@@ -1,9 +1,9 @@
 // The story of an operator's screen: a real Prometheus scrapes real instances under a little load, every panel of every
 // dashboard shows something, every rule is evaluated, nothing is alerted of; then faults are caused, and their alerts fire.
 //
-//   Redis ◀─ two workers behind one port ─┐
-//            an embedded instance ────────┼─▶ Prometheus (scrapes each second, all windows cut to seconds)
-//            a stand-in with the numbers ─┘     of parts that do not run here: the same class, so the same names and labels
+//   Redis ◀─ an instance ────────────┐
+//            an embedded one ────────┼─▶ Prometheus (scrapes each second, all windows cut to seconds)
+//            a stand-in with numbers ┘     of parts that do not run here: the same class, so the same names and labels
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -17,6 +17,7 @@ import { withoutPrometheus, withoutRedis } from '../../deploy/services/services.
 import { IN, OUT } from '../../proto/ops.ts'
 import { METRICS, Metrics } from '../base/metrics.ts'
 import { API_KEY, eventually, OPEN_LIMITS, Program, tokenOf } from './harness.ts'
+import { isFull } from './size.ts'
 import { Viewer } from './viewer.ts'
 
 const RULES = join(import.meta.dirname, '../../deploy/prometheus/rules')
@@ -24,7 +25,7 @@ const ruleFiles = readdirSync(RULES).map((name) => ({ name, text: readFileSync(j
 const panels = DASHBOARDS.flatMap(({ name, panels }) => panels.map((panel) => ({ dashboard: name, ...panel })))
 
 /** What no instance of this story has a part for: only the stand-in shows it. */
-const ELSEWHERE = ['uproar_kafka_', 'uproar_scorer_', 'uproar_hook_', 'uproar_archive_', 'uproar_feed_failures_total', 'uproar_feed_dead_total', 'uproar_feed_lost_total', 'uproar_redis_commands_failed_total', 'uproar_scores_total'] as const
+const ELSEWHERE = ['uproar_kafka_', 'uproar_scorer_', 'uproar_hook_', 'uproar_archive_', 'uproar_worker_', 'uproar_feed_failures_total', 'uproar_feed_dead_total', 'uproar_feed_lost_total', 'uproar_redis_commands_failed_total', 'uproar_scores_total'] as const
 
 const namesIn = (text: string): string[] => text.match(/\b(?:uproar|nodejs|process)_[a-z0-9_]+/g) ?? []
 
@@ -38,6 +39,9 @@ t.test('dashboards and rules speak of numbers that there are', async (t) => {
   t.same(used.filter(({ name }) => !isServed(name)), [], 'no name is made up')
   const shown = new Set(panels.flatMap(({ queries }) => queries.flatMap(({ expr }) => namesIn(expr))).map((name) => name.replace(/_bucket$/, '')))
   t.same(Object.keys(METRICS).filter((name) => !shown.has(name)), [], 'and every number of the table is on a panel')
+  const provisioned = readFileSync(join(FOLDER, '../provisioning/datasources/uproar.yml'), 'utf8')
+  const asked = new Set(DASHBOARDS.flatMap((dashboard) => fileOf(dashboard).match(/"uid": "uproar-(?:prometheus|clickhouse)"/g) ?? []))
+  t.same([...asked].filter((uid) => !provisioned.includes(uid.replaceAll('"', ''))), [], 'and they ask data sources that are provisioned')
   t.ok(panels.every(({ help, title }) => help.length > 5 && title.length > 2))
 })
 
@@ -79,25 +83,25 @@ async function live (t: Test, viewers: readonly Viewer[], foul: Viewer, program:
   await program.request('POST', '/v1/rooms/stage/actions', { token: API_KEY, json: { action: 'remove', args: { seq: round + 2 } } })
 }
 
-t.test('every panel shows something, nothing is alerted of, and faults are', { skip: withoutPrometheus() || withoutRedis(), timeout: 110_000 }, async (t) => {
+t.test('every panel shows something, nothing is alerted of, and faults are', { skip: withoutPrometheus() || withoutRedis(), timeout: isFull ? 240_000 : 110_000 }, async (t) => {
   const redis = await RedisServer.start(t)
   const env = { ...OPEN_LIMITS, PROBE_S: '1', SCORERS: 'rules' }
-  const [workers, alone, extra] = await Promise.all([Program.start(t, { ...env, REDIS_URL: redis.url, WORKERS: '2', DRAIN_S: '0' }), Program.start(t, env), standIn(t)])
-  const real = [workers, alone].map(({ http }) => new URL(http).host)
+  const [shared, alone, extra] = await Promise.all([Program.start(t, { ...env, REDIS_URL: redis.url }), Program.start(t, env), standIn(t)])
+  const real = [shared, alone].map(({ http }) => new URL(http).host)
   const rulesFolder = t.testdir(Object.fromEntries(ruleFiles.map(({ name, text }) => [name, quick(text)])))
   const prometheus = await PrometheusServer.start(t, configOf([...real, extra], join(rulesFolder, '*.yml')))
 
   // Bots talk as much as they like; the third of them breaks the protocol, the one who is none says what is blocked.
-  const viewers = await Promise.all([workers, workers, alone].map(async (program, at) => Viewer.connect(t, program.ws, tokenOf(`bot-${at}`, { roles: ['bot'] }))))
-  const foul = await Viewer.connect(t, workers.ws, tokenOf('foul'))
-  await workers.request('PUT', '/v1/rooms/stage', { token: API_KEY, json: { settings: { blockedTerms: ['badword'] } } })
+  const viewers = await Promise.all([shared, shared, alone].map(async (program, at) => Viewer.connect(t, program.ws, tokenOf(`bot-${at}`, { roles: ['bot'] }))))
+  const foul = await Viewer.connect(t, shared.ws, tokenOf('foul'))
+  await shared.request('PUT', '/v1/rooms/stage', { token: API_KEY, json: { settings: { blockedTerms: ['badword'] } } })
   for (const viewer of [...viewers, foul]) t.equal((await viewer.join('stage'))[0], OUT.JOINED)
   new Viewer(alone.ws).socket.destroy()
   viewers[2]?.socket.send(Buffer.from([0xc1]))
   let isOver = false
   const load = (async () => {
     for (let round = 1; !isOver; round++) {
-      await live(t, viewers.slice(0, 2), foul, workers, round)
+      await live(t, viewers.slice(0, 2), foul, shared, round)
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
   })()
@@ -109,7 +113,7 @@ t.test('every panel shows something, nothing is alerted of, and faults are', { s
   t.same((await prometheus.targets()).filter(({ health }) => health !== 'up'), [])
   const firing = async (): Promise<string[]> => [...new Set((await prometheus.alerts()).filter(({ state }) => state === 'firing').map(({ name }) => name))].sort()
   // What the stand-in counts are faults: they are its purpose.
-  const ofParts = ['UproarArchiveFailing', 'UproarFeedDeadLetters', 'UproarFeedFailing', 'UproarFeedLost', 'UproarKafkaFailing', 'UproarRedisFailing']
+  const ofParts = ['UproarArchiveFailing', 'UproarFeedDeadLetters', 'UproarFeedFailing', 'UproarFeedLost', 'UproarKafkaFailing', 'UproarRedisFailing', 'UproarWorkerRestarts']
   // With waits of a second whatever starts slowly is alerted of at first.
   let told: string[] = []
   await eventually('no alert', async () => (told = (await firing()).filter((name) => !ofParts.includes(name))).length === 0 || null, 30_000).catch(() => t.fail(`alerted of while all is well: ${told.join(', ')}\n${alone.lines.slice(-5).join('\n')}`))
@@ -118,10 +122,15 @@ t.test('every panel shows something, nothing is alerted of, and faults are', { s
 
   redis.freeze()
   await alone.kill9()
-  for (const name of ['UproarInstanceDown', 'UproarNotReady', 'UproarProbeSilent', 'UproarDeliveryBudgetBurnsFast']) {
-    await eventually(name, async () => (await firing()).includes(name) || null, 30_000)
+  // These authors are refused after five seconds.
+  for (let at = 0; isFull && at < 20; at++) viewers[0]?.send([IN.SEND, 9000 + at, 'stage', `frozen-${at}`, 0, 'is anybody there?', null])
+  const soon = ['UproarInstanceDown', 'UproarNotReady', 'UproarProbeSilent', 'UproarDeliveryBudgetBurnsFast']
+  for (const name of isFull ? [...soon, 'UproarAcceptBudgetBurnsFast', 'UproarLogFailing', 'UproarRedisAway', 'UproarRedisFailing'] : soon) {
+    await eventually(name, async () => (await firing()).includes(name) || null, 60_000)
     t.pass(`${name} fires by its fault`)
   }
+  redis.thaw()
+  if (isFull) await eventually('the end of all alerts but that of the dead', async () => (await firing()).every((name) => name === 'UproarInstanceDown' || ofParts.includes(name)) || null, 60_000)
 })
 
 interface Shown extends Panel { readonly dashboard: string, readonly expression: string, readonly legend: string, readonly real: readonly string[] }

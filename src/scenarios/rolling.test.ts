@@ -42,6 +42,8 @@ t.test('three instances replaced one after the other', { skip: withoutRedis() },
   const crowd = await CrowdLink.gather(t, { url, room, viewers, comeBack: true }, sized(30_000, 120_000))
 
   let isRolling = true
+  // Also when it fails: what goes on as long as they are replaced ends with it.
+  t.teardown(() => { isRolling = false })
   const log = chatLog()
   t.comment(log.name)
   const talking = replay({ lines: whileTrue(log.lines(), () => isRolling), file: log.name, url, room, tokens: signedTokens(SECRET), speed: sized(5, 2), authors: sized(40, 200), connections: sized(60, 300), attempts: 30, settleMs: 30_000 })

@@ -17,6 +17,7 @@ import { startTheme } from '../page/theme.ts'
 import { Acts } from './acts.ts'
 import { AuditPanel } from './audit-panel.ts'
 import { Desk } from './desk.ts'
+import { FindPanel } from './find-panel.ts'
 import { Keys } from './keys.ts'
 import { learnName, nameOf } from './names.ts'
 import { PersonPanel } from './person-panel.ts'
@@ -44,6 +45,7 @@ class Console {
   readonly #person: PersonPanel
   readonly #room: RoomPanel
   readonly #log: AuditPanel
+  readonly #found: FindPanel
   #current: WatchedRoom
   #client: UproarClient | null = null
   #roles = 0
@@ -66,6 +68,7 @@ class Console {
     const streams = new Streams({ host: part('streams', HTMLElement), rooms, bar, settings: (room) => { this.#choose(room); this.#tabs.open('room') } })
     this.#room = new RoomPanel({ rooms, acts, desk, textOf: (room, seq) => streams.find(room.key(seq))?.text ?? null })
     this.#log = new AuditPanel({ rooms, acts, desk, about: (room, user) => about(room, { id: user, name: nameOf(user), roles: 0 }) })
+    this.#found = new FindPanel(this.#current, { desk, about })
     this.#tabs = new Tabs((tab) => this.#opened(tab))
     const queue = new QueuePanel({ rooms, acts, about, waiting: (count, isMore) => this.#waiting(count, isMore) })
     layoutSwitch(streams, { columns: part('layout-columns', HTMLButtonElement), merged: part('layout-merged', HTMLButtonElement) })
@@ -140,13 +143,13 @@ class Console {
     new Keys({
       c: () => { if (part('tab-chat', HTMLButtonElement).offsetParent !== null) this.#tabs.open('chat'); streams.focus() },
       q: () => { this.#tabs.open('queue'); queue.focus() },
-      u: open('person'), r: open('room'), l: open('log'),
+      u: open('person'), r: open('room'), l: open('log'), f: open('find'),
       '[': () => streams.focus(-1), ']': () => streams.focus(1)
     })
   }
 
   #opened (tab: Tab): void {
-    show(part('current-room', HTMLElement), this.#rooms.length > 1 && (tab === 'room' || tab === 'log'))
+    show(part('current-room', HTMLElement), this.#rooms.length > 1 && (tab === 'room' || tab === 'log' || tab === 'find'))
     if (tab === 'room') void this.#room.read()
     if (tab === 'log') void this.#log.read()
   }
@@ -156,6 +159,7 @@ class Console {
     part('current', HTMLSelectElement).value = room.name
     this.#room.room = room
     this.#log.room = room
+    this.#found.room = room
   }
 
   #roomOf (name: string): WatchedRoom {

@@ -66,6 +66,24 @@ export interface AuditQuery {
   readonly limit?: number
 }
 
+export interface FoundMessage {
+  readonly seq: number
+  readonly ts: number
+  readonly user: Author
+  readonly kind: number
+  readonly body: string
+  /** Only its author was shown it. Missing for whoever does not moderate there, as is the next. */
+  readonly shadow?: boolean
+  /** `reason` null: none was given. */
+  readonly removed?: { readonly by: string | null, readonly reason: string | null } | null
+}
+
+export interface FoundPage {
+  readonly messages: readonly FoundMessage[]
+  /** Ask on with `before` = this; null: there are no older ones. */
+  readonly next: string | null
+}
+
 export class Desk {
   readonly #asker: Asker
 
@@ -98,6 +116,11 @@ export class Desk {
   /** Rows newest first. */
   audit (room: string, query: AuditQuery): Promise<AuditPage> {
     return this.#ask(room, 'audit', { ...query })
+  }
+
+  /** What was said in a room, from the archive, newest first. */
+  search (room: string, query: { readonly q: string, readonly author: string, readonly limit: number, readonly before?: string }): Promise<FoundPage> {
+    return this.#ask(room, 'search', query)
   }
 
   async #ask<Answer> (room: string, path: string, fields: Readonly<Record<string, string | number | undefined>> = {}): Promise<Answer> {

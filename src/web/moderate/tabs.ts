@@ -3,7 +3,7 @@
 
 import { part, show } from '../page/dom.ts'
 
-export const TABS = ['chat', 'queue', 'person', 'room', 'log'] as const
+export const TABS = ['chat', 'queue', 'person', 'room', 'log', 'find'] as const
 export type Tab = (typeof TABS)[number]
 
 /** Where there is no room for streams and panels beside each other; console.css has the same width. */

@@ -119,6 +119,11 @@ export const TEXTS = {
   pinned: (text: string) => `Pinned: ${text}`,
   noneFound: 'No rows.',
   rows: (value: number) => plural(value, 'row', 'rows'),
+  findWhat: 'Give words, or the id of a user.',
+  found: (value: number) => plural(value, 'message', 'messages'),
+  nothingFound: 'Nothing was said like that.',
+  notFound: (why: string) => `${why.charAt(0).toUpperCase()}${why.slice(1)}.`,
+  removedBy: (who: string) => `removed by ${who}`,
 
   done: {
     remove: (name: string) => `Removed a message of ${name}.`,

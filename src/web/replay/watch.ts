@@ -93,10 +93,8 @@ class Watch {
   /** Loads a stream, from its first message on where the archive knows that, and stands at `at`. */
   async #choose (stream: PastStream, at = 0): Promise<void> {
     const choosing = ++this.#choosing
-    const activity = await activityOf(this.#asker, this.#room, stream).catch(() => null)
+    const [activity, from] = await Promise.all([activityOf(this.#asker, this.#room, stream).catch(() => null), this.#beginningOf(stream)])
     if (choosing !== this.#choosing) return
-    const first = stream.messages === null ? -1 : activity?.counts.findIndex((count) => count > 0) ?? -1
-    const from = activity === null || first < 0 ? stream.from : Math.max(stream.from, activity.from + first * activity.stepMs)
     this.#stream = { ...stream, from }
     this.#controls.load(Math.max(1000, stream.to - from), from, activity)
     this.#playhead.pause()
@@ -104,6 +102,14 @@ class Watch {
     write(part('about-line', HTMLElement), TEXTS.stream(from, stream.to - from, stream.messages))
     for (const choice of part('choices', HTMLElement).querySelectorAll('button')) choice.ariaCurrent = String(choice.dataset['from'] === String(stream.from))
     this.#seek(at)
+  }
+
+  /** When the first message came: numbers know it by the minute at best. A moment that was asked for stays what it is. */
+  async #beginningOf ({ from, to, messages }: PastStream): Promise<number> {
+    if (messages === null) return from
+    const run = await this.#asker.ask<Run>(`/v1/rooms/${this.#room}/replay`, { start: from, limit: 1 }).catch(() => null)
+    const ts = run?.entries[0]?.ts
+    return ts === undefined || ts > to ? from : ts
   }
 
   #fetch (start: number, query: { at: number, lead: number } | { after: number }): Promise<Run> {
