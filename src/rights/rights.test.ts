@@ -148,7 +148,7 @@ t.test('a worker that dies, and estates that are away', async (t) => {
   }
   const { log, rights, faults } = await bench(t, { estates: [estate] })
   await log.publish('a', message('ann', 'mine'))
-  const one = rights()
+  const one = rights({ complainMs: 0 })
   one.start()
   const { id, pseudonym } = await job(one.erase('ann', 'root'))
   await until('the complaint', () => faults.length > 0 || null)

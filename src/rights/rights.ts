@@ -35,6 +35,8 @@ export interface RightsOptions {
   readonly echoMs: number
   /** No other process has this log: what a lease says is of one that is dead. */
   readonly isAlone: boolean
+  /** How long a stage may find an engine away before it is said; 60,000 when left out. */
+  readonly complainMs?: number
   /** What else keeps things about people. */
   readonly estates?: readonly Estate[]
   /** Called on every instance as somebody begins to be erased: what memory has is to go. */
@@ -45,6 +47,7 @@ export interface RightsOptions {
 const LOOK_MS = 5000
 const LEASE_MS = 10_000
 const RENEW_MS = 2000
+const COMPLAIN_MS = 60_000
 const DONE_KEPT_MS = 90 * 86_400_000
 /** All rooms: in audit rows that are about no one room. */
 const EVERYWHERE = '*'
@@ -60,8 +63,8 @@ export class Rights {
   #timer: Timer | null = null
   #working: Promise<void> | null = null
   #isStopped = false
-  /** The last complaint. */
-  #said = ''
+  /** What could not be done, since when. */
+  #waiting: { readonly key: string, readonly since: number, isSaid: boolean } | null = null
   #unwatch = (): void => {}
 
   constructor (options: RightsOptions) {
@@ -193,15 +196,19 @@ export class Rights {
     }
   }
 
-  /** Does a stage; false: not to its end, it is tried again. That an engine is away is said once. */
+  /** Does a stage; false: not to its end, it is tried again. That an engine stays away is said once. */
   async #tried (stage: Exclude<Stage, 'done'>, hand: Hand, erasure: Erasure): Promise<boolean> {
     try {
       return await this.#stages[stage](hand, erasure)
     } catch (error) {
       if (!(error instanceof AppError)) throw error
-      const what = `an erasure waits (${stage}), and is tried again`
-      if (this.#said !== `${erasure.id} ${what}`) this.#options.fault(error, what)
-      this.#said = `${erasure.id} ${what}`
+      // An engine that is away comes back, most of them before anybody need know.
+      const { clock, complainMs = COMPLAIN_MS, fault } = this.#options
+      const key = `${erasure.id} ${stage}`
+      if (this.#waiting?.key !== key) this.#waiting = { key, since: clock.elapsed(), isSaid: false }
+      if (this.#waiting.isSaid || clock.elapsed() - this.#waiting.since < complainMs) return false
+      this.#waiting.isSaid = true
+      fault(error, `an erasure waits (${stage}), and is tried again`)
       return false
     }
   }

@@ -70,7 +70,7 @@ async function everyRead (t: Test, { programs, epochs }: Stage): Promise<string>
     for (const room of ROOMS) {
       texts.push(JSON.stringify(await wholeHistory(program, room)))
       for (const path of ['held', 'sanctions', 'audit?limit=200', `users/${WHO}`]) texts.push((await program.request('GET', `/v1/rooms/${room}/${path}`, { token: API_KEY })).text)
-      for (const query of ['q=nobody', `author=${WHO}`, 'q=noted']) texts.push((await program.request('GET', `/v1/rooms/${room}/search?${query}`, { token: API_KEY })).text)
+      for (const path of ['search?q=nobody', `search?author=${WHO}`, 'export', 'stats?from=0&stepS=31536000', 'replay?start=0&at=0']) texts.push((await program.request('GET', `/v1/rooms/${room}/${path}`, { token: API_KEY })).text)
       const [late, back] = [await Viewer.connect(t, program.ws), await Viewer.connect(t, program.ws, tokenOf('mod', { roles: ['admin'] }))]
       await Promise.all([late.join(room, { history: 200 }), back.join(room, { position: [epochs.get(room), 0] })])
       await Promise.all([late.roundTrip(), back.roundTrip()])
@@ -127,7 +127,7 @@ async function erase (t: Test, program: Program, kills: number): Promise<Record<
   }, 60_000)
 }
 
-async function story (t: Test, programs: readonly Program[], kills: number): Promise<void> {
+async function story (t: Test, programs: readonly Program[], kills: number, hasArchive = false): Promise<void> {
   const stage = await live(t, programs)
   const [first] = programs as [Program]
   const last = programs.at(-1) as Program
@@ -140,6 +140,10 @@ async function story (t: Test, programs: readonly Program[], kills: number): Pro
   t.match(records.find((record) => record['type'] === 'profile'), { user: WHO, names: [NAME], messages: 60 })
   t.same((await exported(last, `/v1/users/${WHO}/export?after=den`)).filter((record) => record['type'] === 'message').length, 30, 'goes on behind a room')
   t.match(await everyRead(t, stage), TRACE, 'it is there at first')
+  if (hasArchive) {
+    for (const room of ROOMS) await eventually('the archive to have it', async () => (await first.request('GET', `/v1/rooms/${room}/search?q=nobody&limit=50`, { token: API_KEY })).text.match(new RegExp(SECRET, 'g'))?.length === 30 || null, 30_000)
+    t.ok((await exported(first)).filter(({ type }) => type === 'archived').length >= 60, 'the archive\'s too')
+  }
 
   const watcher = await Viewer.connect(t, last.ws)
   await watcher.join('den', { history: 200 })
@@ -151,7 +155,7 @@ async function story (t: Test, programs: readonly Program[], kills: number): Pro
   if (kills === 0) t.match(await watcher.until('the removal', () => watcher.frames.find((frame) => frame[0] === OUT.REMOVE && (frame[3] as { user?: string }).user === WHO) ?? null), [OUT.REMOVE, Number, Number, { user: WHO, erased: true }])
   t.notMatch((await everyRead(t, stage)).replaceAll(`/users/${WHO}`, ''), TRACE, 'no read of any instance finds anything')
   const left = await exported(last)
-  t.same(left.map(({ type }) => type), ['begin', 'room', 'profile', 'audit', 'end'], 'an export finds nothing but that it was asked for')
+  t.same(left.map(({ type }) => type).filter((type) => type !== 'archivedAudit'), ['begin', 'room', 'profile', 'audit', 'end'], 'an export finds nothing but that it was asked for')
   const audit = JSON.stringify((await first.request('GET', '/v1/audit?limit=200', { token: API_KEY })).json)
   t.match(audit, new RegExp(`"action":"timeout".*"whom":"${job['pseudonym']}"`), 'the audit log still says that somebody was')
   const talk = (await wholeHistory(last, 'den')).filter(({ op }) => op === 'message')
@@ -163,9 +167,9 @@ async function story (t: Test, programs: readonly Program[], kills: number): Pro
 }
 
 t.test('embedded, killed -9 in between', async (t) => {
-  const program = await Program.start(t, { ...OPEN_LIMITS, ERASURE_ECHO_S: '0', DEDUP_MINUTES: '1', PORT: await freePort(), WS_PORT: await freePort() })
-  await story(t, [program], sized(3, 20))
-  t.same(program.faults, [])
+  const program = await Program.start(t, { ...OPEN_LIMITS, ERASURE_ECHO_S: sized('0', '2'), ARCHIVE: sized('off', 'auto'), DEDUP_MINUTES: '1', PORT: await freePort(), WS_PORT: await freePort() })
+  await story(t, [program], sized(3, 20), isFull)
+  t.same(program.faults.filter((line) => !line.includes('"canRetry":true')), [])
   // The tables' file is made anew at a start.
   await program.restart()
   t.equal((await wholeHistory(program, 'den')).filter(({ op }) => op === 'message').length, 31, 'and has what it is to have')
@@ -182,7 +186,8 @@ t.test('two instances on Redis', { skip: withoutRedis() }, async (t) => {
   const programs = await Promise.all([0, 1].map(async () => Program.start(t, { ...OPEN_LIMITS, ERASURE_ECHO_S: '0', REDIS_URL: redis.url, PORT: await freePort(), WS_PORT: await freePort() })))
   // Killed: the other instance, or the next start, takes the job up once its lease has run out.
   await story(t, programs, sized(0, 4))
-  if (!isFull) for (const program of programs) t.same(program.faults, [])
+  // An engine that answers late on a busy machine is no fault of this.
+  if (!isFull) for (const program of programs) t.same(program.faults.filter((line) => !line.includes('"canRetry":true')), [])
   for (const key of (await redis.cli('KEYS', '*')).split('\n').filter((name) => /:(stream|(log|state|head):(den|hall|own|uproar:))/.test(name))) {
     const type = (await redis.cli('TYPE', key)).trim()
     const value = type === 'stream' ? await redis.cli('XRANGE', key, '-', '+') : type === 'hash' ? await redis.cli('HGETALL', key) : ''
