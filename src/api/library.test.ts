@@ -113,6 +113,14 @@ t.test('who finds what', async (t) => {
   t.same(bodies(await search('/v1/rooms/stage/search?q=goose')), ['Goose! GOOSE?'], 'what is removed is gone at once')
   await bench.act('stage', 'clear', {})
   t.same(bodies(await search('/v1/rooms/stage/search?q=goose')), [])
+
+  t.equal((await bench.ask('DELETE', '/v1/rooms/stage', { token: SERVER_KEY })).status, 204)
+  t.same(bodies(await search('/v1/search?q=goose', mod)), [], 'a room that was deleted is nobody\'s to moderate')
+  await bench.send('stage', ann, 'another goose')
+  for (const end = performance.now() + 20_000; performance.now() < end && !bodies(await search('/v1/search?q=another', SERVER_KEY)).includes('another goose');) await new Promise((resolve) => setTimeout(resolve, 20))
+  t.same(bodies(await search('/v1/search?q=goose', mod)), ['another goose'], 'nor by who moderates one of its name')
+  t.same(bodies(await search('/v1/users/ann/messages', mod)), ['another goose'])
+  t.equal(bodies(await search('/v1/search?q=goose&rooms=stage', SERVER_KEY)).length, 5, 'a server key finds what was')
 })
 
 t.test('who was erased is found in nobody\'s mentions either, before the archive hears of it', async (t) => {

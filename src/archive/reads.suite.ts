@@ -10,7 +10,7 @@ import { Reads, words, type Search } from './reads.ts'
 const ROOM = 'reads'
 /** When the entry of this seq was said, by archive.suite.ts: a millisecond apart. */
 const at = (seq: number): number => 1_767_225_600_000 + seq
-const ALL: Search = { rooms: [ROOM], epoch: 'e1', words: [], author: null, from: null, to: null, kind: null, newest: null, shadowOf: null, before: null, limit: 1000 }
+const ALL: Search = { rooms: [ROOM], epochs: ['e1'], words: [], author: null, from: null, to: null, kind: null, newest: null, shadowOf: null, before: null, limit: 1000 }
 
 export async function readsSuite (t: Test, open: (t: Test) => Promise<Archive>): Promise<void> {
   const archive = await open(t)
@@ -59,7 +59,7 @@ export async function readsSuite (t: Test, open: (t: Test) => Promise<Archive>):
     t.same(await found({ kind: 4 }), [])
     t.same(await found({ limit: 3 }), [300, 299, 298])
     t.same(await found({ limit: 3, before: { ts: at(298), room: ROOM, epoch: 'e1', seq: 298 } }), [297, 296, 295])
-    t.same((await reads.search({ ...ALL, rooms: null, epoch: null, words: words('line 7') }, false)).map(({ room }) => room), [ROOM, 'elsewhere'], 'across rooms')
+    t.same((await reads.search({ ...ALL, rooms: null, epochs: null, words: words('line 7') }, false)).map(({ room }) => room), [ROOM, 'elsewhere'], 'across rooms')
     const [gone] = await reads.search({ ...ALL, words: words('299') }, true)
     t.match(gone, { seq: 299, ts: at(299), user: { id: 'u1', name: 'Ann', roles: 0 }, body: 'line 299', isShadow: false, removed: { at: at(301), by: 'mod', reason: 'rude' } })
     t.match(await reads.search({ ...ALL, words: words('line 50') }, true), [{ seq: 50, removed: { at: at(302), by: 'mod', reason: 'enough' } }])

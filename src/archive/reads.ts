@@ -23,8 +23,8 @@ export interface Place {
 export interface Search {
   /** Names of rooms; null: all. */
   readonly rooms: readonly string[] | null
-  /** Only of this epoch; null: of any. */
-  readonly epoch: string | null
+  /** Only of these epochs, which no two rooms share; null: of any. */
+  readonly epochs: readonly string[] | null
   /** Words that a message must have, all of them, as words() gives them. */
   readonly words: readonly string[]
   readonly author: string | null
@@ -241,7 +241,7 @@ function searchSql (query: Search): string {
   const conditions = [
     "op = 'message'",
     query.rooms === null ? null : 'room IN {rooms:Array(String)}',
-    query.epoch === null ? null : 'epoch = {epoch:String}',
+    query.epochs === null ? null : 'epoch IN {epochs:Array(String)}',
     query.words.length === 0 ? null : 'hasAllTokens(body, {words:Array(String)})',
     query.author === null ? null : 'user = {author:String}',
     query.kind === null ? null : 'kind = {kind:UInt8}',
@@ -261,9 +261,9 @@ function isSame (one: Omit<Place, 'ts'>, other: Omit<Place, 'ts'>): boolean {
   return one.seq === other.seq && one.room === other.room && one.epoch === other.epoch
 }
 
-function searchParams ({ rooms, epoch, words, author, kind, newest, from, to, shadowOf, before, limit }: Search): Params {
+function searchParams ({ rooms, epochs, words, author, kind, newest, from, to, shadowOf, before, limit }: Search): Params {
   const all: Record<string, Params[string] | null> = {
-    rooms, epoch, words, author, kind, newest, from, to, shadowOf, limit,
+    rooms, epochs, words, author, kind, newest, from, to, shadowOf, limit,
     beforeTs: before?.ts ?? null, beforeRoom: before?.room ?? null, beforeEpoch: before?.epoch ?? null, beforeSeq: before?.seq ?? null
   }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null)) as Params

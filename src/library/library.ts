@@ -88,7 +88,7 @@ export class Library {
   async search (name: string, by: Identity | null, wanted: Wanted): Promise<Found | Refusal> {
     return this.#inRoom(name, by, (room) => {
       const search = readWanted(wanted)
-      return search instanceof Refusal ? search : this.#find({ ...search, rooms: [room.name], epoch: room.epoch }, room, by)
+      return search instanceof Refusal ? search : this.#find({ ...search, rooms: [room.name], epochs: [room.epoch] }, room, by)
     })
   }
 
@@ -98,7 +98,7 @@ export class Library {
       const search = readWanted(wanted)
       if (search instanceof Refusal) return search
       const rooms = moderatedBy(by, among)
-      return rooms instanceof Refusal ? rooms : this.#find({ ...search, rooms, epoch: null }, null, by)
+      return rooms instanceof Refusal ? rooms : this.#find({ ...search, rooms, epochs: await this.#epochsFor(by, rooms) }, null, by)
     })
   }
 
@@ -109,7 +109,7 @@ export class Library {
       const search = readWanted({ ...wanted, author: user })
       if (search instanceof Refusal) return search
       const rooms = by?.id === user ? null : moderatedBy(by, null)
-      return rooms instanceof Refusal ? rooms : this.#find({ ...search, rooms, epoch: null }, null, by)
+      return rooms instanceof Refusal ? rooms : this.#find({ ...search, rooms, epochs: await this.#epochsFor(by, rooms) }, null, by)
     })
   }
 
@@ -169,6 +169,13 @@ export class Library {
     })
   }
 
+  /** Who runs a room now has no right to what was said under its name before it was deleted and made again; admins have. */
+  async #epochsFor (by: Identity | null, rooms: readonly string[] | null): Promise<readonly string[] | null> {
+    if (rooms === null || (by !== null && rankOf(by.roles) >= RANK.admin)) return null
+    const found = await Promise.all(rooms.map((room) => this.#options.rooms.find(room, by)))
+    return found.flatMap((room) => room instanceof Refusal ? [] : [room.epoch])
+  }
+
   #mustBeThere (): void {
     const { reads } = this.#options
     if (reads.whyNot !== null) {
@@ -226,7 +233,7 @@ function readWanted ({ q = '', author, from, to, kind, before, limit }: Wanted):
   if (from !== undefined && to !== undefined && to <= from) return new Refusal('bad_request', 'query.to must be after query.from')
   const place = before === undefined ? null : placeOf(before)
   if (place instanceof Refusal) return place
-  return { rooms: null, epoch: null, words: found, author: author ?? null, from: from ?? null, to: to ?? null, kind: kind ?? null, newest: null, shadowOf: null, before: place, limit }
+  return { rooms: null, epochs: null, words: found, author: author ?? null, from: from ?? null, to: to ?? null, kind: kind ?? null, newest: null, shadowOf: null, before: place, limit }
 }
 
 function cursorOf ({ ts, room, epoch, seq }: Place): string {
