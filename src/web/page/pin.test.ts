@@ -37,6 +37,8 @@ t.test('the pinned message', { skip }, async (t) => {
   t.match(await pinned.innerText(), /Pinned\s+Ann/, 'by whom, and found in history where the list does not reach')
   server.change({ pinned: last })
   await pinned.getByText('the newest').waitFor()
+  t.ok(await page.locator('#log').evaluate((log) => log.clientHeight) > 400, 'the list has its place below it')
+  t.ok(await page.locator('#rows > .row').last().isVisible())
   server.change({ pinned: null })
   await pinned.waitFor({ state: 'hidden' })
   server.change({ pinned: last })
