@@ -50,7 +50,7 @@ async function watcherAt (t: Test, program: Program, room: string): Promise<Watc
 }
 
 t.test('an operator\'s day', { skip }, async (t) => {
-  const { programs } = await startInstances(t, { DRAIN_S: '1', TRUSTED_PROXIES: '127.0.0.1' }, 2)
+  const { programs } = await startInstances(t, { DRAIN_S: '1' }, 2)
   const [a, b] = programs as [Program, Program]
   await eventually('them to know one another', async () => (await a.request('GET', '/v1/instances', { token: API_KEY })).json.instances.length === 2 || null)
   const watchers = await Promise.all([a, b].map((program) => watcherAt(t, program, 'hall')))
