@@ -49,6 +49,7 @@ export class TrustedProxies {
 
   /** Whether this is a trusted proxy's address: many share it. Takes what plainAddress gives. */
   trusts (address: string): boolean {
+    if (this.#isEmpty) return false
     const family = isIP(address)
     return family !== 0 && this.#list.check(address, family === 4 ? 'ipv4' : 'ipv6')
   }
