@@ -1,6 +1,6 @@
 // The command `npm run bench`: runs the rows named, or all, and appends one line of JSON for each answer.
 //
-//   npm run bench                          every row, in under 15 minutes
+//   npm run bench                          every row, in under 20 minutes
 //   npm run bench -- fanout steady         some of them
 //   npm run bench -- --list                which there are
 //   --rounds N   --quick (a look: short, nothing is written)   --minutes N (soak)   --out FILE   --profile FOLDER

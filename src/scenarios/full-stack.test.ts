@@ -83,7 +83,7 @@ async function startStack (t: Test): Promise<Stack & { readonly url: string }> {
   const { redis, programs: gateways } = await startInstances(t, { ...env, ROLE: 'gateway,api' })
   const back = async (role: string, more: Readonly<Record<string, string>> = {}): Promise<Program> =>
     Program.start(t, { ...OPEN_LIMITS, ...env, REDIS_URL: redis.url, PORT: await freePort(), ROLE: `api,${role}`, ...more })
-  const [relay, moderator, archiver] = await Promise.all([back('relay,notifier'), back('moderator', { SCORERS: 'rules' }), back('archiver', { ARCHIVE: 'on' })])
+  const [relay, moderator, archiver] = await Promise.all([back('relay,notifier'), back('moderator'), back('archiver', { ARCHIVE: 'on' })])
   const balancer = await startBalancer(balancerAtHand(), Number(port), gateways.map((program) => ({ port: Number(new URL(program.http).port), wsPort: Number(new URL(program.ws).port) })))
   t.teardown(() => balancer.stop())
   return { gateways, relay, moderator, archiver, redis, kafka, url }
