@@ -1,4 +1,4 @@
-// What every page has alike, written once: the head of the document, the theme button, the dialog for a name. A page's
+// What every page has alike, written once: the head of the document, the way to another room, the theme button, the dialog for a name. A page's
 // index.html names them by a comment, `<!-- part NAME {…} -->`, and the build puts them there. Only for the build.
 
 interface Head { readonly title: string, readonly description: string, readonly styles?: readonly string[], readonly script: string, readonly robots?: string }
@@ -7,7 +7,7 @@ interface SignIn { readonly note: string, readonly label: string, readonly roles
 const PART = /^( *)<!-- part ([a-z-]+)(?: ({.*}))? -->$/gm
 const ROLE_LABELS: Readonly<Record<string, string>> = { '': 'Viewer', subscriber: 'Subscriber', vip: 'VIP', moderator: 'Moderator', broadcaster: 'Broadcaster', admin: 'Admin' }
 
-const PARTS: Readonly<Record<string, (options: never) => string>> = { head, 'theme-button': themeButton, 'sign-in': signIn }
+const PARTS: Readonly<Record<string, (options: never) => string>> = { head, 'room-switch': roomSwitch, 'theme-button': themeButton, 'sign-in': signIn }
 
 /** The page with its parts in place. Throws when it names one that there is not. */
 export function withParts (html: string): string {
@@ -31,6 +31,17 @@ ${robots === undefined ? '' : `<meta name="robots" content="${robots}">\n`}<titl
 <link rel="icon" href="/icon.svg" type="image/svg+xml">
 ${['/app.css', ...styles].map((href) => `<link rel="stylesheet" href="${href}">`).join('\n')}
 <script type="module" src="${script}"></script>`
+}
+
+/** The way to the same page of another room. */
+function roomSwitch ({ action }: { readonly action: string }): string {
+  return `
+<form class="room-switch" action="${action}" method="get" aria-label="Room">
+  <label class="hidden" for="room">Room name</label>
+  <span class="room-hash" aria-hidden="true">#</span>
+  <input id="room" name="room" type="text" required maxlength="64" pattern="[A-Za-z0-9_.:\\-]{1,64}" title="1 to 64 letters, digits, _ . : -" autocomplete="off" autocapitalize="off" spellcheck="false" enterkeyhint="go">
+  <button class="plain" type="submit" title="Open this room"><span data-icon="go"></span><span class="hidden">Open this room</span></button>
+</form>`
 }
 
 /** The button of theme.ts and that of account.ts. */
