@@ -1,33 +1,18 @@
 // What is looked up over REST, with the real embedded archive behind it: who finds what, paging, text as it was written,
 // removals that count at once, replay, statistics, exports, limits, and no archive at all.
 
-import { mkdtempSync, rmSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import type { Archive } from '../archive/archive.ts'
-import { isOpen } from '../archive/archive.suite.ts'
+import { archiveOf } from '../archive/archive.suite.ts'
 import { Archiver } from '../archive/archiver.ts'
-import { createChdbArchive } from '../archive/chdb-archive.ts'
 import { systemClock } from '../base/clock.ts'
 import { LogFeed } from '../feed/log-feed.ts'
 import { refused, SERVER_KEY, startBench, type Bench } from './api.suite.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'uproar-library-'))
-const archive: Archive = createChdbArchive({ directory: folder, say: () => {} })
-
-t.before(async () => {
-  archive.start()
-  await isOpen(archive)
-})
-
-t.teardown(async () => {
-  await archive.close()
-  rmSync(folder, { recursive: true, force: true })
-})
+const archive: Archive = archiveOf(t)
 
 /** A server whose log is brought into the archive; `archived` waits until all of it is there. */
 async function start (t: Test): Promise<Bench & { archived (): Promise<void>, act (room: string, action: string, args: unknown): Promise<void> }> {

@@ -1,10 +1,14 @@
 // The archive's contract, for every engine: rows, parameters, limits, streams, statements, what failures are told as, and
 // that text comes out as it went in.
 
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Test } from 'tap'
 import { AppError } from '../base/errors.ts'
 import type { FeedRecord } from '../feed/feed.ts'
 import type { Archive, Limits } from './archive.ts'
+import { createChdbArchive } from './chdb-archive.ts'
 import { encode, ENTRY_COLUMNS, entryOf, type EntryRow } from './rows.ts'
 
 export const LIMITS: Limits = { seconds: 10, rowsMax: 10_000 }
@@ -46,6 +50,21 @@ const HOSTILE = [
   "'; DROP TABLE messages; --", '{room:String}', '\\', "\\'", '"', '`', '\u0000', 'a\u0000b', '\t\n\r', '\u2028\u2029', '😀👩‍👩‍👧‍👦', '\u202Eright to left\u202C', 'مرحبا', '你好世界',
   '=1+1', '@SUM(A1)', '\\N', 'NULL', '%s%n', '[1,2]', '{"a":1}', '\uFFFF', '\uFFFD', 'e\u0301'.repeat(100), 'x'.repeat(5000), ' ', '\u00A0', '</script>', '\\ud800', '\\x00'
 ]
+
+/** An embedded archive for all tests of a file, open before the first and gone with the last. */
+export function archiveOf (file: Pick<Test, 'before' | 'teardown'>): Archive {
+  const folder = mkdtempSync(join(tmpdir(), 'uproar-archive-'))
+  const archive = createChdbArchive({ directory: folder, say: () => {} })
+  file.before(async () => {
+    archive.start()
+    await isOpen(archive)
+  })
+  file.teardown(async () => {
+    await archive.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+  return archive
+}
 
 export async function archiveSuite (t: Test, open: (t: Test) => Promise<Archive>): Promise<void> {
   const archive = await open(t)

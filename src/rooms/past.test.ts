@@ -1,15 +1,11 @@
 // History over log and archive together: the same entries, once and in order, wherever the border lies, and what happens
 // to it while the archive is away.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import t from 'tap'
 import { entryObject, entrySeq, packShadowTail, packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
-import { isOpen, put } from '../archive/archive.suite.ts'
+import { archiveOf, put } from '../archive/archive.suite.ts'
 import type { Archive } from '../archive/archive.ts'
-import { createChdbArchive } from '../archive/chdb-archive.ts'
 import { Reads } from '../archive/reads.ts'
 import { AppError } from '../base/errors.ts'
 import type { Draft } from '../log/log.ts'
@@ -17,18 +13,7 @@ import { LogFeed } from '../feed/log-feed.ts'
 import { person, setUp } from './stage.suite.ts'
 import type { History, Past, Room } from './rooms.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'uproar-past-'))
-const archive: Archive = createChdbArchive({ directory: folder, say: () => {} })
-
-t.before(async () => {
-  archive.start()
-  await isOpen(archive)
-})
-
-t.teardown(async () => {
-  await archive.close()
-  rmSync(folder, { recursive: true, force: true })
-})
+const archive: Archive = archiveOf(t)
 
 const message = (user: string, body: string, ext: unknown = null): Draft => ({ op: OUT.MESSAGE, tail: packTail([[user, user.toUpperCase(), 1], 0, body, ext]), author: user, nonce: null })
 
