@@ -17,7 +17,7 @@ import { growth } from './growth.ts'
 import { history } from './history.ts'
 import { ingest } from './ingest.ts'
 import { joins } from './joins.ts'
-import { countOthers, machineText } from './machine.ts'
+import { countOthers, machineText, memoryNs } from './machine.ts'
 import { memory } from './memory.ts'
 import { quiet } from './quiet.ts'
 import { redis } from './redis.ts'
@@ -63,14 +63,15 @@ async function runAll (rows: readonly Row[]): Promise<number> {
     })
     bench.progress(row.about)
     try {
+      const memory = memoryNs()
       const others = countOthers()
       const findings = await row.run(bench)
       const share = others()
-      bench.progress(`other programs took ${share === null ? 'an unknown share' : `${Math.round(share * 100)} %`} of the machine meanwhile`)
+      bench.progress(`other programs took ${share === null ? 'an unknown share' : `${Math.round(share * 100)} %`} of the machine meanwhile; memory answered in ${memory.toFixed(0)} ns`)
       for (const finding of findings) {
         if (finding.isMet === false) missed.push(`${finding.question}: ${finding.result}; the target is ${finding.target}`)
         process.stdout.write(`${verdict(finding)} ${finding.question}: ${finding.result}\n`)
-        if (out !== null) appendFileSync(out, `${JSON.stringify(line(row, finding, bench, share))}\n`)
+        if (out !== null) appendFileSync(out, `${JSON.stringify(line(row, finding, bench, { share, memory }))}\n`)
       }
     } catch (error) {
       failed++
@@ -94,8 +95,11 @@ function benchOf (row: Row, isQuick: boolean, progress: (text: string) => void):
   }
 }
 
+/** What others left of the machine: the share they took, and how long memory took to answer when the row began. */
+interface Surroundings { readonly share: number | null, readonly memory: number }
+
 /** One line: what src/docs.ts puts into the README, and everything behind it. */
-function line (row: Row, finding: Finding, bench: Bench, others: number | null): Record<string, unknown> {
+function line (row: Row, finding: Finding, bench: Bench, { share, memory }: Surroundings): Record<string, unknown> {
   const { isMet, figures, ...rest } = finding
   return {
     row: row.name,
@@ -104,7 +108,8 @@ function line (row: Row, finding: Finding, bench: Bench, others: number | null):
     rounds: bench.rounds,
     figures: roundedFigures(figures),
     machine: machineText(),
-    others: others === null ? null : Number(others.toFixed(2)),
+    others: share === null ? null : Number(share.toFixed(2)),
+    memoryNs: Math.round(memory),
     cores: CORES === null ? 'shared' : 'server and load on a core each',
     node: process.versions.node,
     commit: commit(),

@@ -28,6 +28,8 @@ export interface Measurement {
   readonly rounds: number
   /** Share of the machine that other programs took meanwhile, 0 to 1; null where that is not known. */
   readonly others: number | null
+  /** Nanoseconds that memory took to answer (bench/machine.ts); not in older lines. */
+  readonly memoryNs?: number
   readonly machine: string
   readonly node: string
   readonly commit: string
@@ -96,7 +98,7 @@ function numbersTable (): string {
   const newest = new Map(measured.map((row) => [row.question, row]))
   return table(['question', 'result', 'target', 'conditions', 'measured'], [...newest.values()].map((row) => [
     row.question, row.result, row.met === null ? row.target : `${row.target}: ${row.met ? 'met' : '**missed**'}`, row.conditions,
-    `${row.date}, median of ${row.rounds} (least to most), ${row.machine}${(row.others ?? 0) < 0.05 ? '' : ` of which other programs took ${Math.round((row.others ?? 0) * 100)} %`}, Node ${row.node}, ${row.commit}`
+    `${row.date}, median of ${row.rounds} (least to most), ${row.machine}${(row.others ?? 0) < 0.05 ? '' : ` of which other programs took ${Math.round((row.others ?? 0) * 100)} %`}${row.memoryNs === undefined ? '' : `, memory at ${row.memoryNs} ns`}, Node ${row.node}, ${row.commit}`
   ])).join('\n')
 }
 
