@@ -6,6 +6,8 @@ import { OUT } from '../../proto/ops.ts'
 import { isPosition, type Position } from '../../proto/values.ts'
 
 const texts = new WeakMap<Uint8Array, string>()
+/** The page that last ended with an entry: many ask for the same one, the newest. */
+const pages = new WeakMap<Uint8Array, { readonly page: Page, readonly text: string }>()
 const events = new WeakMap<Uint8Array, Uint8Array>()
 const encoder = new TextEncoder()
 
@@ -19,6 +21,25 @@ export function entryText (entry: Uint8Array): string {
     texts.set(entry, text)
   }
   return text
+}
+
+/** A run of entries as a room hands it out. */
+interface Page { readonly epoch: string, readonly head: number, readonly entries: readonly Uint8Array[], readonly more: boolean }
+
+/** The page as JSON. */
+export function pageText (page: Page): string {
+  const { epoch, head, entries, more } = page
+  const last = entries.at(-1)
+  const known = last === undefined ? undefined : pages.get(last)
+  if (known !== undefined && isSame(known.page, page)) return known.text
+  const text = `{"epoch":${JSON.stringify(epoch)},"head":${head},"entries":[${entries.map(entryText).join(',')}],"more":${more}}`
+  if (last !== undefined) pages.set(last, { page, text })
+  return text
+}
+
+/** Whether two pages are the same entries: not of the same numbers, since who asks decides what a message shows. */
+function isSame (a: Page, b: Page): boolean {
+  return a.head === b.head && a.more === b.more && a.epoch === b.epoch && a.entries.length === b.entries.length && a.entries.every((entry, index) => entry === b.entries[index])
 }
 
 /** The entry as a server-sent event, ready to write. An entry is of one room, so of one epoch. */

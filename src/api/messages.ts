@@ -7,7 +7,7 @@ import { Refusal } from '../base/errors.ts'
 import { refuse, sendRefusal } from './answers.ts'
 import { actor } from './callers.ts'
 import type { ApiDeps } from './deps.ts'
-import { entryText } from './entries.ts'
+import { pageText } from './entries.ts'
 import { answer, as, fields, object, query, refusals, roomPath, SECURITY } from './schemas.ts'
 
 const seqQuery = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } as const
@@ -76,8 +76,7 @@ export function messageRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'rooms'
     const room = await rooms.find(request.params.room, identity)
     if (room instanceof Refusal) return refuse(reply, room)
     const page = await room.history(after === undefined ? { before: before ?? null, limit } : { after, limit }, identity)
-    const text = `{"epoch":${JSON.stringify(page.epoch)},"head":${page.head},"entries":[${page.entries.map(entryText).join(',')}],"more":${page.more}}`
-    return reply.type('application/json; charset=utf-8').send(text)
+    return reply.type('application/json; charset=utf-8').send(pageText(page))
   })
 
   app.post<SendRequest>('/v1/rooms/:room/messages', { schema: SEND_SCHEMA, config: { access: 'user' } }, async (request, reply) => {
