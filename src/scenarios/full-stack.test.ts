@@ -152,7 +152,7 @@ t.test('half an hour of everything, with a fault a minute', { skip }, async (t) 
 
   let isTalking = true
   const accepted = new Map<number, number>()
-  const talking = replay({ lines: rounds(() => isTalking), file: chatLog().name, url, room: ROOM, tokens: signedTokens(SECRET), speed: sized(10, 3), authors: 300, connections: sized(40, 200), attempts: 60, settleMs: 60_000, onAccepted: (line, { seq }) => accepted.set(line, seq) })
+  const talking = replay({ lines: rounds(() => isTalking), file: chatLog().name, url, room: ROOM, tokens: signedTokens(SECRET), speed: sized(10, 1), authors: 300, connections: sized(40, 200), attempts: 60, settleMs: 60_000, onAccepted: (line, { seq }) => accepted.set(line, seq) })
   // A failure of it is told where it is awaited.
   talking.catch(() => {})
 
