@@ -1,11 +1,12 @@
 // The programs that are measured, Uproar and its peers, each started as a process on the first core, with its CPU time and
 // memory read from the system. Owns the process and its data folder; must not know what is asked of it.
 
-import { spawn, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { spawnWithUs } from '../deploy/services/children.ts'
 import type { DialectName } from './dialect.ts'
 import { cpuSecondsOf } from './machine.ts'
 import { SECRET } from './token.ts'
@@ -60,10 +61,8 @@ export class Subject {
     const dir = mkdtempSync(join(tmpdir(), 'uproar-bench-'))
     const { command, args } = onCore(CORES?.server)
     const env = { PATH: process.env.PATH, HOME: process.env.HOME, DATA_DIR: dir, ARCHIVE: 'off', ...kind.env }
-    const child = spawn(command, [...args, ...nodeOptions, join(import.meta.dirname, kind.file)], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-    const end = (): void => { child.kill('SIGKILL') }
-    process.once('exit', end)
-    const exit = new Promise((resolve) => child.once('exit', resolve)).then(() => process.off('exit', end))
+    const child = spawnWithUs(command, [...args, ...nodeOptions, join(import.meta.dirname, kind.file)], { env })
+    const exit = new Promise((resolve) => child.once('exit', resolve))
     const lines: string[] = []
     const { port, wsPort } = await new Promise<{ port?: number, wsPort?: number }>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`${kind.name} was not ready in time:\n${lines.join('\n')}`)), READY_MS)

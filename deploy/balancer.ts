@@ -2,11 +2,11 @@
 // places filled in, or, where neither is installed, a plain one of our own. For `npm run cluster` and for tests. Must not
 // know what the instances serve beyond that sockets are at /ws. Bounds: READY_MS to start; 16 KB for a request's head.
 
-import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { spawnWithUs } from './services/children.ts'
 import { balancerPath } from './services/services.ts'
 
 export interface Place { readonly port: number, readonly wsPort: number }
@@ -52,8 +52,7 @@ async function startProgram (kind: 'nginx' | 'haproxy', port: number, places: re
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `    ${name}_temp_path ${folder}/${name};`).join('\n')
   writeFileSync(file, kind === 'nginx' ? text.replace('http {', `http {\n${temporary}`) : text)
   const args = kind === 'nginx' ? ['-p', folder, '-c', file, '-e', 'stderr', '-g', `daemon off; pid ${folder}/nginx.pid;`] : ['-db', '-f', file]
-  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  endWithUs(child)
+  const child = spawnWithUs(binary, args)
   let words = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => { words = (words + chunk.toString()).slice(-4000) })
   const exit = new Promise<void>((resolve) => child.once('close', () => resolve()))
@@ -127,10 +126,4 @@ function isListening (port: number): Promise<boolean> {
     const socket = connect(port, '127.0.0.1')
     socket.once('connect', () => { socket.destroy(); resolve(true) }).once('error', () => resolve(false))
   })
-}
-
-function endWithUs (child: ChildProcess): void {
-  const end = (): void => { child.kill('SIGKILL') }
-  process.once('exit', end)
-  child.once('exit', () => process.off('exit', end))
 }

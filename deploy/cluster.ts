@@ -6,15 +6,16 @@
 // With `--full` every role is a process of its own, as in compose.yml: three gateways, relay, moderator, and an archiver with
 // chDB, watched by Prometheus. What is not on this machine is left out, with a line. What ends is said, and not started again.
 
-import { spawn, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { createHmac, randomBytes } from 'node:crypto'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { balancerAtHand, startBalancer, type Balancer, type Place } from './balancer.ts'
+import { spawnWithUs } from './services/children.ts'
 import { KafkaServer } from './services/kafka.ts'
 import { freePort } from './services/ports.ts'
 import { PrometheusServer } from './services/prometheus.ts'
@@ -23,7 +24,6 @@ import { javaPath, kafkaPath, prometheusPath, redisPath } from './services/servi
 
 const READY_MS = 60_000
 const INSTANCES_MAX = 16
-const SETPRIV = '/usr/bin/setpriv'
 const isFull = process.argv.slice(2).includes('--full')
 const PROGRAM = join(import.meta.dirname, '..', 'src', 'main.ts')
 
@@ -128,12 +128,9 @@ async function watch (ports: readonly number[]): Promise<void> {
 
 async function startInstance (name: string, env: Record<string, string>): Promise<void> {
   // A group of its own: Ctrl-C reaches it by us alone, and once. Where the system can, it ends when we are killed.
-  const dying = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'TERM', '--'] : []
-  const [command, ...args] = [...dying, process.execPath, PROGRAM] as string[] as [string, ...string[]]
-  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+  const child = spawnWithUs(process.execPath, [PROGRAM], { env: { ...process.env, ...env }, detached: true }, 'TERM')
   const exit = new Promise<void>((resolve) => child.once('close', () => resolve()))
   ends.push({ what: `instance ${name}`, end: () => stopped(child, exit) })
-  process.once('exit', () => child.kill('SIGKILL'))
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`instance ${name} was not ready in ${READY_MS} ms; its lines above say why`)), READY_MS)
     const onLine = (line: string): void => {

@@ -2,11 +2,12 @@
 // folder of its own, ended and removed with the test. It can be stopped, killed, frozen and started again where it was.
 // Its jars come from kafka/pom.xml (services.ts fetches them). Must not know what is tested. Every wait has a deadline.
 
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { execFile, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { spawnWithUs } from './children.ts'
 import { freePort } from './ports.ts'
 import type { Scope } from './redis.ts'
 import { javaPath, kafkaPath } from './services.ts'
@@ -52,11 +53,10 @@ export class KafkaServer {
   /** Starts it, or starts it again on its port and folder. */
   async launch (): Promise<void> {
     const [program, args] = this.#command('kafka.Kafka', ['server.properties'])
-    const child = spawn(program, args, { cwd: this.dir, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawnWithUs(program, args, { cwd: this.dir })
     this.#child = child
     this.#exit = new Promise((resolve) => child.once('exit', () => resolve()))
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => { this.#words = (this.#words + chunk.toString()).slice(-WORDS_KEPT) })
-    endWithUs(child)
     const end = performance.now() + READY_MS
     while (!await answers(this.port)) {
       if (child.exitCode !== null) throw new Error(`the Kafka broker ended with ${child.exitCode}:\n${this.#words}`)
@@ -137,10 +137,4 @@ function answers (port: number): Promise<boolean> {
     }
     socket.once('connect', () => end(true)).once('error', () => end(false)).once('timeout', () => end(false))
   })
-}
-
-function endWithUs (child: ChildProcess): void {
-  const end = (): void => { child.kill('SIGKILL') }
-  process.once('exit', end)
-  child.once('exit', () => process.off('exit', end))
 }

@@ -1,10 +1,11 @@
 // A Prometheus for tests: a real one on a free loopback port, in a folder of its own, ended and removed with the test, with
 // what it is asked over HTTP; and promtool. Must not know what is tested. Every wait has a deadline.
 
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { execFile, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { spawnWithUs } from './children.ts'
 import { freePort } from './ports.ts'
 import type { Scope } from './redis.ts'
 import { prometheusPath } from './services.ts'
@@ -73,13 +74,10 @@ export class PrometheusServer {
   async #launch (): Promise<void> {
     const binary = prometheusPath()
     if (binary === null) throw new Error('there is no prometheus')
-    const child = spawn(binary, [`--config.file=${join(this.dir, 'prometheus.yml')}`, `--storage.tsdb.path=${join(this.dir, 'data')}`, `--web.listen-address=127.0.0.1:${this.port}`, '--log.level=warn'], { cwd: this.dir, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawnWithUs(binary, [`--config.file=${join(this.dir, 'prometheus.yml')}`, `--storage.tsdb.path=${join(this.dir, 'data')}`, `--web.listen-address=127.0.0.1:${this.port}`, '--log.level=warn'], { cwd: this.dir })
     this.#child = child
     this.#exit = new Promise((resolve) => child.once('exit', () => resolve()))
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => { this.#words = (this.#words + chunk.toString()).slice(-WORDS_KEPT) })
-    const end = (): void => { child.kill('SIGKILL') }
-    process.once('exit', end)
-    child.once('exit', () => process.off('exit', end))
     const late = performance.now() + READY_MS
     while (!await fetch(`http://127.0.0.1:${this.port}/-/ready`, { signal: AbortSignal.timeout(ASK_MS) }).then((answer) => answer.ok, () => false)) {
       if (child.exitCode !== null) throw new Error(`prometheus ended with ${child.exitCode}:\n${this.#words}`)

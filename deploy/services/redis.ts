@@ -2,10 +2,11 @@
 // ended and removed with the test. One can be killed, frozen, cut down to its data or started again where it was; a few
 // of them make a Cluster or stand under Sentinels. Must not know what is tested. Every wait has a deadline.
 
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { execFile, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { spawnWithUs } from './children.ts'
 import { freePort } from './ports.ts'
 import { redisPath } from './services.ts'
 
@@ -60,12 +61,10 @@ export class RedisServer {
   async launch (): Promise<void> {
     const binary = redisPath()
     if (binary === null) throw new Error('there is no redis-server')
-    const [program, ...args] = [...dieWithUs(), binary, ...this.#args()] as [string, ...string[]]
-    const child = spawn(program, args, { cwd: this.dir, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawnWithUs(binary, this.#args(), { cwd: this.dir })
     this.#child = child
     this.#exit = new Promise((resolve) => child.once('exit', () => resolve()))
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => { this.#words = (this.#words + chunk.toString()).slice(-WORDS_KEPT) })
-    endWithUs(child)
     await within(READY_MS, `redis-server on ${this.port}`, async () => {
       if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}:\n${this.#words}`)
       return (await this.cli('PING').catch(() => '')) === 'PONG'
@@ -199,15 +198,4 @@ async function within (ms: number, what: string, holds: () => Promise<boolean>):
     if (performance.now() > end) throw new Error(`${what}: not ready in ${ms} ms`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
-}
-
-/** Where the kernel can be asked to, a server dies with its test even when that is killed. */
-function dieWithUs (): readonly string[] {
-  return existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', '--pdeathsig', 'KILL', '--'] : []
-}
-
-function endWithUs (child: ChildProcess): void {
-  const end = (): void => { child.kill('SIGKILL') }
-  process.once('exit', end)
-  child.once('exit', () => process.off('exit', end))
 }

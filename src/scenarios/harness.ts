@@ -1,12 +1,13 @@
 // Runs the real program as a child for the stories: free ports, a data folder of its own, ended and removed when the
 // test ends. Can kill it, start it again where it was, and read its memory and CPU time. Must not know what is tested.
 
-import { spawn, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { createHmac, randomUUID } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { spawnWithUs } from '../../deploy/services/children.ts'
 import { freePort as findPort } from '../../deploy/services/ports.ts'
 
 export const SECRET = 'a secret for stories, of more than thirty-two bytes'
@@ -76,9 +77,8 @@ export class Program {
       PATH: process.env.PATH, HOME: process.env.HOME, JWT_SECRET: SECRET, API_KEYS: API_KEY, LOG_LEVEL: 'info', ARCHIVE: 'off',
       PORT: portOf(this.http), WS_PORT: portOf(this.ws), DATA_DIR: this.dataDir, ...this.#env
     }
-    const child = spawn(process.execPath, [join(ROOT, 'src', 'main.ts')], { cwd: this.dataDir, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawnWithUs(process.execPath, [join(ROOT, 'src', 'main.ts')], { cwd: this.dataDir, env })
     this.#child = child
-    endWithUs(child)
     this.#exit = new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal ?? 'unknown')))
     const ready = new Promise<{ port: number, wsPort: number }>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`not ready in ${READY_MS} ms:\n${this.#lines.slice(-20).join('\n')}`)), READY_MS)
@@ -182,11 +182,4 @@ export async function freePort (): Promise<string> {
 
 function portOf (address: string): string {
   return address === '' ? '0' : new URL(address).port
-}
-
-/** A story that is ended from outside takes its program along. */
-function endWithUs (child: ChildProcess): void {
-  const end = (): void => { child.kill('SIGKILL') }
-  process.once('exit', end)
-  child.once('exit', () => process.off('exit', end))
 }
