@@ -142,6 +142,12 @@ export const DASHBOARDS: readonly Dashboard[] = [
   }
 ]
 
+/** Where a dashboard asks: chosen on it, among the data sources of this type; at first what provisioning/ makes, or else any. */
+interface Source { readonly name: string, readonly label: string, readonly type: string, readonly ours: { readonly text: string, readonly value: string } }
+
+const PROMETHEUS: Source = { name: 'prometheus', label: 'Prometheus', type: 'prometheus', ours: { text: 'Uproar Prometheus', value: 'uproar-prometheus' } }
+const CLICKHOUSE: Source = { name: 'clickhouse', label: 'ClickHouse', type: 'grafana-clickhouse-datasource', ours: { text: 'Uproar ClickHouse', value: 'uproar-clickhouse' } }
+
 const SELECTOR = 'job=~"$job",instance=~"$instance"'
 const COLUMNS = 24
 const WIDTH = 8
@@ -154,19 +160,20 @@ export function expressionOf ({ expr }: Query): string {
 
 /** The text of a dashboard's file. */
 export function fileOf ({ name, title, panels }: Dashboard): string {
-  const source = (type: string, uid: string): object => ({ type, uid })
-  const prometheus = source('prometheus', 'uproar-prometheus')
+  const source = ({ name, type }: Source): object => ({ type, uid: `\${${name}}` })
+  const sources = panels.some(({ sql }) => sql !== undefined) ? [PROMETHEUS, CLICKHOUSE] : [PROMETHEUS]
+  const choice = ({ name, label, type, ours }: Source): object => ({ name, label, type: 'datasource', query: type, refresh: 1, multi: false, includeAll: false, current: ours })
   const variable = (of: string, label: string, isMulti: boolean): object => ({
-    name: of, label, type: 'query', datasource: prometheus, query: { query: of === 'job' ? 'label_values(uproar_ready, job)' : 'label_values(uproar_ready{job=~"$job"}, instance)', refId: of }, refresh: 2, sort: 1,
+    name: of, label, type: 'query', datasource: source(PROMETHEUS), query: { query: of === 'job' ? 'label_values(uproar_ready, job)' : 'label_values(uproar_ready{job=~"$job"}, instance)', refId: of }, refresh: 2, sort: 1,
     multi: isMulti, includeAll: isMulti, ...(isMulti ? { allValue: '.*', current: { text: 'All', value: '$__all' } } : { current: { text: 'uproar', value: 'uproar' } })
   })
   return `${JSON.stringify({
     uid: name, title, tags: ['uproar'], editable: true, schemaVersion: 39, version: 1, refresh: '15s', time: { from: 'now-1h', to: 'now' },
     links: [{ type: 'dashboards', tags: ['uproar'], title: 'Uproar', asDropdown: false, includeVars: true, keepTime: true }],
-    templating: { list: [variable('job', 'Job', false), variable('instance', 'Instance', true)] },
+    templating: { list: [...sources.map(choice), variable('job', 'Job', false), variable('instance', 'Instance', true)] },
     panels: panels.map((panel, at) => ({
       id: at + 1, title: panel.title, description: panel.help, type: panel.kind ?? 'timeseries',
-      datasource: panel.sql === undefined ? prometheus : source('grafana-clickhouse-datasource', 'uproar-clickhouse'),
+      datasource: source(panel.sql === undefined ? PROMETHEUS : CLICKHOUSE),
       gridPos: { x: at * WIDTH % COLUMNS, y: Math.floor(at * WIDTH / COLUMNS) * HEIGHT, w: WIDTH, h: HEIGHT },
       fieldConfig: { defaults: { unit: panel.unit, min: 0, custom: panel.kind === undefined ? { fillOpacity: panel.isStacked === true ? 20 : 5, stacking: { mode: panel.isStacked === true ? 'normal' : 'none' }, showPoints: 'never' } : {} }, overrides: [] },
       options: panel.kind === undefined ? { legend: { displayMode: 'list', placement: 'bottom' }, tooltip: { mode: 'multi', sort: 'desc' } } : { reduceOptions: { calcs: ['lastNotNull'] }, ...(panel.kind === 'bargauge' ? { orientation: 'horizontal' } : {}) },
