@@ -8,7 +8,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ARCHIVE_PANELS } from './archive-panels.ts'
 
-export interface Query { readonly expr: string, readonly legend: string }
+/** `exemplar`: with the dots that lead to traces. */
+export interface Query { readonly expr: string, readonly legend: string, readonly exemplar?: true }
 
 export interface Panel {
   readonly title: string
@@ -34,6 +35,7 @@ export interface Dashboard {
 const q = (expr: string, legend: string): Query => ({ expr, legend })
 const quantiles = (histogram: string, by = ''): Query[] => [['0.5', 'p50'], ['0.99', 'p99']].map(([share, name]) =>
   q(`histogram_quantile(${share}, sum by (le${by === '' ? '' : `, ${by}`}) (rate(${histogram}_bucket{$s}[$__rate_interval])))`, by === '' ? name as string : `${name} {{${by}}}`))
+const traced = (query: Query): Query => ({ ...query, exemplar: true })
 const rate = (counter: string, by: string, legend: string): Query => q(`sum by (${by}) (rate(${counter}{$s}[$__rate_interval]))`, legend)
 
 export const DASHBOARDS: readonly Dashboard[] = [
@@ -47,8 +49,8 @@ export const DASHBOARDS: readonly Dashboard[] = [
       { title: 'Viewers', unit: 'short', help: 'Connections and event streams over all instances.', isStacked: true, queries: [q('sum(uproar_connections{$s})', 'WebSocket'), q('sum(uproar_streams{$s})', 'event streams')] },
       { title: 'Messages accepted', unit: 'ops', help: 'By the way in.', isStacked: true, queries: [rate('uproar_messages_accepted_total', 'via', '{{via}}')] },
       { title: 'Refused, by reason', unit: 'ops', help: 'rate_limited and slow_mode are users; overloaded, unavailable and internal are ours.', isStacked: true, queries: [rate('uproar_refusals_total', 'name', '{{name}}')] },
-      { title: 'From author to viewer', unit: 's', help: 'As the built-in viewer of each instance sees it, the whole way over the real socket.', queries: quantiles('uproar_probe_seconds') },
-      { title: 'From SEND to OK', unit: 's', help: 'Of authors on the socket and over REST, durable log included.', queries: quantiles('uproar_accept_seconds') },
+      { title: 'From author to viewer', unit: 's', help: 'As the built-in viewer of each instance sees it, the whole way over the real socket.', queries: quantiles('uproar_probe_seconds').map(traced) },
+      { title: 'From SEND to OK', unit: 's', help: 'Of authors on the socket and over REST, durable log included.', queries: quantiles('uproar_accept_seconds').map(traced) },
       { title: 'Entries delivered', unit: 'ops', help: 'Entries times viewers.', queries: [rate('uproar_deliveries_total', 'instance', '{{instance}}')] },
       { title: 'Budget burning: delivery', unit: 'none', help: '1: the month\'s budget lasts the month. Pages come at 14.4 (an hour) and 6 (six hours).', queries: ['5m', '1h', '6h'].map((window) => q(`job:uproar_delivery_errors:ratio_rate${window}{job=~"$job"} / 0.001`, window)) },
       { title: 'Viewers coming and turned away', unit: 'ops', help: 'Handshakes; draining means an instance that leaves.', queries: [q('sum(rate(uproar_connections_total{$s}[$__rate_interval]))', 'accepted'), rate('uproar_connections_refused_total', 'reason', 'refused: {{reason}}')] },
@@ -178,7 +180,7 @@ export function fileOf ({ name, title, panels }: Dashboard): string {
       fieldConfig: { defaults: { unit: panel.unit, min: 0, custom: panel.kind === undefined ? { fillOpacity: panel.isStacked === true ? 20 : 5, stacking: { mode: panel.isStacked === true ? 'normal' : 'none' }, showPoints: 'never' } : {} }, overrides: [] },
       options: panel.kind === undefined ? { legend: { displayMode: 'list', placement: 'bottom' }, tooltip: { mode: 'multi', sort: 'desc' } } : { reduceOptions: { calcs: ['lastNotNull'] }, ...(panel.kind === 'bargauge' ? { orientation: 'horizontal' } : {}) },
       targets: panel.sql === undefined
-        ? panel.queries.map((query, target) => ({ refId: String.fromCharCode(65 + target), expr: expressionOf(query), legendFormat: query.legend, ...(panel.kind === undefined ? {} : { instant: true }) }))
+        ? panel.queries.map((query, target) => ({ refId: String.fromCharCode(65 + target), expr: expressionOf(query), legendFormat: query.legend, ...(query.exemplar === true ? { exemplar: true } : {}), ...(panel.kind === undefined ? {} : { instant: true }) }))
         : [{ refId: 'A', editorType: 'sql', rawSql: panel.sql, format: 0, queryType: 'timeseries' }]
     }))
   }, null, 2)}\n`

@@ -17,6 +17,7 @@ import { RedisServer } from '../../deploy/services/redis.ts'
 import { withoutPrometheus, withoutRedis } from '../../deploy/services/services.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import { METRICS, Metrics } from '../base/metrics.ts'
+import { startCollector } from './collector.ts'
 import { API_KEY, eventually, OPEN_LIMITS, Program, tokenOf } from './harness.ts'
 import { isFull } from './size.ts'
 import { Viewer } from './viewer.ts'
@@ -97,7 +98,9 @@ async function live (t: Test, viewers: readonly Viewer[], foul: Viewer, program:
 t.test('every panel shows something, nothing is alerted of, and faults are', { skip: withoutPrometheus() || withoutRedis(), timeout: isFull ? 240_000 : 110_000 }, async (t) => {
   const redis = await RedisServer.start(t)
   const env = { ...OPEN_LIMITS, PROBE_S: '1', SCORERS: 'rules' }
-  const [shared, alone, extra] = await Promise.all([Program.start(t, { ...env, REDIS_URL: redis.url }), Program.start(t, env), standIn(t)])
+  const collector = await startCollector(t)
+  // One that traces is scraped in another format than the others.
+  const [shared, alone, extra] = await Promise.all([Program.start(t, { ...env, REDIS_URL: redis.url, OTLP_URL: collector.url, TRACE_SAMPLE: '1' }), Program.start(t, env), standIn(t)])
   const real = [shared, alone].map(({ http }) => new URL(http).host)
   const rulesFolder = t.testdir(Object.fromEntries(ruleFiles.map(({ name, text }) => [name, quick(text)])))
   const prometheus = await PrometheusServer.start(t, configOf([...real, extra], join(rulesFolder, '*.yml')))
@@ -118,6 +121,13 @@ t.test('every panel shows something, nothing is alerted of, and faults are', { s
   })()
 
   for (const panel of panels.filter(({ sql }) => sql === undefined)) for (const query of panel.queries) await showsSomething(t, prometheus, { ...panel, expression: expressionOf(query), legend: query.legend, real })
+  for (const histogram of ['uproar_accept_seconds', 'uproar_probe_seconds']) {
+    const known = await eventually(`exemplars of ${histogram}, and their traces`, async () => {
+      const exemplars = await prometheus.exemplars(`${histogram}_bucket`)
+      return exemplars.some(({ trace_id: trace }) => collector.spans.some(({ traceId, name }) => traceId === trace && name === 'accept')) ? exemplars : null
+    })
+    t.ok(known.length > 0, `a value of ${histogram} leads to its trace`)
+  }
   const rules = await prometheus.rules()
   t.ok(rules.length > 40)
   t.same(rules.filter(({ health }) => health !== 'ok'), [], 'every rule is evaluated without a fault')
