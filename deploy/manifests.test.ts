@@ -1,16 +1,19 @@
 // The manifests of Kubernetes, held without a cluster: to the published types and schemas, to one another (selectors,
 // ports, names), and to the program: every variable is a setting of ours, every role exists, and a drain has its time.
 
-import { existsSync, globSync, readFileSync } from 'node:fs'
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
 import { loadConfig, ROLES, SETTINGS } from '../src/base/config.ts'
 import { Metrics } from '../src/base/metrics.ts'
 import { hasKubectl, kustomizationOf, manifestsOf, rendered, resourcesOf, schemaFaults, typeFaults, type Manifest } from './manifests.suite.ts'
+import { FILE as RULE_OBJECT, written } from './prometheus/kubernetes-rules.ts'
 
 const KUBERNETES = join(import.meta.dirname, 'kubernetes')
 const BASE = join(KUBERNETES, 'base')
+const GRAFANA = join(import.meta.dirname, 'grafana')
+const RULES = join(import.meta.dirname, 'prometheus/rules')
 const OVERLAYS = ['production', 'local'].map((name) => join(KUBERNETES, 'overlays', name))
 /** What the operator makes, and the README says so. */
 const SECRET = { name: 'uproar', keys: ['JWT_SECRET', 'API_KEYS', 'REDIS_URL', 'CLICKHOUSE_PASSWORD'] }
@@ -114,6 +117,33 @@ t.test('what the autoscaler asks for is measured', (t) => {
   t.same(asked.filter((name) => !names.includes(name)), [])
   const adapter = parse(readFileSync(join(KUBERNETES, 'prometheus-adapter.yaml'), 'utf8'))
   t.same(asked.filter((name) => !adapter.rules.custom.some((rule: { seriesQuery: string }) => rule.seriesQuery.includes(name))), [], 'and prometheus-adapter serves it')
+  t.end()
+})
+
+t.test('the object of the Prometheus Operator has the rules that a Prometheus loads, every one', (t) => {
+  t.equal(readFileSync(RULE_OBJECT, 'utf8'), written(), 'as npm run rules writes it')
+  const groups = readdirSync(RULES).sort().flatMap((name) => parse(readFileSync(join(RULES, name), 'utf8')).groups as { name: string }[])
+  const objects = resourcesOf(BASE).filter(({ kind }) => kind === 'PrometheusRule')
+  t.same(objects.flatMap(({ spec }) => spec.groups), groups)
+  t.equal(new Set(groups.map(({ name }) => name)).size, groups.length, 'groups of one object have different names')
+  const [service, monitor] = manifestsOf(join(BASE, 'service-monitor.yaml')) as [Manifest, Manifest]
+  const labels = resourcesOf(BASE).find(({ metadata }) => metadata.name === service.metadata.name)?.metadata.labels
+  const jobs = new Set([...JSON.stringify(groups).matchAll(/\bjob=\\"([^"\\]+)/g)].map((match) => match[1]))
+  t.same([...jobs], [labels?.[monitor.spec.jobLabel]], 'and look for the job that the ServiceMonitor gives')
+  t.end()
+})
+
+t.test('every dashboard is a ConfigMap that the sidecar of Grafana finds', (t) => {
+  const { configMapGenerator, generatorOptions } = kustomizationOf(GRAFANA) as unknown as { configMapGenerator: { name: string, files: string[] }[], generatorOptions: unknown }
+  const files = readdirSync(join(GRAFANA, 'dashboards')).sort()
+  t.same(configMapGenerator.map(({ name, files }) => ({ name, files })).sort((one, other) => one.name < other.name ? -1 : 1), files.map((file) => ({ name: file.replace('.json', ''), files: [`dashboards/${file}`] })))
+  t.same(generatorOptions, { labels: { grafana_dashboard: '1' }, disableNameSuffixHash: true })
+  t.ok(kustomizationOf(OVERLAYS[0] as string).resources?.some((name) => join(OVERLAYS[0] as string, name) === GRAFANA), 'and production has them')
+  for (const { metadata, data } of (rendered(GRAFANA) ?? [])) {
+    t.equal(data?.[`${metadata.name}.json`], readFileSync(join(GRAFANA, 'dashboards', `${metadata.name}.json`), 'utf8'), `${metadata.name}, as kubectl renders it`)
+    // An apply keeps it as JSON in an annotation, and there is room for 256 KiB of those.
+    t.ok(JSON.stringify(data).length < 200_000, 'and no larger than an apply may be')
+  }
   t.end()
 })
 

@@ -103,7 +103,7 @@ export function createApp (config: Config, options: AppOptions): App {
   async function start (): Promise<{ port: number, wsPort: number }> {
     const metrics = new Metrics()
     metrics.set('uproar_build_info', 1, version)
-    sharing.numbers?.provide(() => metrics.text())
+    sharing.numbers?.provide(() => metrics.textWithExemplars())
     const fault = (error: unknown, what: string): void => {
       metrics.add('uproar_faults_total')
       log.error({ err: error, what }, 'fault')
@@ -150,7 +150,7 @@ export function createApp (config: Config, options: AppOptions): App {
       ownPort: sharing.ownPort,
       connections: (query) => gateway.connections(query),
       wsPort: () => gateway.port,
-      numbers: () => sharing.numbers?.gather() ?? metrics.text(),
+      numbers: () => sharing.numbers?.gather() ?? metrics.textWithExemplars(),
       ready: async () => ({ ready: canary.verdict === 'ok', checks: { delivery: canary.verdict } })
     })
     metrics.read('uproar_canary_seconds', () => canary.age / 1000)
@@ -162,7 +162,7 @@ export function createApp (config: Config, options: AppOptions): App {
     for (const part of workers(config, { feeds, archive, roomLog, moderator, clock, metrics, log, serves })) lifecycle.add(part)
     if (ticket !== undefined && serves('gateway')) {
       const target = (): { host: string, port: number, isTls: boolean } => ({ host: reachableHost(config.host).replace(/^\[|\]$/g, ''), port: gateway.port, isTls: config.tlsCertFile !== null })
-      lifecycle.add(new Probe({ ticket, room: PROBE_ROOM, everyS: config.probeS, target, clock, metrics }))
+      lifecycle.add(new Probe({ ticket, room: PROBE_ROOM, everyS: config.probeS, target, clock, metrics, traces }))
     }
     lifecycle.add({ name: 'drain', stop: drain })
     await lifecycle.start(stopTimeoutMs)

@@ -8,7 +8,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ARCHIVE_PANELS } from './archive-panels.ts'
 
-export interface Query { readonly expr: string, readonly legend: string }
+/** `exemplar`: with the dots that lead to traces. */
+export interface Query { readonly expr: string, readonly legend: string, readonly exemplar?: true }
 
 export interface Panel {
   readonly title: string
@@ -34,6 +35,7 @@ export interface Dashboard {
 const q = (expr: string, legend: string): Query => ({ expr, legend })
 const quantiles = (histogram: string, by = ''): Query[] => [['0.5', 'p50'], ['0.99', 'p99']].map(([share, name]) =>
   q(`histogram_quantile(${share}, sum by (le${by === '' ? '' : `, ${by}`}) (rate(${histogram}_bucket{$s}[$__rate_interval])))`, by === '' ? name as string : `${name} {{${by}}}`))
+const traced = (query: Query): Query => ({ ...query, exemplar: true })
 const rate = (counter: string, by: string, legend: string): Query => q(`sum by (${by}) (rate(${counter}{$s}[$__rate_interval]))`, legend)
 
 export const DASHBOARDS: readonly Dashboard[] = [
@@ -47,8 +49,8 @@ export const DASHBOARDS: readonly Dashboard[] = [
       { title: 'Viewers', unit: 'short', help: 'Connections and event streams over all instances.', isStacked: true, queries: [q('sum(uproar_connections{$s})', 'WebSocket'), q('sum(uproar_streams{$s})', 'event streams')] },
       { title: 'Messages accepted', unit: 'ops', help: 'By the way in.', isStacked: true, queries: [rate('uproar_messages_accepted_total', 'via', '{{via}}')] },
       { title: 'Refused, by reason', unit: 'ops', help: 'rate_limited and slow_mode are users; overloaded, unavailable and internal are ours.', isStacked: true, queries: [rate('uproar_refusals_total', 'name', '{{name}}')] },
-      { title: 'From author to viewer', unit: 's', help: 'As the built-in viewer of each instance sees it, the whole way over the real socket.', queries: quantiles('uproar_probe_seconds') },
-      { title: 'From SEND to OK', unit: 's', help: 'Of authors on the socket and over REST, durable log included.', queries: quantiles('uproar_accept_seconds') },
+      { title: 'From author to viewer', unit: 's', help: 'As the built-in viewer of each instance sees it, the whole way over the real socket.', queries: quantiles('uproar_probe_seconds').map(traced) },
+      { title: 'From SEND to OK', unit: 's', help: 'Of authors on the socket and over REST, durable log included.', queries: quantiles('uproar_accept_seconds').map(traced) },
       { title: 'Entries delivered', unit: 'ops', help: 'Entries times viewers.', queries: [rate('uproar_deliveries_total', 'instance', '{{instance}}')] },
       { title: 'Budget burning: delivery', unit: 'none', help: '1: the month\'s budget lasts the month. Pages come at 14.4 (an hour) and 6 (six hours).', queries: ['5m', '1h', '6h'].map((window) => q(`job:uproar_delivery_errors:ratio_rate${window}{job=~"$job"} / 0.001`, window)) },
       { title: 'Viewers coming and turned away', unit: 'ops', help: 'Handshakes; draining means an instance that leaves.', queries: [q('sum(rate(uproar_connections_total{$s}[$__rate_interval]))', 'accepted'), rate('uproar_connections_refused_total', 'reason', 'refused: {{reason}}')] },
@@ -142,6 +144,12 @@ export const DASHBOARDS: readonly Dashboard[] = [
   }
 ]
 
+/** Where a dashboard asks: chosen on it, among the data sources of this type; at first what provisioning/ makes, or else any. */
+interface Source { readonly name: string, readonly label: string, readonly type: string, readonly ours: { readonly text: string, readonly value: string } }
+
+const PROMETHEUS: Source = { name: 'prometheus', label: 'Prometheus', type: 'prometheus', ours: { text: 'Uproar Prometheus', value: 'uproar-prometheus' } }
+const CLICKHOUSE: Source = { name: 'clickhouse', label: 'ClickHouse', type: 'grafana-clickhouse-datasource', ours: { text: 'Uproar ClickHouse', value: 'uproar-clickhouse' } }
+
 const SELECTOR = 'job=~"$job",instance=~"$instance"'
 const COLUMNS = 24
 const WIDTH = 8
@@ -154,24 +162,25 @@ export function expressionOf ({ expr }: Query): string {
 
 /** The text of a dashboard's file. */
 export function fileOf ({ name, title, panels }: Dashboard): string {
-  const source = (type: string, uid: string): object => ({ type, uid })
-  const prometheus = source('prometheus', 'uproar-prometheus')
+  const source = ({ name, type }: Source): object => ({ type, uid: `\${${name}}` })
+  const sources = panels.some(({ sql }) => sql !== undefined) ? [PROMETHEUS, CLICKHOUSE] : [PROMETHEUS]
+  const choice = ({ name, label, type, ours }: Source): object => ({ name, label, type: 'datasource', query: type, refresh: 1, multi: false, includeAll: false, current: ours })
   const variable = (of: string, label: string, isMulti: boolean): object => ({
-    name: of, label, type: 'query', datasource: prometheus, query: { query: of === 'job' ? 'label_values(uproar_ready, job)' : 'label_values(uproar_ready{job=~"$job"}, instance)', refId: of }, refresh: 2, sort: 1,
+    name: of, label, type: 'query', datasource: source(PROMETHEUS), query: { query: of === 'job' ? 'label_values(uproar_ready, job)' : 'label_values(uproar_ready{job=~"$job"}, instance)', refId: of }, refresh: 2, sort: 1,
     multi: isMulti, includeAll: isMulti, ...(isMulti ? { allValue: '.*', current: { text: 'All', value: '$__all' } } : { current: { text: 'uproar', value: 'uproar' } })
   })
   return `${JSON.stringify({
     uid: name, title, tags: ['uproar'], editable: true, schemaVersion: 39, version: 1, refresh: '15s', time: { from: 'now-1h', to: 'now' },
     links: [{ type: 'dashboards', tags: ['uproar'], title: 'Uproar', asDropdown: false, includeVars: true, keepTime: true }],
-    templating: { list: [variable('job', 'Job', false), variable('instance', 'Instance', true)] },
+    templating: { list: [...sources.map(choice), variable('job', 'Job', false), variable('instance', 'Instance', true)] },
     panels: panels.map((panel, at) => ({
       id: at + 1, title: panel.title, description: panel.help, type: panel.kind ?? 'timeseries',
-      datasource: panel.sql === undefined ? prometheus : source('grafana-clickhouse-datasource', 'uproar-clickhouse'),
+      datasource: source(panel.sql === undefined ? PROMETHEUS : CLICKHOUSE),
       gridPos: { x: at * WIDTH % COLUMNS, y: Math.floor(at * WIDTH / COLUMNS) * HEIGHT, w: WIDTH, h: HEIGHT },
       fieldConfig: { defaults: { unit: panel.unit, min: 0, custom: panel.kind === undefined ? { fillOpacity: panel.isStacked === true ? 20 : 5, stacking: { mode: panel.isStacked === true ? 'normal' : 'none' }, showPoints: 'never' } : {} }, overrides: [] },
       options: panel.kind === undefined ? { legend: { displayMode: 'list', placement: 'bottom' }, tooltip: { mode: 'multi', sort: 'desc' } } : { reduceOptions: { calcs: ['lastNotNull'] }, ...(panel.kind === 'bargauge' ? { orientation: 'horizontal' } : {}) },
       targets: panel.sql === undefined
-        ? panel.queries.map((query, target) => ({ refId: String.fromCharCode(65 + target), expr: expressionOf(query), legendFormat: query.legend, ...(panel.kind === undefined ? {} : { instant: true }) }))
+        ? panel.queries.map((query, target) => ({ refId: String.fromCharCode(65 + target), expr: expressionOf(query), legendFormat: query.legend, ...(query.exemplar === true ? { exemplar: true } : {}), ...(panel.kind === undefined ? {} : { instant: true }) }))
         : [{ refId: 'A', editorType: 'sql', rawSql: panel.sql, format: 0, queryType: 'timeseries' }]
     }))
   }, null, 2)}\n`

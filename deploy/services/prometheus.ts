@@ -48,6 +48,13 @@ export class PrometheusServer {
     return (result as { metric: Record<string, string>, value: unknown }[]).map(({ metric, value }) => ({ labels: metric, value: of(value) }))
   }
 
+  /** The labels of the exemplars that the expression's series have had in the last minutes. */
+  async exemplars (expression: string): Promise<Readonly<Record<string, string>>[]> {
+    const now = Date.now() / 1000
+    const series = await this.#ask('query_exemplars', { query: expression, start: String(now - 300), end: String(now + 60) }) as { exemplars: { labels: Record<string, string> }[] }[]
+    return series.flatMap(({ exemplars }) => exemplars.map(({ labels }) => labels))
+  }
+
   /** Names and expressions of all rules that were loaded. */
   async rules (): Promise<{ readonly name: string, readonly type: 'alerting' | 'recording', readonly query: string, readonly health: string, readonly lastError: string }[]> {
     const { groups } = await this.#ask('rules') as { groups: { rules: { name: string, type: 'alerting' | 'recording', query: string, health: string, lastError?: string }[] }[] }
@@ -74,7 +81,7 @@ export class PrometheusServer {
   async #launch (): Promise<void> {
     const binary = prometheusPath()
     if (binary === null) throw new Error('there is no prometheus')
-    const child = spawnWithUs(binary, [`--config.file=${join(this.dir, 'prometheus.yml')}`, `--storage.tsdb.path=${join(this.dir, 'data')}`, `--web.listen-address=127.0.0.1:${this.port}`, '--log.level=warn'], { cwd: this.dir })
+    const child = spawnWithUs(binary, [`--config.file=${join(this.dir, 'prometheus.yml')}`, `--storage.tsdb.path=${join(this.dir, 'data')}`, `--web.listen-address=127.0.0.1:${this.port}`, '--log.level=warn', '--enable-feature=exemplar-storage'], { cwd: this.dir })
     this.#child = child
     this.#exit = new Promise((resolve) => child.once('exit', () => resolve()))
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => { this.#words = (this.#words + chunk.toString()).slice(-WORDS_KEPT) })
@@ -87,7 +94,7 @@ export class PrometheusServer {
   }
 
   async #ask (what: string, words: Readonly<Record<string, string>> = {}): Promise<unknown> {
-    const answer = await fetch(`http://127.0.0.1:${this.port}/api/v1/${what}`, { method: what === 'query' ? 'POST' : 'GET', ...(what === 'query' ? { body: new URLSearchParams(words) } : {}), signal: AbortSignal.timeout(ASK_MS) })
+    const answer = await fetch(`http://127.0.0.1:${this.port}/api/v1/${what}`, { ...(what.startsWith('query') ? { method: 'POST', body: new URLSearchParams(words) } : {}), signal: AbortSignal.timeout(ASK_MS) })
     const body = await answer.json() as { status: string, error?: string, data: unknown }
     if (body.status !== 'success') throw new Error(`${JSON.stringify(words)}: ${body.error}`)
     return body.data

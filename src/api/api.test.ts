@@ -7,7 +7,7 @@ import { brotliDecompressSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { CERT, KEY } from '../base/certificate.suite.ts'
 import { AppError, Refusal } from '../base/errors.ts'
-import { METRICS } from '../base/metrics.ts'
+import { METRICS, Metrics } from '../base/metrics.ts'
 import { SETTING_NAMES } from '../rooms/rooms.ts'
 import { refused, SERVER_KEY, startBench, type Answer } from './api.suite.ts'
 
@@ -376,6 +376,9 @@ t.test('pages come from memory', async (t) => {
   t.ok(ms < 5000, `blanks in headers cost no time: 20 requests in ${Math.round(ms)} ms (a pattern that tried them all took 10,000)`)
 })
 
+/** What a Prometheus says that it reads, best first. */
+const PROMETHEUS_ACCEPTS = 'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1'
+
 t.test('health and metrics', async (t) => {
   let ready: () => Promise<{ ready: boolean, checks: Record<string, string> }> = async () => ({ ready: true, checks: { delivery: 'ok' } })
   const { ask } = await startBench(t, { deps: { ready: () => ready() } })
@@ -392,6 +395,21 @@ t.test('health and metrics', async (t) => {
   const metrics = await ask('GET', '/metrics')
   t.match(metrics.headers['content-type'], /^text\/plain/)
   for (const name of Object.keys(METRICS)) t.match(metrics.text, name)
+  t.match((await ask('GET', '/metrics', { headers: { accept: PROMETHEUS_ACCEPTS } })).headers['content-type'], /^text\/plain/, 'as long as nothing is traced')
+})
+
+t.test('numbers with exemplars come to whoever reads OpenMetrics', async (t) => {
+  const metrics = new Metrics()
+  metrics.exemplify('uproar_accept_seconds', { trace: 'ab12', seconds: 0.002, at: 1000 })
+  const { ask } = await startBench(t, { env: { OTLP_URL: 'http://127.0.0.1:4318' }, deps: { metrics } })
+  const open = await ask('GET', '/metrics', { headers: { accept: PROMETHEUS_ACCEPTS } })
+  t.match(open.headers['content-type'], /^application\/openmetrics-text; version=1\.0\.0/)
+  t.match(open.text, /^uproar_accept_seconds_bucket\{le="0\.0025"\} 0 # \{trace_id="ab12"\} 0\.002 1\.000$/m)
+  t.match(open.text, /\n# EOF\n$/)
+  const plain = await ask('GET', '/metrics', { headers: { accept: '*/*' } })
+  t.match(plain.headers['content-type'], /^text\/plain/)
+  t.match(plain.text, /^uproar_accept_seconds_bucket\{le="0\.0025"\} 0$/m)
+  t.notMatch(plain.text, /trace_id|# EOF/)
 })
 
 t.test('the document names every route', async (t) => {

@@ -2,6 +2,7 @@
 
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../base/errors.ts'
+import { OPEN_METRICS, openMetricsOf, withoutExemplars } from '../base/exemplars.ts'
 import { errorBody } from './answers.ts'
 import type { ApiDeps, Readiness } from './deps.ts'
 import { answer, object, SECURITY } from './schemas.ts'
@@ -36,10 +37,10 @@ const METRICS_SCHEMA = {
   summary: 'Numbers for Prometheus',
   description: 'Of several workers each series bears the label `worker`; a worker\'s own port (WORKER_PORT_BASE) has its own.',
   security: SECURITY.none,
-  response: { 200: { description: 'Text exposition format.', content: { 'text/plain': { schema: { type: 'string' } } } } }
+  response: { 200: { description: 'Text exposition format; OpenMetrics with exemplars for who accepts that, where messages are traced.', content: { 'text/plain': { schema: { type: 'string' } }, 'application/openmetrics-text': { schema: { type: 'string' } } } } }
 }
 
-export function healthRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'metrics' | 'numbers' | 'ownPort' | 'ready' | 'log'>, isDraining: () => boolean): void {
+export function healthRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'config' | 'metrics' | 'numbers' | 'ownPort' | 'ready' | 'log'>, isDraining: () => boolean): void {
   const config = { isUncounted: true }
 
   app.get('/healthz', { schema: LIVE_SCHEMA, config }, async () => ({ status: 'ok' }))
@@ -54,7 +55,10 @@ export function healthRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'metrics
   app.get('/metrics', { schema: METRICS_SCHEMA, config }, async (request, reply) => {
     // On a worker's own port it speaks for itself alone.
     const isOwn = deps.ownPort !== 0 && request.socket.localPort === deps.ownPort
-    return reply.type(deps.metrics.registry.contentType).send(await (isOwn || deps.numbers === undefined ? deps.metrics.text() : deps.numbers()))
+    const text = await (isOwn || deps.numbers === undefined ? deps.metrics.textWithExemplars() : deps.numbers())
+    // Where nothing is traced it has nothing to say that the older format cannot.
+    const isOpen = deps.config.otlpUrl !== null && request.headers.accept?.includes('application/openmetrics-text') === true
+    return isOpen ? reply.type(OPEN_METRICS).send(openMetricsOf(text)) : reply.type(deps.metrics.registry.contentType).send(withoutExemplars(text))
   })
 }
 

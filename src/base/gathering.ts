@@ -99,9 +99,12 @@ export class AllNumbers {
   }
 }
 
+/** A series' name and labels; an exemplar behind its value has labels of its own. */
+const SERIES = /^([a-zA-Z_:][\w:]*)(?:\{((?:"(?:\\.|[^"\\])*"|[^"}\n])*)\})? /gm
+
 /** Every series of the text with one more label. */
 function labelled (text: string, label: string): string {
-  return text.replace(/^([a-zA-Z_:][\w:]*)(?:\{([^\n]*)\})? /gm, (_, name: string, labels: string | undefined) => `${name}{${labels === undefined ? '' : `${labels},`}${label}} `)
+  return text.replace(SERIES, (_, name: string, labels: string | undefined) => `${name}{${labels === undefined ? '' : `${labels},`}${label}} `)
 }
 
 /** The format wants what is of one name together, with one head. */

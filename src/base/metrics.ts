@@ -4,6 +4,7 @@
 // are written whole each time (ROOMS_SHOWN series; rooms/busiest.ts).
 
 import { collectDefaultMetrics, Counter, Gauge, Registry, type Metric } from 'prom-client'
+import { withExemplars, type Exemplar } from './exemplars.ts'
 
 interface Row {
   readonly type: 'counter' | 'gauge' | 'histogram'
@@ -109,6 +110,7 @@ export class Metrics {
   #plain = new Map<MetricName, Map<string, number>>()
   #histograms = new Map<MetricName, Durations>()
   #read = new Map<MetricName, () => number>()
+  #hasExemplars = false
 
   constructor () {
     for (const [name, row] of Object.entries(METRICS) as [MetricName, Row][]) this.#register(name, row)
@@ -143,6 +145,12 @@ export class Metrics {
     this.#histograms.get(name)?.observe(seconds)
   }
 
+  /** A value that was observed is of this trace. */
+  exemplify (name: NameOf<'histogram'>, exemplar: Exemplar): void {
+    this.#histograms.get(name)?.exemplify(exemplar)
+    this.#hasExemplars = true
+  }
+
   /** The value now, for tests and the status of the server itself. */
   value (name: NameOf<'counter' | 'gauge'>, label = ''): number {
     return this.#read.get(name)?.() ?? this.#plain.get(name)?.get(label) ?? 0
@@ -153,9 +161,15 @@ export class Metrics {
     return this.#plain.get(name) as Map<string, number>
   }
 
-  /** The text that `/metrics` serves. */
+  /** All of it in Prometheus' text format. */
   text (): Promise<string> {
     return this.registry.metrics()
+  }
+
+  /** The same with exemplars, where anything is traced; `/metrics` serves it in the format that is asked for. */
+  async textWithExemplars (): Promise<string> {
+    const text = await this.text()
+    return this.#hasExemplars ? withExemplars(text, (name, bound) => this.#histograms.get(name as MetricName)?.exemplar(bound)) : text
   }
 
   #register (name: MetricName, row: Row): void {
@@ -192,6 +206,8 @@ class Durations {
   readonly #help: string
   readonly #bounds: readonly number[]
   readonly #counts: Float64Array
+  /** By bucket. */
+  readonly #exemplars: Exemplar[] = []
   #sum = 0
 
   constructor (name: string, help: string, bounds: readonly number[]) {
@@ -202,10 +218,17 @@ class Durations {
   }
 
   observe (seconds: number): void {
-    let at = 0
-    while (at < this.#bounds.length && seconds > (this.#bounds[at] as number)) at++
+    const at = this.#bucket(seconds)
     this.#counts[at] = (this.#counts[at] as number) + 1
     this.#sum += seconds
+  }
+
+  exemplify (exemplar: Exemplar): void {
+    this.#exemplars[this.#bucket(exemplar.seconds)] = exemplar
+  }
+
+  exemplar (bound: string): Exemplar | undefined {
+    return this.#exemplars[bound === '+Inf' ? this.#bounds.length : this.#bounds.indexOf(Number(bound))]
   }
 
   /** What the registry writes: buckets count all that are no larger. */
@@ -215,6 +238,12 @@ class Durations {
     const buckets = Array.from(this.#counts, (own, at) => ({ labels: { le: this.#bounds[at] ?? '+Inf' }, value: count += own, metricName: `${name}_bucket` }))
     const values = [...buckets, { labels: {}, value: this.#sum, metricName: `${name}_sum` }, { labels: {}, value: count, metricName: `${name}_count` }]
     return { name, help: this.#help, type: 'histogram', values, aggregator: 'sum' }
+  }
+
+  #bucket (seconds: number): number {
+    let at = 0
+    while (at < this.#bounds.length && seconds > (this.#bounds[at] as number)) at++
+    return at
   }
 
   reset (): void {

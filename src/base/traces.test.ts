@@ -5,6 +5,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { ManualClock, systemClock } from './clock.ts'
+import { openMetricsOf, withoutExemplars } from './exemplars.ts'
 import { AllNumbers, WorkerNumbers, type NumbersWord } from './gathering.ts'
 import { Metrics } from './metrics.ts'
 import { OtlpExporter, QUEUE_MAX, type Span } from './otlp.ts'
@@ -58,6 +59,12 @@ t.test('every process finds the same ids and the same sample', (t) => {
   const place = { room: 'stage', epoch: 'e1', seq: 7 }
   traces(1).accepted(place, systemClock.elapsed() - 20, systemClock.elapsed() - 5, 'socket')
   traces(1).handled('relay', [place], systemClock.elapsed() - 3, 'Kafka is away')
+  const rare = traces(1_000_000_000)
+  t.equal(rare.accepted(place, 0, 0, 'socket'), null, 'not in the sample')
+  t.equal(rare.accepted(place, 0, 0, 'socket', true), traceIdOf(place), 'but that of the built-in viewer is')
+  t.equal(rare.probed(place, systemClock.elapsed() - 30), traceIdOf(place))
+  const probed = made.splice(3)
+  t.same(probed.map(({ name, parentId }) => [name, parentId]), [['accept', null], ['log', made[0]?.spanId], ['probe', made[0]?.spanId]])
   const [root, log, relay] = made as [Span, Span, Span]
   t.same(made.map(({ traceId }) => traceId), Array(3).fill(traceIdOf(place)), 'one trace')
   t.match(root, { name: 'accept', parentId: null, failure: null, attributes: { 'uproar.room': 'stage', 'uproar.seq': 7 } })
@@ -109,25 +116,52 @@ t.test('a collector that is away costs spans, and nothing else', async (t) => {
   await exporter.stop()
 })
 
+t.test('a value leads to its trace, in the format that can say so', async (t) => {
+  const metrics = new Metrics()
+  metrics.observe('uproar_accept_seconds', 0.0004)
+  metrics.observe('uproar_accept_seconds', 9)
+  const samples = (of: string): string[] => of.split('\n').filter((line) => line.startsWith('uproar_'))
+  const plain = await metrics.text()
+  t.same(samples(await metrics.textWithExemplars()), samples(plain), 'where nothing is traced it is the same text')
+  for (const [trace, seconds] of [['aa01', 0.0031], ['aa02', 0.0042], ['aa03', 9]] as const) metrics.exemplify('uproar_accept_seconds', { trace, seconds, at: 1_764_000_000_123 })
+  const text = await metrics.textWithExemplars()
+  t.same(text.split('\n').filter((line) => line.includes('trace_id')), [
+    'uproar_accept_seconds_bucket{le="0.005"} 1 # {trace_id="aa02"} 0.0042 1764000000.123', 'uproar_accept_seconds_bucket{le="+Inf"} 2 # {trace_id="aa03"} 9 1764000000.123'
+  ], 'the last of a bucket, in its bucket alone')
+  t.same(samples(withoutExemplars(text)), samples(plain))
+
+  metrics.add('uproar_refusals_total', 2, 'banned')
+  const open = openMetricsOf(await metrics.textWithExemplars())
+  const lines = open.split('\n')
+  t.same(lines.slice(-2), ['# EOF', ''], 'it ends as OpenMetrics does')
+  t.same(lines.slice(0, -1).filter((line) => line === ''), [], 'and has no empty line')
+  for (const line of ['# TYPE uproar_refusals counter', 'uproar_refusals_total{name="banned"} 2', '# TYPE uproar_accept_seconds histogram', '# TYPE nodejs_active_handles_total gauge']) t.ok(lines.includes(line), line)
+  t.same(lines.filter((line) => /^# TYPE \S+_total counter$/.test(line)), [], 'families of counters are named without _total')
+  const families = lines.flatMap((line) => /^# TYPE (\S+)/.exec(line)?.[1] ?? [])
+  t.same(families.filter((name, at) => families.indexOf(name) !== at), [], 'and no two have one name')
+  t.end()
+})
+
 t.test('the numbers of all workers are one text', async (t) => {
   const all = new AllNumbers(100)
   const one = new Metrics()
   one.set('uproar_connections', 3)
   one.add('uproar_refusals_total', 2, 'banned')
   one.observe('uproar_accept_seconds', 0.003)
+  one.exemplify('uproar_accept_seconds', { trace: 'aa01', seconds: 0.02, at: 1000 })
   const other = new Metrics()
   other.set('uproar_connections', 4)
   const workers = new Map<number, (word: NumbersWord) => void>()
   for (const [number, metrics] of [[1, one], [2, other]] as const) {
     const worker = new WorkerNumbers((word) => all.hear(word))
-    worker.provide(() => metrics.text())
+    worker.provide(() => metrics.textWithExemplars())
     workers.set(number, (word) => worker.hear(word))
   }
   // One that has stopped answers nothing.
   workers.set(3, () => {})
   const text = await all.gather(workers, '# HELP uproar_worker_up x\n# TYPE uproar_worker_up gauge\nuproar_worker_up{worker="3"} 0\n')
   const lines = text.split('\n')
-  for (const line of ['uproar_connections{worker="1"} 3', 'uproar_connections{worker="2"} 4', 'uproar_refusals_total{name="banned",worker="1"} 2', 'uproar_accept_seconds_bucket{le="0.005",worker="1"} 1', 'uproar_accept_seconds_count{worker="2"} 0', 'uproar_worker_up{worker="3"} 0']) t.ok(lines.includes(line), line)
+  for (const line of ['uproar_connections{worker="1"} 3', 'uproar_connections{worker="2"} 4', 'uproar_refusals_total{name="banned",worker="1"} 2', 'uproar_accept_seconds_bucket{le="0.005",worker="1"} 1', 'uproar_accept_seconds_bucket{le="0.025",worker="1"} 1 # {trace_id="aa01"} 0.02 1.000', 'uproar_accept_seconds_count{worker="2"} 0', 'uproar_worker_up{worker="3"} 0']) t.ok(lines.includes(line), line)
   t.equal(lines.filter((line) => line === '# TYPE uproar_connections gauge').length, 1, 'one head for all')
   t.equal(lines.indexOf('uproar_connections{worker="2"} 4') - lines.indexOf('uproar_connections{worker="1"} 3'), 1, 'side by side')
   t.notOk(lines.some((line) => /^[a-z]/.test(line) && !line.includes('worker="')), 'each bears its worker')

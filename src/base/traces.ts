@@ -5,6 +5,8 @@
 //   gateway:  accept ┬ log          (once the seq is known; the spans are made afterwards)
 //   relay, moderator, archiver:     └ feed relay, feed moderator, …     each under `accept`, whose span id is a hash too
 //
+// The built-in viewer's messages (probe/) are all traced, with `probe` under `accept`: they are few, and the measure of all others.
+//
 // Null stands for no traces, and costs a message one comparison. Bound: the exporter's queue.
 
 import { hash, randomBytes } from 'node:crypto'
@@ -46,9 +48,9 @@ export class Traces {
     return (mixed ^ mixed >>> 16) >>> 0 < 2 ** 32 / this.#options.sample
   }
 
-  /** A message was accepted just now. `began` and `handed` (to the log) by clock.elapsed(). */
-  accepted (place: Place, began: number, handed: number, via: string): void {
-    if (!this.has(place.epoch, place.seq)) return
+  /** A message was accepted just now. `began` and `handed` (to the log) by clock.elapsed(). Answers its trace; null: it is not in the sample. */
+  accepted (place: Place, began: number, handed: number, via: string, isProbe = false): string | null {
+    if (!isProbe && !this.has(place.epoch, place.seq)) return null
     const { clock, exporter, note } = this.#options
     const end = clock.now()
     const past = end - clock.elapsed()
@@ -58,6 +60,16 @@ export class Traces {
     exporter.offer({ traceId, spanId, parentId: null, name: 'accept', start: past + began, end, attributes: { ...attributes, 'uproar.via': via }, failure: null })
     exporter.offer({ traceId, spanId: randomBytes(8).toString('hex'), parentId: spanId, name: 'log', start: past + handed, end, attributes, failure: null })
     note?.({ trace: traceId, room: place.room, seq: place.seq, ms: Math.round(end - past - began) })
+    return traceId
+  }
+
+  /** The built-in viewer has its message back, which it sent at `began`, by clock.elapsed(). Answers the trace. */
+  probed (place: Place, began: number): string {
+    const { clock, exporter } = this.#options
+    const end = clock.now()
+    const traceId = traceIdOf(place)
+    exporter.offer({ traceId, spanId: randomBytes(8).toString('hex'), parentId: rootOf(traceId), name: 'probe', start: end - clock.elapsed() + began, end, attributes: { 'uproar.room': place.room, 'uproar.epoch': place.epoch, 'uproar.seq': place.seq }, failure: null })
+    return traceId
   }
 
   /** A consumer has handled these entries, or failed at them. `began` by clock.elapsed(). */

@@ -163,11 +163,14 @@ export class Ingest {
   #published (draft: MessageDraft, published: Published, handed: number): Published {
     this.#underWay--
     this.#settle(draft, true)
-    if (draft.author.identity.isProbe === true) return published
+    const isProbe = draft.author.identity.isProbe === true
+    const trace = this.#traces === null || published.repeated ? null : this.#traces.accepted({ room: draft.room.name, epoch: published.epoch, seq: published.seq }, draft.elapsed, handed, draft.author.via, isProbe)
+    if (isProbe) return published
     if (published.repeated) this.#metrics.add('uproar_messages_repeated_total')
     else this.#metrics.add('uproar_messages_accepted_total', 1, draft.author.via)
-    this.#metrics.observe('uproar_accept_seconds', (this.#clock.elapsed() - draft.elapsed) / 1000)
-    if (this.#traces !== null && !published.repeated) this.#traces.accepted({ room: draft.room.name, epoch: published.epoch, seq: published.seq }, draft.elapsed, handed, draft.author.via)
+    const seconds = (this.#clock.elapsed() - draft.elapsed) / 1000
+    this.#metrics.observe('uproar_accept_seconds', seconds)
+    if (trace !== null) this.#metrics.exemplify('uproar_accept_seconds', { trace, seconds, at: this.#clock.now() })
     return published
   }
 

@@ -9,14 +9,15 @@ import { decodeTrusted, encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import { ManualClock } from '../base/clock.ts'
 import { Metrics } from '../base/metrics.ts'
-import { issueTicket, Probe } from './probe.ts'
+import { traceIdOf, type Place } from '../base/traces.ts'
+import { issueTicket, Probe, type ProbeOptions } from './probe.ts'
 
 type Say = (socket: WebSocket, frame: Frame) => void
 
 interface Stand { readonly probe: Probe, readonly clock: ManualClock, readonly metrics: Metrics, readonly server: Server, readonly sockets: WebSocketServer, count (outcome: string): number }
 
 /** A server that lets it in and answers each SEND by `onSend`. */
-async function stand (t: Test, onSend: Say): Promise<Stand> {
+async function stand (t: Test, onSend: Say, traces: ProbeOptions['traces'] = null): Promise<Stand> {
   const ticket = issueTicket()
   const server = createServer((_request, response) => response.writeHead(503).end())
   const sockets = new WebSocketServer({ server, path: '/ws', handleProtocols: (offered) => offered.has(ticket.secret) ? 'uproar.v1' : false })
@@ -30,7 +31,7 @@ async function stand (t: Test, onSend: Say): Promise<Stand> {
   const { port } = server.address() as AddressInfo
   const clock = new ManualClock()
   const metrics = new Metrics()
-  const probe = new Probe({ ticket, room: 'uproar:probe', everyS: 5, target: () => ({ host: '127.0.0.1', port, isTls: false }), clock, metrics })
+  const probe = new Probe({ ticket, room: 'uproar:probe', everyS: 5, target: () => ({ host: '127.0.0.1', port, isTls: false }), clock, metrics, traces })
   t.teardown(() => {
     probe.stop()
     for (const socket of sockets.clients) socket.terminate()
@@ -67,6 +68,15 @@ t.test('words that come back are seen, at once and then at every turn', async (t
   t.match(await metrics.text(), /^uproar_probe_seconds_count 3$/m)
   t.same([count('late'), count('refused'), count('unconnected')], [0, 0, 0])
   t.ok(pongs >= 2, 'it answers pings')
+})
+
+t.test('what it measures leads to the message\'s trace, where there are traces', async (t) => {
+  const places: Place[] = []
+  const { metrics, count } = await stand(t, (socket, frame) => socket.send(message(frame)), { probed: (place) => { places.push(place); return traceIdOf(place) } })
+  await until('its words', () => count('seen') === 1)
+  const place = { room: 'uproar:probe', epoch: 'e1', seq: 1 }
+  t.same(places, [place])
+  t.match(await metrics.textWithExemplars(), `uproar_probe_seconds_bucket{le="0.0005"} 1 # {trace_id="${traceIdOf(place)}"} 0 `)
 })
 
 t.test('a frame that arrives byte by byte, and a long one, are read', async (t) => {

@@ -13,6 +13,7 @@ import { IN, KIND, OUT, PROTOCOL } from '../../proto/ops.ts'
 import type { Identity } from '../auth/auth.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Metrics } from '../base/metrics.ts'
+import type { Traces } from '../base/traces.ts'
 import { Link } from './link.ts'
 
 /** How the server knows its own: offered as a subprotocol, it stands for the identity. */
@@ -28,7 +29,9 @@ export interface ProbeOptions {
   /** Where the socket is; asked at each connect. */
   readonly target: () => { readonly host: string, readonly port: number, readonly isTls: boolean }
   readonly clock: Clock
-  readonly metrics: Pick<Metrics, 'add' | 'observe'>
+  readonly metrics: Pick<Metrics, 'add' | 'observe' | 'exemplify'>
+  /** Null or left out: nothing is traced. */
+  readonly traces?: Pick<Traces, 'probed'> | null
 }
 
 /** A ticket of this process, or of all workers that share `secret`. */
@@ -43,6 +46,8 @@ export class Probe {
   readonly #options: ProbeOptions
   #link: Link | null = null
   #isJoined = false
+  /** Of the room's log, as the frame before its messages says. */
+  #epoch = ''
   #timer: Timer | null = null
   #count = 0
   /** The words on their way, and when they were sent, by clock.elapsed(). */
@@ -100,8 +105,13 @@ export class Probe {
       this.#isJoined = true
       this.#say()
     } else if (op === OUT.MESSAGE && underWay !== null && frame[5] === underWay.words) {
-      this.#options.metrics.observe('uproar_probe_seconds', (this.#options.clock.elapsed() - underWay.at) / 1000)
+      const { clock, metrics, room, traces } = this.#options
+      const seconds = (clock.elapsed() - underWay.at) / 1000
+      metrics.observe('uproar_probe_seconds', seconds)
+      if (traces != null) metrics.exemplify('uproar_probe_seconds', { trace: traces.probed({ room, epoch: this.#epoch, seq: frame[1] as number }, underWay.at), seconds, at: clock.now() })
       this.#note('seen')
+    } else if (op === OUT.ROOM) {
+      this.#epoch = frame[2] as string
     } else if (op === OUT.ERR) {
       // Of the JOIN, or the room was let go of: the next turn connects anew.
       if (frame[1] === 2 && underWay !== null) this.#note('refused')

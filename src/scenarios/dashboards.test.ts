@@ -10,12 +10,14 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { parse } from 'yaml'
 import { DASHBOARDS, expressionOf, fileOf, FOLDER, type Panel } from '../../deploy/grafana/dashboards.ts'
 import { PrometheusServer, type Sample } from '../../deploy/services/prometheus.ts'
 import { RedisServer } from '../../deploy/services/redis.ts'
 import { withoutPrometheus, withoutRedis } from '../../deploy/services/services.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import { METRICS, Metrics } from '../base/metrics.ts'
+import { startCollector } from './collector.ts'
 import { API_KEY, eventually, OPEN_LIMITS, Program, tokenOf } from './harness.ts'
 import { isFull } from './size.ts'
 import { Viewer } from './viewer.ts'
@@ -26,6 +28,12 @@ const panels = DASHBOARDS.flatMap(({ name, panels }) => panels.map((panel) => ({
 
 /** What no instance of this story has a part for: only the stand-in shows it. */
 const ELSEWHERE = ['uproar_kafka_', 'uproar_scorer_', 'uproar_hook_', 'uproar_archive_', 'uproar_worker_', 'uproar_feed_failures_total', 'uproar_feed_dead_total', 'uproar_feed_lost_total', 'uproar_redis_commands_failed_total', 'uproar_scores_total'] as const
+
+/** What is looked at of a dashboard's file. */
+interface DashboardFile {
+  readonly templating: { readonly list: readonly { readonly name: string, readonly type: string, readonly query: unknown, readonly current: { readonly text: string, readonly value: string }, readonly datasource?: { readonly type: string, readonly uid: string } }[] }
+  readonly panels: readonly { readonly datasource: { readonly type: string, readonly uid: string } }[]
+}
 
 const namesIn = (text: string): string[] => text.match(/\b(?:uproar|nodejs|process)_[a-z0-9_]+/g) ?? []
 
@@ -39,9 +47,13 @@ t.test('dashboards and rules speak of numbers that there are', async (t) => {
   t.same(used.filter(({ name }) => !isServed(name)), [], 'no name is made up')
   const shown = new Set(panels.flatMap(({ queries }) => queries.flatMap(({ expr }) => namesIn(expr))).map((name) => name.replace(/_bucket$/, '')))
   t.same(Object.keys(METRICS).filter((name) => !shown.has(name)), [], 'and every number of the table is on a panel')
-  const provisioned = readFileSync(join(FOLDER, '../provisioning/datasources/uproar.yml'), 'utf8')
-  const asked = new Set(DASHBOARDS.flatMap((dashboard) => fileOf(dashboard).match(/"uid": "uproar-(?:prometheus|clickhouse)"/g) ?? []))
-  t.same([...asked].filter((uid) => !provisioned.includes(uid.replaceAll('"', ''))), [], 'and they ask data sources that are provisioned')
+  const provisioned = (parse(readFileSync(join(FOLDER, '../provisioning/datasources/uproar.yml'), 'utf8')) as { datasources: { name: string, uid: string, type: string }[] }).datasources
+  for (const { name, file } of DASHBOARDS.map((dashboard) => ({ name: dashboard.name, file: JSON.parse(fileOf(dashboard)) as DashboardFile }))) {
+    const choices = file.templating.list.filter(({ type }) => type === 'datasource')
+    t.ok(choices.every(({ query, current }) => provisioned.some((source) => source.type === query && source.uid === current.value && source.name === current.text)), `${name} begins with data sources that are provisioned`)
+    const asked = [...file.panels, ...file.templating.list].flatMap(({ datasource }) => datasource ?? [])
+    t.same(asked.filter(({ type, uid }) => !choices.some((choice) => uid === `\${${choice.name}}` && type === choice.query)), [], 'and asks those that are chosen')
+  }
   t.ok(panels.every(({ help, title }) => help.length > 5 && title.length > 2))
 })
 
@@ -86,7 +98,9 @@ async function live (t: Test, viewers: readonly Viewer[], foul: Viewer, program:
 t.test('every panel shows something, nothing is alerted of, and faults are', { skip: withoutPrometheus() || withoutRedis(), timeout: isFull ? 240_000 : 110_000 }, async (t) => {
   const redis = await RedisServer.start(t)
   const env = { ...OPEN_LIMITS, PROBE_S: '1', SCORERS: 'rules' }
-  const [shared, alone, extra] = await Promise.all([Program.start(t, { ...env, REDIS_URL: redis.url }), Program.start(t, env), standIn(t)])
+  const collector = await startCollector(t)
+  // One that traces is scraped in another format than the others.
+  const [shared, alone, extra] = await Promise.all([Program.start(t, { ...env, REDIS_URL: redis.url, OTLP_URL: collector.url, TRACE_SAMPLE: '1' }), Program.start(t, env), standIn(t)])
   const real = [shared, alone].map(({ http }) => new URL(http).host)
   const rulesFolder = t.testdir(Object.fromEntries(ruleFiles.map(({ name, text }) => [name, quick(text)])))
   const prometheus = await PrometheusServer.start(t, configOf([...real, extra], join(rulesFolder, '*.yml')))
@@ -107,6 +121,13 @@ t.test('every panel shows something, nothing is alerted of, and faults are', { s
   })()
 
   for (const panel of panels.filter(({ sql }) => sql === undefined)) for (const query of panel.queries) await showsSomething(t, prometheus, { ...panel, expression: expressionOf(query), legend: query.legend, real })
+  for (const histogram of ['uproar_accept_seconds', 'uproar_probe_seconds']) {
+    const known = await eventually(`exemplars of ${histogram}, and their traces`, async () => {
+      const exemplars = await prometheus.exemplars(`${histogram}_bucket`)
+      return exemplars.some(({ trace_id: trace }) => collector.spans.some(({ traceId, name }) => traceId === trace && name === 'accept')) ? exemplars : null
+    })
+    t.ok(known.length > 0, `a value of ${histogram} leads to its trace`)
+  }
   const rules = await prometheus.rules()
   t.ok(rules.length > 40)
   t.same(rules.filter(({ health }) => health !== 'ok'), [], 'every rule is evaluated without a fault')
