@@ -1,5 +1,6 @@
 // The small parts everything stands on: bounded containers, clocks, lifecycle, errors, metrics.
 
+import { closeSync, openSync, readdirSync } from 'node:fs'
 import { pino } from 'pino'
 import t from 'tap'
 import { BoundedMap, BoundedQueue, TokenBucket } from './bounded.ts'
@@ -206,6 +207,17 @@ t.test('metrics: what is counted is what is scraped', async (t) => {
     t.match(text, /^uproar_skipped_total\{reason="slow"\} 0$/m, 'what it has not counted yet is 0')
   }
   t.equal(new Metrics().value('uproar_connections'), 0, 'every instance has its own')
+})
+
+t.test('open files are counted without reading their folder', { skip: process.platform !== 'linux' }, async (t) => {
+  const metrics = new Metrics()
+  const count = async (): Promise<number> => Number(/^process_open_fds (\d+)$/m.exec(await metrics.text())?.[1])
+  await metrics.text()
+  const before = await count()
+  const opened = Array.from({ length: 40 }, () => openSync(import.meta.filename, 'r'))
+  t.teardown(() => opened.forEach(closeSync))
+  t.equal(await count() - before, 40)
+  t.ok(Math.abs(await count() - readdirSync('/proc/self/fd').length) <= 2)
 })
 
 t.test('metric names say what they are', (t) => {

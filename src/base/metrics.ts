@@ -3,6 +3,7 @@
 // together. Labels are closed sets: never a user or an address, and a room only in the two gauges of busy rooms, which
 // are written whole each time (ROOMS_SHOWN series; rooms/busiest.ts).
 
+import { statSync } from 'node:fs'
 import { collectDefaultMetrics, Counter, Gauge, Registry, type Metric } from 'prom-client'
 import { withExemplars, type Exemplar } from './exemplars.ts'
 
@@ -104,6 +105,8 @@ export type Counting = Pick<Metrics, 'add' | 'set' | 'observe'>
 /** For what is not to be counted: the built-in viewer, its room and its connection. */
 export const UNCOUNTED: Counting = { add () {}, set () {}, observe () {} }
 
+const OPEN_FILES = 'process_open_fds'
+
 /** One instance's numbers. Counters and gauges are added to or set; histograms observe seconds. */
 export class Metrics {
   readonly registry = new Registry()
@@ -115,6 +118,18 @@ export class Metrics {
   constructor () {
     for (const [name, row] of Object.entries(METRICS) as [MetricName, Row][]) this.#register(name, row)
     collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: 20 })
+    this.#countFiles()
+  }
+
+  /**
+   * Linux tells since 6.2 how many files are open as the size of their folder. The library reads the folder: with 6,800
+   * connections that took 13 ms of every scrape, in which nobody is written to; this takes 0.02.
+   */
+  #countFiles (): void {
+    const size = (): number => statSync('/proc/self/fd', { throwIfNoEntry: false })?.size ?? 0
+    if (size() === 0) return
+    this.registry.removeSingleMetric(OPEN_FILES)
+    this.registry.registerMetric(new Gauge({ name: OPEN_FILES, help: 'Number of open file descriptors.', registers: [], collect () { this.set(size()) } }))
   }
 
   /** Adds to a counter (or gauge) of this name and label value. */

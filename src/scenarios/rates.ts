@@ -1,5 +1,5 @@
 // Rates as a story sees them from outside: a count of the metrics read again and again, and the busiest second of it.
-// Must not know what is counted. Bound: some ten samples a second, as long as the story runs.
+// Must not know what is counted. Bound: some four samples a second, as long as the story runs.
 
 import type { Program } from './harness.ts'
 
@@ -7,13 +7,13 @@ const WINDOW_MS = 1000
 
 export interface Sample { readonly at: number, readonly count: number }
 
-/** Reads a count some ten times a second, as long as it can be had. */
+/** Reads a count some four times a second, as long as it can be had. */
 export async function watch (isWatching: () => boolean, read: () => Promise<number>): Promise<Sample[]> {
   const samples: Sample[] = []
   while (isWatching()) {
     const count = await read().catch(() => null)
     if (count !== null) samples.push({ at: performance.now(), count })
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    await new Promise((resolve) => setTimeout(resolve, 250))
   }
   return samples
 }
