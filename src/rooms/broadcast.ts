@@ -20,7 +20,7 @@ import type { Member } from './member.ts'
 import type { Ring } from './ring.ts'
 import { Sampler, sight, type Sighting } from './sampler.ts'
 import type { Fanout } from './viewer.ts'
-import { Rate, windowMs, type WindowLimits } from './window.ts'
+import { Rate, TIMED_VIEWERS, windowMs, type WindowLimits } from './window.ts'
 
 export type View = 'full' | 'live'
 
@@ -112,6 +112,8 @@ export class Broadcast {
   /** Between the last two times that entries came. */
   #interval = Infinity
   #extra: Uint8Array | null = null
+  /** What a flush took of late, from its begin until the sockets were written to, milliseconds; 0 in a small room. */
+  #flushMs = 0
   #isStopped = false
 
   /** Begins behind the newest entry of the ring that is old enough to be shown. */
@@ -231,7 +233,7 @@ export class Broadcast {
     if (this.#work !== null || this.#timer !== null || this.#isStopped) return
     const { clock, window } = this.#context
     const now = clock.elapsed()
-    const gathered = this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), window) - now
+    const gathered = this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), window, this.#flushMs) - now
     const wait = this.#extra === null ? Math.max(gathered, this.#dueIn()) : gathered
     if (wait <= 0) return this.#flush()
     this.#dueAt = now + wait
@@ -441,7 +443,16 @@ export class Broadcast {
     for (const view of VIEWS) for (const slice of this.#slices[view]) slice.release()
   }
 
+  /** The library writes at the end of the turn, so what a flush takes is known in the next. */
+  #time (): void {
+    const { clock } = this.#context
+    const began = this.#flushedAt
+    if (this.#size < TIMED_VIEWERS) this.#flushMs = 0
+    else clock.after(0, () => { this.#flushMs += (clock.elapsed() - began - this.#flushMs) * TIMED_WEIGHT })
+  }
+
   #ended (last: number): void {
+    this.#time()
     this.#flushed = last
     this.#ring.trim(last)
     this.#hooks.flushed()
@@ -449,6 +460,8 @@ export class Broadcast {
   }
 }
 
+/** Of the newest flush in what they take of late. */
+const TIMED_WEIGHT = 0.2
 const VIEWS = ['full', 'live'] as const
 
 function isHeld (slice: Slice): boolean {

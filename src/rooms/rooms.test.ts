@@ -84,6 +84,40 @@ t.test('what may wait for the next write goes along with it, and never waits for
   t.equal(first.flushes.length, 2, 'a room that ends lets nobody wait')
 })
 
+t.test('where a flush takes long a room flushes less often, and as often as before once it does not', async (t) => {
+  const { clock, wire, say, open, enter } = await setUp(t)
+  const room = await open('a')
+  const [viewer] = Array.from({ length: 300 }, () => enter(room)) as [Watcher, ...Watcher[]]
+  // Writing to the sockets takes time, which nobody's timers know of.
+  const elapsed = clock.elapsed.bind(clock)
+  const publish = wire.publish.bind(wire)
+  let [flushMs, spent, flushes] = [0, 0, 0]
+  clock.elapsed = () => elapsed() + spent
+  wire.publish = (topic, bytes) => {
+    flushes++
+    spent += flushMs
+    publish(topic, bytes)
+  }
+  const flushesOf = async (entries: number): Promise<number> => {
+    const before = flushes
+    for (let count = 0; count < entries; count++) {
+      await say('a')
+      clock.advance(20)
+    }
+    return flushes - before
+  }
+  t.equal(await flushesOf(5), 5, 'nobody waits')
+  flushMs = 200
+  await flushesOf(20)
+  t.ok(await flushesOf(20) < 12, 'several entries a flush')
+  flushMs = 0
+  await flushesOf(250)
+  t.equal(await flushesOf(5), 5, 'nobody waits again')
+  clock.advance(1000)
+  t.equal(viewer.seqs.length, 300)
+  t.same(viewer.account().faults, [])
+})
+
 t.test('a storm of joins, leaves, stalls and resumes: everybody can account for every entry', async (t) => {
   const { say, open, enter, settle, clock } = await setUp(t, { SLICE_VIEWERS: '3', RING_ENTRIES_MAX: '200', RING_KB_MAX: '64', SLOW_KB: '16', SLOW_TIMEOUT_S: '600' })
   let seed = 42
