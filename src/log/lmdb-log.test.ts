@@ -13,7 +13,7 @@ import { Metrics } from '../base/metrics.ts'
 import { openStore, type Store } from '../base/store.ts'
 import { RECORD_HEAD } from './journal.ts'
 import { createLmdbLog, type LmdbLogOptions } from './lmdb-log.ts'
-import type { Log } from './log.ts'
+import type { Log, Rhythm } from './log.ts'
 import { rewritingSuite } from './rewriting.suite.ts'
 import { bodyOf, logSuite, message, readAll, type Engine, type EngineOptions } from './log.suite.ts'
 
@@ -311,6 +311,55 @@ t.test('counts what it does, and survives a watcher that throws', async (t) => {
   await log.close()
   await store.close()
   t.equal(metrics.value('uproar_log_failures_total'), 0)
+})
+
+t.test('commits are made when they are wanted, at their pace, and what waits for one is never left behind', async (t) => {
+  const store = await openStore(fresh())
+  const log = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
+  const rhythm = log.rhythm as Rhythm
+  let waiting: (() => void)[] = []
+  rhythm.listen(() => { for (const call of waiting.splice(0)) call() })
+  /** Resolves with the log's next commit, which is wanted so late. */
+  const next = (inMs: number): Promise<void> => new Promise((resolve) => {
+    waiting.push(resolve)
+    rhythm.want(inMs)
+  })
+  const after = (ms: number): Promise<boolean> => new Promise((resolve) => setTimeout(resolve, ms, false))
+  /** Whether it was so once: a machine that has much to do may be late, at times. */
+  const once = async (what: () => Promise<boolean>): Promise<boolean> => {
+    for (let time = 0; time < 50; time++) if (await what()) return true
+    return false
+  }
+  const crowd = (): Promise<unknown> => Promise.all(Array.from({ length: 100 }, () => log.publish('r', message('many'))))
+  t.notOk(rhythm.isGathering)
+  await next(1000)
+  t.pass('what waits is called, though nothing is published and nobody else comes')
+  while (!rhythm.isGathering) await crowd()
+  t.ok(await once(async () => {
+    await next(0)
+    return !await Promise.race([next(1000).then(() => true), after(35)])
+  }), 'a commit that is wanted later is later than its pace')
+  t.ok(await once(async () => {
+    await next(0)
+    const late = next(1000).then(() => true)
+    await after(1)
+    const [isSoon] = await Promise.all([Promise.race([log.publish('quiet', message('now')).then(() => true), after(35)]), crowd()])
+    await late
+    return isSoon
+  }), 'and one that cannot wait has it at the pace')
+  t.ok(await once(async () => {
+    await next(0)
+    const late = next(1000).then(() => true)
+    await after(1)
+    const sooner = next(5)
+    const isSoon = Promise.race([sooner.then(() => true), after(35)])
+    return await isSoon && await late
+  }), 'the earliest wish counts')
+  const last = next(1000)
+  await log.close()
+  await last
+  t.notOk(rhythm.isGathering, 'a log that closes calls what waits, and nothing waits for it any more')
+  await store.close()
 })
 
 t.test('a full disk: rejected, no hole, and on again when there is room', { skip: process.platform !== 'linux' && 'prlimit is Linux' }, async (t) => {
