@@ -68,18 +68,18 @@ t.test('a hot room\'s SENDs wait for the end of its window; a quiet room beside 
     await until(() => commits() > before)
   }
   /** Whether it was so once: a machine that has much to do may be late, at times. */
-  const once = async (what: () => Promise<boolean>): Promise<void> => {
+  const sometime = async (what: () => Promise<boolean>): Promise<void> => {
     for (let time = 0; time < 50; time++) if (await what()) return
     t.fail('never')
   }
-  await once(async () => {
+  await sometime(async () => {
     await begin()
     const before = commits()
     send()
     await during(35)
     return commits() === before
   })
-  await once(async () => {
+  await sometime(async () => {
     await begin()
     send()
     await during(1)
