@@ -1,8 +1,9 @@
 // Messages of authors that wait for the log, unread: while commits are paced (log/writer.ts) nothing that is read now would
 // be stored before the next, so what comes meanwhile is kept as bytes and read in one go just before it. Read one by one,
-// between writes to a thousand sockets, each message finds its code and data pushed out of the processor's caches.
+// between writes to a thousand sockets, each message finds its code and data pushed out of the processor's caches. That
+// commit is asked for when the rooms of the author can show what it holds: at the end of a hot room's window, or at once.
 //
-//   socket ──▶ SEND while a commit is due ──▶ kept ──▶ the log is about to take what waits ──▶ read all ──▶ ingest
+//   socket ──▶ SEND while many come ──▶ kept ──▶ the log is about to take what waits ──▶ read all ──▶ ingest
 //          └─▶ anything else ──▶ read at once (behind what its connection has waiting here)
 //
 // Owns the bytes it keeps, INBOX_MAX messages; must not know what they say beyond the op of the first frame.
@@ -49,6 +50,7 @@ export class Inbox {
       return false
     }
     this.#waiting.push({ session, bytes: Buffer.from(bytes), at: this.#clock.elapsed() })
+    this.#rhythm.want(session.commitDueIn())
     if (this.#waiting.length >= INBOX_MAX) {
       this.#isFull = true
       this.readAll()

@@ -104,6 +104,13 @@ export class Session implements Viewer {
     }
   }
 
+  /** In how many milliseconds the first of its rooms can show what it sends now; 0: at once. */
+  commitDueIn (): number {
+    let least = Infinity
+    for (const member of this.#members) least = Math.min(least, member.room.commitDueIn())
+    return least === Infinity ? 0 : least
+  }
+
   /** A WebSocket ping arrived, and the library has answered it: it counts like a frame, and must be read like an answer. */
   pinged (): void {
     if (this.isClosed) return

@@ -13,7 +13,7 @@ import { Metrics } from '../base/metrics.ts'
 import { openStore, type Store } from '../base/store.ts'
 import { RECORD_HEAD } from './journal.ts'
 import { createLmdbLog, type LmdbLogOptions } from './lmdb-log.ts'
-import type { Log } from './log.ts'
+import type { Log, Rhythm } from './log.ts'
 import { rewritingSuite } from './rewriting.suite.ts'
 import { bodyOf, logSuite, message, readAll, type Engine, type EngineOptions } from './log.suite.ts'
 
@@ -311,6 +311,59 @@ t.test('counts what it does, and survives a watcher that throws', async (t) => {
   await log.close()
   await store.close()
   t.equal(metrics.value('uproar_log_failures_total'), 0)
+})
+
+t.test('commits are made when they are wanted, at their pace, and what waits for one is never left behind', async (t) => {
+  const store = await openStore(fresh())
+  const log = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
+  const rhythm = log.rhythm as Rhythm
+  const waiting: (() => void)[] = []
+  // Like an inbox: what is kept is published just before each commit.
+  const crowd = (): Promise<unknown> => Promise.all(Array.from({ length: 10 }, () => log.publish('r', message('many')).catch(() => {})))
+  rhythm.listen(() => {
+    void crowd()
+    for (const call of waiting.splice(0)) call()
+  })
+  /** Resolves with the log's next commit, which is wanted so late. */
+  const next = (inMs: number): Promise<void> => new Promise((resolve) => {
+    waiting.push(resolve)
+    rhythm.want(inMs)
+  })
+  const after = (ms: number): Promise<boolean> => new Promise((resolve) => setTimeout(resolve, ms, false))
+  /** Whether it was so once: a machine that has much to do may be late, at times. */
+  const sometime = async (what: () => Promise<boolean>): Promise<boolean> => {
+    for (let time = 0; time < 50; time++) if (await what()) return true
+    return false
+  }
+  t.notOk(rhythm.isGathering)
+  await next(1000)
+  t.pass('what waits is called, though nothing is published and nobody else comes')
+  while (!rhythm.isGathering) await crowd()
+  t.ok(await sometime(async () => {
+    await next(0)
+    return !await Promise.race([next(1000).then(() => true), after(35)])
+  }), 'a commit that is wanted later is later than its pace')
+  t.ok(await sometime(async () => {
+    await next(0)
+    const late = next(1000).then(() => true)
+    await after(1)
+    const isSoon = await Promise.race([log.publish('quiet', message('now')).then(() => true), after(35)])
+    await late
+    return isSoon
+  }), 'and one that cannot wait has it at the pace')
+  t.ok(await sometime(async () => {
+    await next(0)
+    const late = next(1000).then(() => true)
+    await after(1)
+    const isSoon = await Promise.race([next(5).then(() => true), after(35)])
+    await late
+    return isSoon
+  }), 'the earliest wish counts')
+  const last = next(1000)
+  await log.close()
+  await last
+  t.notOk(rhythm.isGathering, 'a log that closes calls what waits, and nothing waits for it any more')
+  await store.close()
 })
 
 t.test('a full disk: rejected, no hole, and on again when there is room', { skip: process.platform !== 'linux' && 'prlimit is Linux' }, async (t) => {

@@ -94,9 +94,11 @@ export interface Watcher {
 
 /** The beat of a log that lets drafts gather for its commits while many come. */
 export interface Rhythm {
-  /** Whether a commit is due that takes whatever is published before it: then there is no hurry to publish. */
+  /** Whether many come: then what is to be published may wait until a listener is called, if it asks for a commit. */
   readonly isGathering: boolean
-  /** Calls this, which must not throw, just before that commit takes what waits. */
+  /** Asks for a commit in so many milliseconds, 0: as soon as may be. Others may ask for an earlier one. */
+  want (inMs: number): void
+  /** Calls this, which must not throw, just before each commit takes what waits. */
   listen (call: () => void): void
 }
 

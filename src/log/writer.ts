@@ -7,7 +7,8 @@
 // While one batch is being written the next gathers in the queue, so batches grow with load by themselves and an idle
 // log commits at once. One in flight at a time: a failed commit leaves no hole, the next starts from what is known.
 // What a commit sets going (a write, a flush of every room in it, an OK to every author) costs the less the more share
-// it: while drafts come from many at once, commits are PACE_MS apart. A caller that awaits each publish before the next never waits.
+// it: while drafts come from many at once, commits are PACE_MS apart, and further where all that waits asks for a later one
+// (a room that shows nothing before its window ends). A caller that awaits each publish before the next never waits.
 // Bounds: the queue, the batch, UNSETTLED_BYTES_MAX of what waits for the tables, a slice of retention a batch.
 
 import { BoundedQueue } from '../base/bounded.ts'
@@ -42,6 +43,10 @@ const SWEEP_MS = 1000
  * it is left again, and tried more and more seldom.
  */
 const PACE_MS = 16.5
+/** No commit is later than this after the last, whatever was asked for. */
+const GATHER_MS_MAX = 60
+/** A commit that is wanted sooner by less than this is not worth another timer. */
+const SOONER_MS_MIN = 1
 const PACE_DRAFTS = 3
 const PACE_RETRY_MS_MIN = 1000
 const PACE_RETRY_MS_MAX = 30_000
@@ -93,7 +98,10 @@ export class Writer implements Rhythm {
   #paceFrom = -Infinity
   #paceRetryMs = PACE_RETRY_MS_MIN
   #turnAt = -Infinity
-  #isGathering = false
+  /** When the next commit is wanted at the latest; endless: nothing waits for one. */
+  #wantedAt = Infinity
+  /** Ends the rest before the next commit; null: there is none. */
+  #rouse: (() => void) | null = null
   readonly #listeners: (() => void)[] = []
 
   /** Reads what the journal has and the tables have not. Throws StartFault when it cannot. */
@@ -121,7 +129,11 @@ export class Writer implements Rhythm {
     this.#retention.floor = floor
   }
 
-  get isGathering (): boolean { return this.#isGathering }
+  get isGathering (): boolean { return this.#isPacing && !this.#closed && this.#fault === null }
+
+  want (inMs: number): void {
+    this.#wake(inMs <= 0 ? -Infinity : performance.now() + inMs)
+  }
 
   listen (call: () => void): void {
     this.#listeners.push(call)
@@ -165,6 +177,7 @@ export class Writer implements Rhythm {
   async #close (): Promise<void> {
     this.#closed = true
     for (const timer of this.#timers) timer.cancel()
+    this.#rouse?.()
     while (this.#running !== null) await this.#running
     await this.#settling
     // Twice at most: what could not be settled before may still lie beneath what came since.
@@ -203,18 +216,21 @@ export class Writer implements Rhythm {
   }
 
   #hasWork (): boolean {
-    return this.#queue.size > 0 || this.#isSettleDue || this.#between.length > 0 || (this.#mayTidy && !this.#closed && this.#retention.hasWork)
+    return this.#queue.size > 0 || this.#wantedAt < Infinity || this.#isSettleDue || this.#between.length > 0 || (this.#mayTidy && !this.#closed && this.#retention.hasWork)
   }
 
-  /** Starts at the end of this turn of the loop, so that all its publishes share the first batch. */
-  #wake (): void {
+  /** Starts at the end of this turn of the loop, so that all its publishes share the first batch, or when it is wanted. */
+  #wake (at = -Infinity): void {
+    if (at < this.#wantedAt - SOONER_MS_MIN) {
+      this.#wantedAt = at
+      this.#rouse?.()
+    }
     this.#running ??= new Promise((resolve) => {
       setImmediate(async () => {
         while (this.#hasWork()) {
           if (this.#isSettleDue) this.#beginSettling()
           await this.#between.shift()?.()
-          await this.#pace()
-          await this.#turn()
+          await this.#turn(await this.#pace())
         }
         this.#running = null
         resolve()
@@ -222,20 +238,30 @@ export class Writer implements Rhythm {
     })
   }
 
-  /** Lets drafts gather while many come, in an even rhythm: a timer that fires late does not move the next. */
-  async #pace (): Promise<void> {
-    const due = this.#turnAt + PACE_MS
-    const wait = due - performance.now()
-    if (!this.#mayPace() || this.#queue.size >= BATCH_ACTS_MAX || this.#closed || wait <= 0) {
-      this.#turnAt = performance.now()
-      return
+  /** Lets drafts gather while many come; false: it was time already. In an even rhythm: a timer that fires late does not move the next. */
+  async #pace (): Promise<boolean> {
+    const isPacing = this.#mayPace()
+    for (let hasRested = false; ; hasRested = true) {
+      const now = performance.now()
+      const due = Math.max(this.#turnAt + PACE_MS, Math.min(this.#wantedAt, this.#turnAt + GATHER_MS_MAX))
+      const isDue = !isPacing || now >= due || this.#queue.size >= BATCH_ACTS_MAX || this.#closed
+      if (!isDue && !await this.#sleep(due - now)) continue
+      this.#turnAt = isDue ? now : due
+      return hasRested || !isDue
     }
-    this.#isGathering = true
-    await new Promise((resolve) => setTimeout(resolve, wait))
-    this.#isGathering = false
-    for (const call of this.#listeners) call()
-    this.#turnAt = due
-    this.#gathered = this.#gathered * 0.8 + this.#queue.size * 0.2
+  }
+
+  /** Whether the whole time went by; false: something wants the commit sooner. */
+  #sleep (ms: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const end = (isWhole: boolean): void => {
+        this.#rouse = null
+        clearTimeout(timer)
+        resolve(isWhole)
+      }
+      const timer = setTimeout(end, ms, true)
+      this.#rouse = () => end(false)
+    })
   }
 
   #mayPace (): boolean {
@@ -258,8 +284,11 @@ export class Writer implements Rhythm {
   }
 
   /** One batch from queue to answer. Never rejects. */
-  async #turn (): Promise<void> {
+  async #turn (hasGathered: boolean): Promise<void> {
+    for (const call of this.#listeners) call()
     const acts = this.#queue.take(BATCH_ACTS_MAX)
+    if (this.#queue.size === 0) this.#wantedAt = Infinity
+    if (hasGathered) this.#gathered = this.#gathered * 0.8 + acts.length * 0.2
     this.#count(acts.length, performance.now())
     this.#options.metrics.set('uproar_log_queue', this.#queue.size)
     try {
@@ -346,6 +375,7 @@ export class Writer implements Rhythm {
 
   #stall (): void {
     this.#fault ??= new AppError('unavailable', STALLED)
+    for (const call of this.#listeners) call()
     for (const act of this.#queue.take(this.#queue.size)) act.reject(this.#fault)
     this.#options.metrics.set('uproar_log_queue', 0)
   }

@@ -20,7 +20,7 @@ import type { Member } from './member.ts'
 import type { Ring } from './ring.ts'
 import { Sampler, sight, type Sighting } from './sampler.ts'
 import type { Fanout } from './viewer.ts'
-import { Rate, TIMED_VIEWERS, windowMs, type WindowLimits } from './window.ts'
+import { FlushTime, Rate, windowMs, type WindowLimits } from './window.ts'
 
 export type View = 'full' | 'live'
 
@@ -75,9 +75,13 @@ interface Work {
 
 /** What a message holds of entries, beside the frames before them. */
 const MESSAGE_BYTES = LIMITS.broadcastBytes - 256
+/** A window is to end when so much is likely to have come, by what windows had before: mostly it then fits one message. */
+const FULL_BYTES = MESSAGE_BYTES * 0.9
 /** So much a window may be shorter or longer to end with a commit of the log; how late that may be, milliseconds. */
 const RHYTHM_MS_MAX = 10
 const GRACE_MS = 3
+/** What a commit is asked to begin before the window ends: to read and store what waited for it takes so long. */
+const COMMIT_MS = 5
 /** What may wait for a room's next write waits no longer than a window below 5,000 viewers. */
 const HOLD_MS_MAX = 60
 
@@ -105,15 +109,17 @@ export class Broadcast {
   #pending = 0
   #work: Work | null = null
   #timer: Timer | null = null
-  /** When the timer is due, when a flush last began, when entries last came; by clock.elapsed(). */
+  /** When the timer is due, when a window last ended, when entries last came and when more are expected; by clock.elapsed(). */
   #dueAt = -Infinity
   #flushedAt = -Infinity
   #addedAt = -Infinity
+  #expectedAt = -Infinity
+  /** What windows have, on average. */
+  #bytesPerMs = 0
   /** Between the last two times that entries came. */
   #interval = Infinity
   #extra: Uint8Array | null = null
-  /** What a flush took of late, from its begin until the sockets were written to, milliseconds; 0 in a small room. */
-  #flushMs = 0
+  readonly #flushing = new FlushTime()
   #isStopped = false
 
   /** Begins behind the newest entry of the ring that is old enough to be shown. */
@@ -136,26 +142,44 @@ export class Broadcast {
     this.#rate.add(batch.length, now)
     this.#interval = now - this.#addedAt
     this.#addedAt = now
+    this.#expectedAt = now + this.#interval
     let bytes = 0
     for (const entry of batch) bytes += entry.length
     this.#pending += bytes
-    if (this.#hooks.delayMs() > 0) return this.#schedule()
-    if (this.#timer === null || !this.#endsWith(now, bytes)) return this.#schedule()
-    this.#timer.cancel()
+    if (this.#work !== null || this.#hooks.delayMs() > 0) return this.#schedule()
+    // The log commits in a rhythm, and a window that ends between two commits has what came just before it wait for nothing,
+    // and what comes just after it wait for a whole one. So it ends with the commit that is nearest to its time.
+    const end = this.#endAt(now)
+    const isNear = end - now <= Math.min(RHYTHM_MS_MAX, this.#interval / 2)
+    if (!isNear && !this.#isFull(bytes)) return this.#schedule()
+    this.#timer?.cancel()
     this.#timer = null
-    this.#flush()
+    this.#flush(isNear ? Math.max(now, end) : now)
+  }
+
+  /** When the window that runs, or that would begin now, ends; in the past: there is none. */
+  #endAt (now: number): number {
+    return this.#timer === null ? this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), this.#context.window, this.#flushing.ms) : this.#dueAt
+  }
+
+  /** Whether one more batch like this would not fit the window's message: a second message costs every viewer a second write. */
+  #isFull (bytes: number): boolean {
+    return this.#pending <= MESSAGE_BYTES && this.#pending + bytes > MESSAGE_BYTES
   }
 
   /**
-   * Whether the window ends with this batch: the log commits in a rhythm, and a window that ends between two commits has
-   * what came just before it wait for nothing, and what comes just after it wait for a whole one. So it ends with the
-   * commit that is nearest to its time. It ends before that where one more batch like this would not fit its message,
-   * since a second message costs every viewer a second write.
+   * In how many milliseconds the log's commit of what comes now suits the room: with the end of its window, for nothing is
+   * shown before, or with what fills its message. At once where there is no window, and where its end is so far away
+   * that an OK would not wait for it.
    */
-  #endsWith (now: number, bytes: number): boolean {
-    const left = this.#dueAt - now
-    if (left <= Math.min(RHYTHM_MS_MAX, this.#interval / 2)) return true
-    return this.#interval < left && this.#pending <= MESSAGE_BYTES && this.#pending + bytes > MESSAGE_BYTES
+  commitDueIn (): number {
+    if (this.#hooks.delayMs() > 0) return 0
+    const now = this.#context.clock.elapsed()
+    const end = this.#endAt(now)
+    if (end <= now || end - now > HOLD_MS_MAX) return 0
+    const fullAt = this.#flushedAt + FULL_BYTES / this.#bytesPerMs
+    this.#expectedAt = fullAt > now ? Math.min(end, fullAt) : end
+    return Math.max(0, this.#expectedAt - now - COMMIT_MS)
   }
 
   /** How long entries are kept back has changed. */
@@ -231,9 +255,9 @@ export class Broadcast {
 
   #schedule (): void {
     if (this.#work !== null || this.#timer !== null || this.#isStopped) return
-    const { clock, window } = this.#context
+    const { clock } = this.#context
     const now = clock.elapsed()
-    const gathered = this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), window, this.#flushMs) - now
+    const gathered = this.#endAt(now) - now
     const wait = this.#extra === null ? Math.max(gathered, this.#dueIn()) : gathered
     if (wait <= 0) return this.#flush()
     this.#dueAt = now + wait
@@ -242,7 +266,7 @@ export class Broadcast {
 
   /** The window's time is over; a commit that is about to come, or is due this very moment, is still taken in. */
   #due (): void {
-    const late = this.#addedAt + this.#interval - this.#dueAt
+    const late = this.#expectedAt - this.#dueAt
     if (Math.abs(late) < Math.min(RHYTHM_MS_MAX, this.#interval / 2)) {
       this.#timer = this.#context.clock.after(Math.max(0, late) + GRACE_MS, () => this.#timeUp())
     } else {
@@ -278,13 +302,16 @@ export class Broadcast {
     return age < -CLOCK_SLACK_MS ? Infinity : age
   }
 
-  #flush (): void {
+  /** `endsAt`: when the window should have ended, which counts as its end: one that a commit ends early shortens not the next. */
+  #flush (endsAt = this.#context.clock.elapsed()): void {
     if (this.#isStopped) return
     const last = this.#horizon()
     const extra = this.#extra
     this.#extra = null
+    this.#bytesPerMs = this.#bytesPerMs * 0.8 + this.#pending / Math.max(1, endsAt - this.#flushedAt) * 0.2
     this.#pending = 0
-    this.#flushedAt = this.#context.clock.elapsed()
+    this.#flushedAt = endsAt
+    this.#flushing.began(this.#context.clock)
     if (this.#size === 0) {
       for (const view of VIEWS) for (const slice of this.#slices[view]) slice.cursor = last
       return this.#ended(last)
@@ -443,16 +470,8 @@ export class Broadcast {
     for (const view of VIEWS) for (const slice of this.#slices[view]) slice.release()
   }
 
-  /** The library writes at the end of the turn, so what a flush takes is known in the next. */
-  #time (): void {
-    const { clock } = this.#context
-    const began = this.#flushedAt
-    if (this.#size < TIMED_VIEWERS) this.#flushMs = 0
-    else clock.after(0, () => { this.#flushMs += (clock.elapsed() - began - this.#flushMs) * TIMED_WEIGHT })
-  }
-
   #ended (last: number): void {
-    this.#time()
+    this.#flushing.ended(this.#size, this.#context.clock)
     this.#flushed = last
     this.#ring.trim(last)
     this.#hooks.flushed()
@@ -460,8 +479,6 @@ export class Broadcast {
   }
 }
 
-/** Of the newest flush in what they take of late. */
-const TIMED_WEIGHT = 0.2
 const VIEWS = ['full', 'live'] as const
 
 function isHeld (slice: Slice): boolean {

@@ -170,6 +170,9 @@ export class Room implements Watcher {
     this.#context.noteViewers(this)
   }
 
+  /** In how many milliseconds the log is to commit what comes now, for it cannot be shown before; 0: at once. */
+  commitDueIn (): number { return this.#broadcast.commitDueIn() }
+
   /** Whether the member's viewer will be told to flush() soon, when the room next writes to it. */
   hold (member: Member): boolean { return this.#broadcast.hold(member) }
 

@@ -118,6 +118,55 @@ t.test('where a flush takes long a room flushes less often, and as often as befo
   t.same(viewer.account().faults, [])
 })
 
+t.test('a hot room asks for the commit that ends its window; what nobody waits for is to be committed at once', async (t) => {
+  const { say, open, enter, clock, rooms } = await setUp(t, { WINDOW_MS_MAX: '120', SLICE_VIEWERS: '1000' })
+  const room = await open('a')
+  const viewers = Array.from({ length: 500 }, () => enter(room, { history: 0 }))
+  const viewer = viewers[0] as Watcher
+  const due = (): number => Math.round(room.commitDueIn())
+  const shown = (): number => viewer.of(OUT.MESSAGE).length
+  t.equal(due(), 0, 'a quiet room shows at once')
+  for (let round = 0; round < 100; round++) {
+    await say('a', 4)
+    clock.advance(10)
+  }
+  clock.advance(250)
+  t.equal(due(), 0, 'no window runs')
+  await say('a', 4)
+  const before = shown()
+  t.equal(due(), 0, 'an OK would not wait for the end of a long one')
+  clock.advance(65)
+  t.equal(due(), 50, 'and now it does: a little before, for the commit takes time')
+  await say('a', 4)
+  t.equal(shown(), before, 'a commit meanwhile shows nothing')
+  t.equal(due(), 50, 'and changes nothing')
+  clock.advance(due())
+  await say('a', 4)
+  t.equal(shown(), before + 8, 'that commit ends the window')
+  clock.advance(5 + 120 - 8)
+  await say('a', 4)
+  t.equal(shown(), before + 12, 'the next began where that one should have ended')
+  await rooms.configure('a', admin, { settings: { publicationDelaySeconds: 2 } })
+  clock.advance(70)
+  t.equal(due(), 0, 'with a delay nothing is to be had by waiting')
+})
+
+t.test('an even stream that fills a message before the window is over ends it there', async (t) => {
+  const { say, open, enter, clock, metrics } = await setUp(t)
+  const room = await open('a')
+  for (let count = 0; count < 100; count++) enter(room, { history: 0 })
+  // 600 bytes a millisecond: 16 KB have come after 27.
+  const during = async (ms: number): Promise<void> => {
+    clock.advance(ms)
+    await say('a', Math.round(ms * 0.6), 1000 - 40)
+  }
+  for (let round = 0; round < 50; round++) await during(50)
+  const [writes, messages] = [metrics.value('uproar_publishes_total'), room.seq]
+  for (let window = 0; window < 20; window++) await during(Math.max(1, Math.round(room.commitDueIn())))
+  t.ok(metrics.value('uproar_publishes_total') - writes <= 21, 'one write each, and that of what was before')
+  t.ok(room.seq - messages > 20 * 8, 'well filled')
+})
+
 t.test('a storm of joins, leaves, stalls and resumes: everybody can account for every entry', async (t) => {
   const { say, open, enter, settle, clock } = await setUp(t, { SLICE_VIEWERS: '3', RING_ENTRIES_MAX: '200', RING_KB_MAX: '64', SLOW_KB: '16', SLOW_TIMEOUT_S: '600' })
   let seed = 42

@@ -20,10 +20,14 @@
 // more instances on the same two cores, 12 entries a second to 1,000 viewers came 3 s late. So rooms time their flushes, and
 // a window is never shorter than what keeps a room flushing for at most FLUSHING_SHARE of the time, up to the longest one.
 
+import type { Clock } from '../base/clock.ts'
+
 const FLUSH_MS_PER_VIEWER = 0.01
 const FLUSHING_SHARE = 0.6
 /** Below this a flush is too short to be worth timing. */
-export const TIMED_VIEWERS = 250
+const TIMED_VIEWERS = 250
+/** Of the newest flush in what flushes take of late. */
+const TIMED_WEIGHT = 0.2
 const IMMEDIATE_SHARE = 0.4
 export const BIG_ROOM_VIEWERS = 5000
 
@@ -44,6 +48,24 @@ export function windowMs (viewers: number, perSecond: number, limits: WindowLimi
   if (share <= IMMEDIATE_SHARE || longestMs === 0) return 0
   const maxMs = Math.max(longestMs, Math.min(limits.bigMaxMs, flushMs / FLUSHING_SHARE))
   return Math.min(maxMs, maxMs * (share / IMMEDIATE_SHARE - 1))
+}
+
+/** What a room's flushes take, by the clock on the wall: what others take of the CPU meanwhile counts. */
+export class FlushTime {
+  /** Of late, from the begin until the sockets were written to, milliseconds; 0 in a small room. */
+  ms = 0
+  #beganAt = 0
+
+  began (clock: Clock): void {
+    this.#beganAt = clock.elapsed()
+  }
+
+  /** All that was to be published is. The library writes at the end of the turn, so what that takes is known in the next. */
+  ended (viewers: number, clock: Clock): void {
+    const began = this.#beganAt
+    if (viewers < TIMED_VIEWERS) this.ms = 0
+    else clock.after(0, () => { this.ms += (clock.elapsed() - began - this.ms) * TIMED_WEIGHT })
+  }
 }
 
 /** Entries a second, as an average that forgets: what was a RATE_MS ago counts for a third. */
