@@ -159,7 +159,8 @@ export class Broadcast {
 
   /** When the window that runs, or that would begin now, ends; in the past: there is none. */
   #endAt (now: number): number {
-    return this.#timer === null ? this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), this.#context.window, this.#flushing.ms) : this.#dueAt
+    if (this.#timer !== null) return this.#dueAt
+    return this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), this.#context.window, this.#flushing.ms, FULL_BYTES / this.#bytesPerMs)
   }
 
   /** Whether one more batch like this would not fit the window's message: a second message costs every viewer a second write. */

@@ -41,6 +41,8 @@ t.test('window: nobody waits while writing at once is cheap; hot rooms take the 
     [1000, 20, 10, 0], [1000, 2000, 12, 50], [1000, 12, 30, 0], [1000, 12, 90, 150], [1000, 2000, 60, 100], [1000, 12, 5000, 250], [4999, 100, 50, 83], [18_000, 50, 400, 250]
   ]
   for (const [viewers, perSecond, flushMs, expected] of timed) t.equal(Math.round(windowMs(viewers, perSecond, limits, flushMs)), expected, `${viewers} viewers, ${perSecond} a second, ${flushMs} ms a flush`)
+  t.equal(windowMs(1000, 2000, limits, 100, 62), 62, 'no longer than a message takes to fill')
+  t.equal(windowMs(1000, 2000, limits, 100, 20), 50, 'and no shorter for it')
   t.equal(windowMs(1000, 100, { maxMs: 0, bigMaxMs: 250 }, 100), 0, 'who wants no windows gets none')
   const rate = new Rate()
   for (let at = 0; at < 100; at++) rate.add(1, at * 50)

@@ -18,7 +18,8 @@
 // The 10 µs are of a machine that has nothing else to do. Where others take the CPU, or its memory is slow, a flush takes
 // several times as long, and a room that did not know it would owe its viewers more with every one: with a balancer and two
 // more instances on the same two cores, 12 entries a second to 1,000 viewers came 3 s late. So rooms time their flushes, and
-// a window is never shorter than what keeps a room flushing for at most FLUSHING_SHARE of the time, up to the longest one.
+// a window is never shorter than what keeps a room flushing for at most FLUSHING_SHARE of the time, up to the longest one,
+// nor longer for it than one message takes to fill: beyond that, later is not fewer writes.
 
 import type { Clock } from '../base/clock.ts'
 
@@ -40,13 +41,14 @@ export interface WindowLimits {
 
 /**
  * The least time in milliseconds between two flushes of a room with that many local viewers and entries a second.
- * `flushMs`: what its flushes took of late, by the clock on the wall; 0: not known.
+ * `flushMs`: what its flushes took of late, by the clock on the wall; 0: not known. `fillMs`: in what time so much comes as
+ * one message holds.
  */
-export function windowMs (viewers: number, perSecond: number, limits: WindowLimits, flushMs = 0): number {
+export function windowMs (viewers: number, perSecond: number, limits: WindowLimits, flushMs = 0, fillMs = Infinity): number {
   const longestMs = viewers < BIG_ROOM_VIEWERS ? limits.maxMs : limits.bigMaxMs
   const share = Math.max(viewers * FLUSH_MS_PER_VIEWER, flushMs) * perSecond / 1000
   if (share <= IMMEDIATE_SHARE || longestMs === 0) return 0
-  const maxMs = Math.max(longestMs, Math.min(limits.bigMaxMs, flushMs / FLUSHING_SHARE))
+  const maxMs = Math.max(longestMs, Math.min(limits.bigMaxMs, flushMs / FLUSHING_SHARE, fillMs))
   return Math.min(maxMs, maxMs * (share / IMMEDIATE_SHARE - 1))
 }
 
