@@ -75,7 +75,7 @@ interface Work {
 
 /** What a message holds of entries, beside the frames before them. */
 const MESSAGE_BYTES = LIMITS.broadcastBytes - 256
-/** A window is to end when so much is likely to have come, by what windows had before: mostly it then fits one message. */
+/** A window is to end when so much is likely to have come: mostly it then fits one message. */
 const FULL_BYTES = MESSAGE_BYTES * 0.9
 /** So much a window may be shorter or longer to end with a commit of the log; how late that may be, milliseconds. */
 const RHYTHM_MS_MAX = 10
@@ -114,8 +114,8 @@ export class Broadcast {
   #flushedAt = -Infinity
   #addedAt = -Infinity
   #expectedAt = -Infinity
-  /** What windows have, on average. */
-  #bytesPerMs = 0
+  /** Bytes of an entry, on average. */
+  #entryBytes = 0
   /** Between the last two times that entries came. */
   #interval = Infinity
   #extra: Uint8Array | null = null
@@ -146,6 +146,7 @@ export class Broadcast {
     let bytes = 0
     for (const entry of batch) bytes += entry.length
     this.#pending += bytes
+    if (batch.length > 0) this.#entryBytes = this.#entryBytes * 0.9 + bytes / batch.length * 0.1
     if (this.#work !== null || this.#hooks.delayMs() > 0) return this.#schedule()
     // The log commits in a rhythm, and a window that ends between two commits has what came just before it wait for nothing,
     // and what comes just after it wait for a whole one. So it ends with the commit that is nearest to its time.
@@ -178,7 +179,7 @@ export class Broadcast {
     const now = this.#context.clock.elapsed()
     const end = this.#endAt(now)
     if (end <= now || end - now > HOLD_MS_MAX) return 0
-    const fullAt = this.#flushedAt + FULL_BYTES / this.#bytesPerMs
+    const fullAt = this.#flushedAt + FULL_BYTES / this.#entryBytes / this.#rate.perSecond(now) * 1000
     this.#expectedAt = fullAt > now ? Math.min(end, fullAt) : end
     return Math.max(0, this.#expectedAt - now - COMMIT_MS)
   }
@@ -309,7 +310,6 @@ export class Broadcast {
     const last = this.#horizon()
     const extra = this.#extra
     this.#extra = null
-    this.#bytesPerMs = this.#bytesPerMs * 0.8 + this.#pending / Math.max(1, endsAt - this.#flushedAt) * 0.2
     this.#pending = 0
     this.#flushedAt = endsAt
     this.#flushing.began(this.#context.clock)
