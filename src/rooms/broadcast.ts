@@ -161,7 +161,12 @@ export class Broadcast {
   /** When the window that runs, or that would begin now, ends; in the past: there is none. */
   #endAt (now: number): number {
     if (this.#timer !== null) return this.#dueAt
-    return this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), this.#context.window, this.#flushing.ms, FULL_BYTES / this.#bytesPerMs)
+    return this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), this.#context.window, this.#flushing.ms, this.#fillMs(now))
+  }
+
+  /** In what time as much comes as one message holds. */
+  #fillMs (now: number): number {
+    return FULL_BYTES / this.#entryBytes / this.#rate.perSecond(now) * 1000
   }
 
   /** Whether one more batch like this would not fit the window's message: a second message costs every viewer a second write. */
@@ -179,7 +184,7 @@ export class Broadcast {
     const now = this.#context.clock.elapsed()
     const end = this.#endAt(now)
     if (end <= now || end - now > HOLD_MS_MAX) return 0
-    const fullAt = this.#flushedAt + FULL_BYTES / this.#entryBytes / this.#rate.perSecond(now) * 1000
+    const fullAt = this.#flushedAt + this.#fillMs(now)
     this.#expectedAt = fullAt > now ? Math.min(end, fullAt) : end
     return Math.max(0, this.#expectedAt - now - COMMIT_MS)
   }
