@@ -19,6 +19,7 @@ import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, read
 import { dirname, join, resolve } from 'node:path'
 import { open, type Database, type RootDatabase } from 'lmdb'
 import { AppError, StartFault } from './errors.ts'
+import { checkName } from './names.ts'
 import { claim, type Claim } from './owner.ts'
 import { compactIfDue } from './store-compaction.ts'
 
@@ -30,8 +31,6 @@ import { compactIfDue } from './store-compaction.ts'
 const FORMAT = 2
 const FORMATS_TAKEN_OVER = [1]
 
-/** lmdb's keys have 1,978 bytes at most, and a character takes two. */
-const NAME_CHARACTERS_MAX = 900
 const CLOSE_MS_MAX = 5000
 /** MDB_MAGIC, after the header of the first page. */
 const MARK = 0xbeefc0de
@@ -75,7 +74,7 @@ export function read (table: Table, key: Uint8Array): Uint8Array | undefined {
  * key must not be empty. Throws AppError `bad_request` for a name that no key can hold.
  */
 export function nameKey (name: string): Uint8Array {
-  if (name.length > NAME_CHARACTERS_MAX) throw new AppError('bad_request', `a room's name has at most ${NAME_CHARACTERS_MAX} characters`)
+  checkName(name)
   const key = Buffer.allocUnsafe(1 + name.length * 2)
   key[0] = 1
   key.write(name, 1, 'utf16le')

@@ -9,12 +9,12 @@
 
 import { pack, unpack } from '../../proto/codec.ts'
 import { AppError } from '../base/errors.ts'
+import { checkName, NAME_CHARACTERS_MAX } from '../base/names.ts'
 import { RedisFault, type Redis, type RedisWord } from '../base/redis.ts'
 import { callFunction, type RedisFunction } from '../base/redis-functions.ts'
 import { ROOM_KINDS, type Directory, type RoomKind, type RoomList, type RoomRecord } from './directory.ts'
 
 const LIST_MAX = 1000
-const NAME_CHARACTERS_MAX = 900
 const TAG = 'rooms'
 /** How long a call may take, outages included. */
 const CALL_MS = 5000
@@ -101,7 +101,7 @@ function bound (kind: '(' | '[', name: Buffer): Buffer {
 
 /** Throws AppError `bad_request` for a name beyond measure. */
 function nameBytes (name: string): Buffer {
-  if (name.length > NAME_CHARACTERS_MAX) throw new AppError('bad_request', `a room's name has at most ${NAME_CHARACTERS_MAX} characters`)
+  checkName(name)
   return Buffer.from(name, 'utf16le').swap16()
 }
 

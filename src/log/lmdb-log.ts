@@ -2,8 +2,9 @@
 // group commits to a journal; reading is synchronous, from memory for what was committed last and from lmdb's memory map
 // for the rest (layers.ts), and sees what is durable. Bounds: the writer's, and the limits that callers give to reads.
 
-import { nameKey, type Store } from '../base/store.ts'
 import { AppError } from '../base/errors.ts'
+import { checkName } from '../base/names.ts'
+import type { Store } from '../base/store.ts'
 import { COMPACTION_DUE } from '../base/store-compaction.ts'
 import { EMPTY_STATE } from './batch.ts'
 import { Layers } from './layers.ts'
@@ -64,7 +65,7 @@ class LmdbLog implements Log {
   publish (room: string, draft: Draft): Promise<Published> {
     try {
       this.#writer.check()
-      nameKey(room)
+      checkName(room)
       return draft.nonce === null ? this.#append(room, draft) : this.#publishOnce(room, draft, draft.nonce)
     } catch (error) {
       return Promise.reject(error as Error)
@@ -155,7 +156,7 @@ class LmdbLog implements Log {
 
   async remove (room: string): Promise<void> {
     this.#writer.check()
-    nameKey(room)
+    checkName(room)
     await new Promise<void>((resolve, reject) => this.#writer.offer({ kind: 'remove', room, resolve, reject }))
   }
 

@@ -23,14 +23,12 @@
 import { hash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { pack, unpack } from '../../proto/codec.ts'
-import { AppError } from '../base/errors.ts'
+import { checkName } from '../base/names.ts'
 import type { Draft, Rewriting, StatePatch } from './log.ts'
-
-const NAME_CHARACTERS_MAX = 900
 
 /** A room's name as bytes. Throws AppError `bad_request` for one beyond measure. */
 export function roomBytes (room: string): Buffer {
-  if (room.length > NAME_CHARACTERS_MAX) throw new AppError('bad_request', `a room's name has at most ${NAME_CHARACTERS_MAX} characters`)
+  checkName(room)
   return textBytes(room)
 }
 
