@@ -13,7 +13,7 @@ const SETTLE_MS = 9000
 export const memory: Row = {
   name: 'memory',
   about: 'memory of an idle viewer in a room at 19,000 viewers, against bare uWS, ws and Socket.IO',
-  roundsMax: 2,
+  roundsMax: 1,
   async run (bench: Bench): Promise<Finding[]> {
     const many = bench.isQuick ? 5000 : 18_500
     const fewer = bench.isQuick ? 1000 : 5000

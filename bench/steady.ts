@@ -7,6 +7,7 @@ import { bareUws, uproar } from './subject.ts'
 export const steady: Row = {
   name: 'steady',
   about: 'steady room: 1,000 viewers, 20 messages a second, against bare uWS unbatched',
+  roundsMax: 2,
   async run (bench: Bench): Promise<Finding[]> {
     const measured = await alternate(bench, { ours: uproar(), bare: bareUws(0) }, { viewers: 1000, perSecond: 20, warmS: 4, countS: bench.isQuick ? 5 : 8 })
     const { ours, bare } = measured
