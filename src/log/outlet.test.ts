@@ -60,7 +60,7 @@ class Taker {
   }
 }
 
-t.setTimeout(90_000)
+t.setTimeout(200_000)
 
 const RETENTION = { hours: 1, entriesMax: 100, mbMax: 1000 } as const
 /** Entries younger than ten minutes are never cut. */

@@ -16,7 +16,7 @@ import { Stage } from './moderate.suite.ts'
 import { isFull, measured, sized } from './size.ts'
 import { Speaker } from './speaker.ts'
 
-t.setTimeout(sized(118_000, 1_200_000))
+t.setTimeout(sized(240_000, 1_200_000))
 
 /** One program for the whole story. Fixed ports, as it is started again. */
 let program: Program

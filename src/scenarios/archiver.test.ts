@@ -21,7 +21,7 @@ import { KafkaFeed } from '../feed/kafka-feed.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
 import { isFull, measured, sized } from './size.ts'
 
-t.setTimeout(sized(60_000, 600_000))
+t.setTimeout(sized(150_000, 600_000))
 const PROGRAM = join(import.meta.dirname, 'archiver.child.ts')
 /** What never becomes whole is killed, and told. */
 const DRAIN_MS_MAX = sized(25_000, 120_000)

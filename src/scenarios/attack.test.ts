@@ -17,7 +17,7 @@ import { API_KEY, eventually, freePort, Program, tokenOf } from './harness.ts'
 import { measured, megabytes } from './size.ts'
 import { Viewer } from './viewer.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(240_000)
 // Most of the time is waiting for others to be sent away.
 t.jobs = 2
 const atOnce = { buffered: true } as const

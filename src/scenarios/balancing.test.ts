@@ -16,7 +16,7 @@ import { startInstances } from './instances.ts'
 import { measured } from './size.ts'
 import { Viewer } from './viewer.ts'
 
-t.setTimeout(170_000)
+t.setTimeout(300_000)
 
 interface Front { readonly http: string, readonly ws: string, readonly programs: readonly Program[] }
 

@@ -6,7 +6,7 @@ import { eventually, OPEN_LIMITS, Program, tokenOf, type Memory } from './harnes
 import { isFull, measured, megabytes, sized } from './size.ts'
 import { Speaker } from './speaker.ts'
 
-t.setTimeout(sized(110_000, 600_000))
+t.setTimeout(sized(240_000, 600_000))
 
 t.test('a crowd in one room', async (t) => {
   const viewers = sized(1000, 18_000)

@@ -11,7 +11,7 @@ import { measured, sized } from './size.ts'
 import { Speaker } from './speaker.ts'
 import { Viewer } from './viewer.ts'
 
-t.setTimeout(sized(110_000, 600_000))
+t.setTimeout(sized(240_000, 600_000))
 
 t.test('a drain moves everybody at a pace', { skip: withoutRedis() }, async (t) => {
   const viewers = sized(1500, 10_000)

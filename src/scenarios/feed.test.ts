@@ -21,7 +21,7 @@ import { wholeHistory } from './history-pages.ts'
 import { measured, sized } from './size.ts'
 import { Viewer } from './viewer.ts'
 
-t.setTimeout(sized(280_000, 900_000))
+t.setTimeout(sized(400_000, 900_000))
 
 const skip = withoutKafka()
 const ROOM = 'stage'

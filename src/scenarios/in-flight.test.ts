@@ -12,7 +12,7 @@ import { startInstances } from './instances.ts'
 import { measured, sized } from './size.ts'
 import { Viewer } from './viewer.ts'
 
-t.setTimeout(sized(110_000, 300_000))
+t.setTimeout(sized(240_000, 300_000))
 
 const ROOM = 'stage'
 const FRAMES_PER_MESSAGE = 32

@@ -17,7 +17,7 @@ import { startInstances } from './instances.ts'
 import { measured, sized } from './size.ts'
 import { Viewer } from './viewer.ts'
 
-t.setTimeout(sized(170_000, 1_200_000))
+t.setTimeout(sized(300_000, 1_200_000))
 const skip = withoutRedis()
 
 async function * every (lines: AsyncIterable<LogLine>, count: number, at: number): AsyncGenerator<LogLine> {

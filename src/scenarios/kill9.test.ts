@@ -11,7 +11,7 @@ import { freePort, OPEN_LIMITS, Program, SECRET } from './harness.ts'
 import { wholeHistory } from './history-pages.ts'
 import { measured, sized } from './size.ts'
 
-t.setTimeout(sized(110_000, 900_000))
+t.setTimeout(sized(240_000, 900_000))
 
 t.test('kill -9 in the middle of a replay', async (t) => {
   const program = await Program.start(t, { ...OPEN_LIMITS, WS_PORT: await freePort() })

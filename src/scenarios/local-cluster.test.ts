@@ -10,7 +10,7 @@ import { eventually, freePort, OPEN_LIMITS } from './harness.ts'
 import { isFull, measured } from './size.ts'
 import { Viewer } from './viewer.ts'
 
-t.setTimeout(isFull ? 300_000 : 110_000)
+t.setTimeout(isFull ? 300_000 : 240_000)
 
 interface Run { readonly child: ChildProcess, readonly exit: Promise<number | null>, text (): string }
 

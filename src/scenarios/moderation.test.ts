@@ -10,7 +10,7 @@ import { wholeHistory } from './history-pages.ts'
 import { measured, sized } from './size.ts'
 import { Viewer } from './viewer.ts'
 
-t.setTimeout(sized(110_000, 300_000))
+t.setTimeout(sized(240_000, 300_000))
 
 const ROOM = 'stage'
 const modToken = (): string => tokenOf('mod', { rooms: { [ROOM]: ['moderator'] } })

@@ -15,7 +15,7 @@ import { startInstances } from './instances.ts'
 import { audit } from './moderate.suite.ts'
 import { Viewer } from './viewer.ts'
 
-t.setTimeout(110_000)
+t.setTimeout(240_000)
 const skip = withoutRedis()
 
 interface Outcome { readonly status: number | null, readonly out: string, readonly err: string }

@@ -13,7 +13,7 @@ import { OPEN_LIMITS, Program, SECRET } from './harness.ts'
 import { wholeHistory } from './history-pages.ts'
 import { measured, sized } from './size.ts'
 
-t.setTimeout(sized(110_000, 600_000))
+t.setTimeout(sized(240_000, 600_000))
 
 t.test('a real log arrives everywhere, once, in order', async (t) => {
   const program = await Program.start(t, OPEN_LIMITS)

@@ -12,7 +12,7 @@ import { measured, sized } from './size.ts'
 import { Speaker } from './speaker.ts'
 import { Viewer } from './viewer.ts'
 
-t.setTimeout(sized(110_000, 600_000))
+t.setTimeout(sized(240_000, 600_000))
 
 const ROOM = 'stage'
 const VIEWERS = sized(10, 100)

@@ -12,7 +12,7 @@ import { wholeHistory } from './history-pages.ts'
 import { isFull, measured, sized } from './size.ts'
 import { Viewer } from './viewer.ts'
 
-t.setTimeout(sized(110_000, 300_000))
+t.setTimeout(sized(240_000, 300_000))
 
 const WHO = 'victim-7f3a91'
 const NAME = 'Vera Unfindable'

@@ -16,7 +16,7 @@ import { startInstances } from './instances.ts'
 import { busiest, metricOf, watch } from './rates.ts'
 import { measured, sized } from './size.ts'
 
-t.setTimeout(sized(110_000, 600_000))
+t.setTimeout(sized(240_000, 600_000))
 const WITHOUT_CHAT_MS_MAX = 3000
 /** A drain is no slower than this (gateway). */
 const PACE_MIN = 200

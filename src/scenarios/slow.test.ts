@@ -7,7 +7,7 @@ import { OPEN_LIMITS, Program, tokenOf } from './harness.ts'
 import { megabytes, measured, sized } from './size.ts'
 import { Speaker } from './speaker.ts'
 
-t.setTimeout(sized(110_000, 600_000))
+t.setTimeout(sized(240_000, 600_000))
 
 // The kernel hides some four megabytes a connection before the server sees that a viewer does not read.
 const TEXT = '👊'.repeat(490)

@@ -13,7 +13,7 @@ import { Stage, streamRow } from './moderate.suite.ts'
 import { isFull, measured, sized } from './size.ts'
 import { Speaker } from './speaker.ts'
 
-t.setTimeout(sized(60_000, 600_000))
+t.setTimeout(sized(150_000, 600_000))
 
 const skip = withoutChromium()
 const PER_SECOND = 100

@@ -18,7 +18,7 @@ import { API_KEY, eventually, freePort, OPEN_LIMITS, Program, SECRET } from './h
 import { wholeHistory } from './history-pages.ts'
 import { measured, sized } from './size.ts'
 
-t.setTimeout(sized(170_000, 900_000))
+t.setTimeout(sized(300_000, 900_000))
 const skip = withoutRedis()
 
 async function run (words: readonly string[], env: Record<string, string>, cwd: string): Promise<{ status: number | null, text: string }> {
