@@ -21,8 +21,8 @@ const CHASE_STEPS = 500_000
 
 /**
  * Nanoseconds that memory takes to answer: one read after the other in 8 MB of no order, which is what a server that
- * has just written to a thousand sockets meets. On a machine that is shared it tells how much of the last cache is left:
- * 20 to 40 where it is ours, 200 and more where neighbours have it.
+ * has just written to a thousand sockets meets. On a machine that is shared it tells how much of the last cache the
+ * neighbours leave: 190 to 280 were seen on a day when everything took three times as long.
  */
 export function memoryNs (): number {
   const next = new Int32Array(CHASE_BYTES / 4)
