@@ -7,7 +7,7 @@
 // Settling is in slices, a transaction each, so that neither the loop nor the disk is held up for long. The last one says
 // up to which commit the tables are whole; until then the journal is the truth, and settling again, after a failure or
 // a crash, puts the same records in the same places. Must not know how batches are made.
-// Bound: the writer's; SLICE writes a transaction.
+// Bound: the writer's; SLICE_MS of writes a transaction.
 
 import { BoundedMap } from '../base/bounded.ts'
 import { keyName, nameKey, read, type Store } from '../base/store.ts'
@@ -16,13 +16,15 @@ import { EMPTY_STATE } from './batch.ts'
 import { entryKey, META, numberKey, packHead, readNumber, unpackHead, unpackState, type HeadRecord } from './layout.ts'
 import type { RoomState } from './log.ts'
 import type { NonceHash } from './nonce-filter.ts'
-import type { Nonces } from './nonces.ts'
+import type { Made, Nonces } from './nonces.ts'
 import type { Change } from './record.ts'
 import type { Retention } from './retention.ts'
 import { Unsettled } from './unsettled.ts'
 
 const HEADS_MAX = 10_000
-const SLICE = 1024
+/** So much is done at a time for a settling, with a look at the clock every so many steps: the loop has others to serve. */
+const SLICE_MS = 2
+const STEPS_A_LOOK = 16
 /** Slices of removed logs' entries that one settling deletes. */
 const REMOVED_SLICES = 16
 const REMOVED_SLICE = 1024
@@ -121,7 +123,11 @@ export class Layers {
     if (settling === null) return
     await this.#inSlices(this.#putEntries(settling))
     await this.#inSlices(this.#putHeads(settling))
-    await this.#finish(settling, now)
+    await this.#inSlices(this.#nonces.expire(now))
+    const made = settling.nonces.size === 0 ? null : await inTurns(this.#nonces.make(settling.nonces, now))
+    if (made !== null) await this.#inSlices(this.#nonces.write(made))
+    await this.#finish(settling, made)
+    if (made !== null) this.#nonces.settled(made)
     this.#settled = settling.commit
     this.#settling = null
     if (settling.removed.length > 0) retention.noteRemoved()
@@ -134,17 +140,14 @@ export class Layers {
   }
 
   /** The last transaction of a settling: from here on the tables have all of it. */
-  async #finish (settling: Unsettled, now: number): Promise<void> {
+  async #finish (settling: Unsettled, made: Made | null): Promise<void> {
     const { meta, removed } = this.#store.tables
-    let written: ReturnType<Nonces['write']> | null = null
     await this.#store.commit(() => {
       for (const { number, first, seq } of settling.removed) void removed.put(numberKey(number), pack([first, seq]))
-      if (settling.nonces.size > 0) written = this.#nonces.write(settling.nonces)
-      this.#nonces.expire(now)
+      if (made !== null) this.#nonces.finish(made)
       void meta.put(META.next, numberKey(settling.next))
       void meta.put(META.commit, numberKey(settling.commit))
     })
-    if (written !== null) this.#nonces.settled(written, now)
   }
 
   /** Writes one record a step, within whatever transaction the step is made in. */
@@ -184,14 +187,10 @@ export class Layers {
     }
   }
 
-  /** Makes all steps, SLICE a transaction. */
+  /** Makes all steps, SLICE_MS of them a transaction. */
   async #inSlices (steps: Generator<void>): Promise<void> {
     let isDone = false
-    while (!isDone) {
-      await this.#store.commit(() => {
-        for (let at = 0; at < SLICE && !isDone; at++) isDone = steps.next().done === true
-      })
-    }
+    while (!isDone) await this.#store.commit(() => { isDone = slice(steps).done === true })
   }
 
   async #deleteRemoved (retention: Retention): Promise<void> {
@@ -210,4 +209,24 @@ export class Layers {
 
 function byUnits (a: string, b: string): number {
   return a < b ? -1 : 1
+}
+
+/** Makes all steps, SLICE_MS of them a turn of the loop, and returns what they come to. */
+async function inTurns<T> (steps: Generator<void, T>): Promise<T> {
+  for (;;) {
+    const { done, value } = slice(steps)
+    if (done === true) return value
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+function slice<T> (steps: Generator<void, T>): IteratorResult<void, T> {
+  const end = performance.now() + SLICE_MS
+  for (;;) {
+    for (let count = 0; count < STEPS_A_LOOK; count++) {
+      const result = steps.next()
+      if (result.done === true) return result
+    }
+    if (performance.now() >= end) return { done: false, value: undefined }
+  }
 }

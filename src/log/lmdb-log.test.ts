@@ -138,6 +138,35 @@ t.test('nonces do not pile up', async (t) => {
   await store.close()
 })
 
+t.test('a settling that is cut short among its nonces leaves none behind, and forgets none', async (t) => {
+  const clock = new ManualClock()
+  const dir = fresh()
+  let store = await openStore(dir)
+  const metrics = new Metrics()
+  const broken = { ...store, commit: async (work: () => void) => {
+    if (store.tables.nonces.getCount() > 0) throw new AppError('unavailable', 'of the test')
+    await store.commit(work)
+  } }
+  let log = createLmdbLog(broken, { ...DEFAULTS, clock, metrics })
+  await Promise.all(Array.from({ length: 1000 }, (_, i) => log.publish('r', message('x', `n${i}`))))
+  await turning(clock, 'it fails, twice', () => metrics.value('uproar_log_failures_total') >= 2)
+  const left = store.tables.nonces.getCount()
+  t.ok(left > 0 && left <= 32, `${left} buckets of a part that does not count`)
+  t.match(await log.publish('r', message('x', 'n7')), { repeated: true, seq: 8 }, 'they are known from what waits')
+  await store.close()
+  store = await openStore(dir)
+  const buckets = store.tables.nonces.getCount()
+  log = createLmdbLog(store, { ...DEFAULTS, clock, metrics: new Metrics() })
+  t.same([buckets > 0, store.tables.nonces.getCount()], [true, 0], 'a start clears it away')
+  t.match(await log.publish('r', message('x', 'n7')), { repeated: true, seq: 8 }, 'the journal knows')
+  await turning(clock, 'it is settled', () => store.tables.nonces.getCount() > 1)
+  await log.close()
+  log = createLmdbLog(store, { ...DEFAULTS, clock, metrics: new Metrics() })
+  for (const i of [0, 7, 999]) t.match(await log.publish('r', message('x', `n${i}`)), { repeated: true, seq: i + 1 }, 'and then the tables')
+  await log.close()
+  await store.close()
+})
+
 t.test('tables that cannot be written: publishing goes on, and nothing is lost by a crash', async (t) => {
   const dir = fresh()
   const published: string[] = []

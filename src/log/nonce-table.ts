@@ -52,16 +52,15 @@ export class NonceTable {
     return found === -1 ? null : { seq: this.#seqs[found] as number, ts: this.#times[found] as number }
   }
 
-  * records (): Generator<NonceRecord> {
-    for (let at = 0; at < this.size; at++) {
-      yield {
-        hash: { low: this.#lows[at] as number, high: this.#highs[at] as number },
-        number: this.#numbers[at] as number,
-        author: this.#authors[at] as string,
-        nonce: this.#nonces[at] as string,
-        seq: this.#seqs[at] as number,
-        ts: this.#times[at] as number
-      }
+  /** The nonce that was added as the `index`-th, from 0. */
+  at (index: number): NonceRecord {
+    return {
+      hash: { low: this.#lows[index] as number, high: this.#highs[index] as number },
+      number: this.#numbers[index] as number,
+      author: this.#authors[index] as string,
+      nonce: this.#nonces[index] as string,
+      seq: this.#seqs[index] as number,
+      ts: this.#times[index] as number
     }
   }
 

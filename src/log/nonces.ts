@@ -1,14 +1,15 @@
 // Which nonces the tables know, of the dedup window. Nonces are random, so a table keyed by them would have a page dirtied
 // for each: half of what accepting a message cost. Here they are written as they come, in parts, and never touched again:
 //
-//   part 7 (one settling)        part 8                 …      all parts of a thirty-second of the window are one
+//   part 7 (one settling)        part 8                 …      all parts of an eighth of the window are one
 //   [bucket 0][bucket 1] … [all hashes]                        generation, with one filter in memory over them
 //
 //   find ─▶ hash ─▶ each generation's filter: "no" (nearly always, no look at the store) │ "maybe" ─▶ that bucket of its parts
 //
-// So writing is appending, and expiry is dropping old parts whole. Whether a nonce still counts is decided by its entry's
-// ts, so it is remembered for the window exactly. At a start the filters are made anew from the parts' hashes.
-// Bound: in memory 2 bytes a nonce of the window; on disk the nonces themselves.
+// So writing is appending, and expiry is dropping old parts whole. Both are made in steps, over as many transactions as the
+// settling likes; a part counts once its hashes are there, which the last of them writes. Whether a nonce still counts is
+// decided by its entry's ts, so it is remembered for the window exactly. At a start the filters are made anew from the
+// parts' hashes. Bound: in memory 2 bytes a nonce of the window; on disk the nonces themselves.
 
 import { randomBytes } from 'node:crypto'
 import { read, type Store, type Table } from '../base/store.ts'
@@ -17,13 +18,18 @@ import { hashNonce, NonceFilter, type NonceHash } from './nonce-filter.ts'
 import type { NonceRecord, NonceTable } from './nonce-table.ts'
 
 /** One settling's nonces, on disk. `buckets` is a power of two. */
-interface Part { readonly id: number, readonly buckets: number, readonly newest: number }
+interface Part { readonly id: number, readonly buckets: number, newest: number }
 
 interface Generation { readonly since: number, readonly parts: Part[], readonly filter: NonceFilter, newest: number }
 
-const GENERATIONS = 32
+/** A part that does not count yet. `ends`: where each bucket's records end in `rows`. */
+export interface Made { readonly part: Part, readonly rows: Buffer, readonly ends: Int32Array, readonly summary: Buffer, readonly generation: Generation }
+
+/** Each costs every message a look into memory that no cache holds. */
+const GENERATIONS = 8
 const RECORDS_A_BUCKET = 32
 const BUCKETS_MAX = 16_384
+const RECORDS_A_STEP = 16
 /** Behind the buckets of a part: when its newest entry was made, how many buckets it has, and every hash. */
 const SUMMARY = 0xffff
 
@@ -59,53 +65,87 @@ export class Nonces {
     return null
   }
 
-  /** Within a transaction: writes these nonces as a part. They are found from `settled` on. */
-  write (table: NonceTable): { part: Part, hashes: readonly NonceHash[] } {
-    const buckets = Math.min(BUCKETS_MAX, 2 ** Math.ceil(Math.log2(Math.max(1, table.size / RECORDS_A_BUCKET))))
-    const filled: Buffer[][] = Array.from({ length: buckets }, () => [])
-    const hashes: NonceHash[] = []
-    let newest = 0
-    for (const record of table.records()) {
-      hashes.push(record.hash)
-      filled[record.hash.low & buckets - 1]?.push(packRecord(record))
-      newest = Math.max(newest, record.ts)
+  /** Makes a part of these nonces, to be written: a step a record, no transaction needed. */
+  * make (table: NonceTable, now: number): Generator<void, Made> {
+    const { size } = table
+    const buckets = Math.min(BUCKETS_MAX, 2 ** Math.ceil(Math.log2(Math.max(1, size / RECORDS_A_BUCKET))))
+    const ends = new Int32Array(buckets + 1)
+    const summary = Buffer.allocUnsafe(8 + size * 8)
+    const part = { id: this.#nextPart, buckets, newest: 0 }
+    for (let index = 0; index < size; index++) {
+      const record = table.at(index)
+      ends[record.hash.low & buckets - 1] = (ends[record.hash.low & buckets - 1] as number) + recordLength(record)
+      part.newest = Math.max(part.newest, record.ts)
+      if (index % RECORDS_A_STEP === 0) yield
     }
-    const part = { id: this.#nextPart, buckets, newest }
-    for (const [bucket, rows] of filled.entries()) if (rows.length > 0) void this.#table.put(partKey(part.id, bucket), Buffer.concat(rows))
-    void this.#table.put(partKey(part.id, SUMMARY), packSummary(part, hashes))
-    return { part, hashes }
+    let length = 0
+    for (let bucket = 0; bucket <= buckets; bucket++) {
+      const own = ends[bucket] as number
+      ends[bucket] = length
+      length += own
+    }
+    const rows = Buffer.allocUnsafe(length)
+    const generation = this.#generationFor(part, size, now)
+    for (let index = 0; index < size; index++) {
+      const record = table.at(index)
+      const bucket = record.hash.low & buckets - 1
+      ends[bucket] = writeRecord(rows, ends[bucket] as number, record)
+      summary.writeUInt32LE(record.hash.low, 8 + index * 8)
+      summary.writeUInt32LE(record.hash.high, 12 + index * 8)
+      // Early is harmless: what is not found in a part yet is found where it is settled from.
+      generation.filter.add(record.hash)
+      yield
+    }
+    summary.writeUIntBE(part.newest, 0, 6)
+    summary.writeUInt16BE(buckets, 6)
+    return { part, rows, ends, summary, generation }
   }
 
-  /** The transaction that wrote them is durable. */
-  settled (written: { part: Part, hashes: readonly NonceHash[] }, now: number): void {
-    this.#nextPart = written.part.id + 1
-    this.#take(written.part, written.hashes, now)
+  /** Writes it, a bucket a step, within whatever transaction the step is made in; the part is to be finished in one after them. */
+  * write ({ part, rows, ends }: Made): Generator<void> {
+    for (let bucket = 0, start = 0; bucket < part.buckets; bucket++) {
+      const end = ends[bucket] as number
+      if (end > start) void this.#table.put(partKey(part.id, bucket), rows.subarray(start, end))
+      start = end
+      yield
+    }
   }
 
-  /** Within a transaction: deletes the parts of which nothing counts any more, and forgets them. */
-  expire (now: number): void {
-    this.#generations = this.#generations.filter(({ newest, parts }) => {
-      if (now - newest < this.#windowMs) return true
-      for (const part of parts) this.#drop(part)
-      return false
-    })
+  /** Within a transaction: from here on the part counts at the next start. */
+  finish ({ part, summary }: Made): void {
+    void this.#table.put(partKey(part.id, SUMMARY), summary)
   }
 
-  #drop (part: Part): void {
-    for (let bucket = 0; bucket < part.buckets; bucket++) void this.#table.remove(partKey(part.id, bucket))
-    void this.#table.remove(partKey(part.id, SUMMARY))
+  /** The transaction that finished it is durable: its nonces are found here. */
+  settled ({ part, generation }: Made): void {
+    this.#nextPart = part.id + 1
+    generation.parts.push(part)
   }
 
-  /** Adds a part to the youngest generation, or begins one. A clock that was put back begins one too. */
-  #take (part: Part, hashes: readonly NonceHash[], now: number): void {
+  /** Forgets the parts of which nothing counts any more and deletes them, a step a bucket. */
+  * expire (now: number): Generator<void> {
+    const over = this.#generations.filter(({ newest }) => now - newest >= this.#windowMs)
+    this.#generations = this.#generations.filter((generation) => !over.includes(generation))
+    for (const { parts } of over) {
+      for (const { id, buckets } of parts) {
+        for (let bucket = 0; bucket < buckets; bucket++) {
+          void this.#table.remove(partKey(id, bucket))
+          yield
+        }
+        void this.#table.remove(partKey(id, SUMMARY))
+      }
+    }
+  }
+
+  /** The youngest generation, or a new one, with room in its filter. A clock that was put back begins one too. */
+  #generationFor (part: Part, count: number, now: number): Generation {
     let last = this.#generations.at(-1)
     if (last === undefined || Math.abs(now - last.since) >= this.#windowMs / GENERATIONS) {
-      last = { since: now, parts: [], filter: new NonceFilter(Math.max(hashes.length, last?.filter.count ?? 0)), newest: 0 }
+      last = { since: now, parts: [], filter: new NonceFilter(Math.max(count, last?.filter.count ?? 0)), newest: 0 }
       this.#generations.push(last)
     }
-    last.parts.push(part)
     last.newest = Math.max(last.newest, part.newest)
-    for (const hash of hashes) last.filter.add(hash)
+    return last
   }
 
   #findIn (part: Part, hash: NonceHash, number: number, author: string, nonce: string): { seq: number, ts: number } | null {
@@ -133,11 +173,22 @@ export class Nonces {
       if (key === undefined) return
       const id = readNumber(key)
       const summary = read(this.#table, partKey(id, SUMMARY))
+      if (summary === undefined) {
+        this.#deleteUnfinished(id)
+        continue
+      }
       this.#nextPart = id + 1
-      if (summary === undefined) continue
       const { part, hashes } = unpackSummary(id, summary)
-      this.#take(part, hashes, part.newest)
+      const generation = this.#generationFor(part, hashes.length, part.newest)
+      generation.parts.push(part)
+      for (const hash of hashes) generation.filter.add(hash)
     }
+  }
+
+  /** What a settling left that was cut short: its nonces are in the journal still. */
+  #deleteUnfinished (id: number): void {
+    const keys = [...this.#table.getKeys({ start: partKey(id, 0), end: partKey(id + 1, 0) })]
+    this.#table.transactionSync(() => { for (const key of keys) void this.#table.remove(key) })
   }
 }
 
@@ -149,41 +200,53 @@ function partKey (id: number, bucket: number): Buffer {
 }
 
 /** number (6)  seq (6)  ts (6)  author's units (2)  units (2)  author and nonce, UTF-16LE */
-function packRecord ({ number, seq, ts, author, nonce }: NonceRecord): Buffer {
-  const text = author + nonce
-  const row = Buffer.allocUnsafe(22 + text.length * 2)
-  row.writeUIntBE(number, 0, 6)
-  row.writeUIntBE(seq, 6, 6)
-  row.writeUIntBE(ts, 12, 6)
-  row.writeUInt16BE(author.length, 18)
-  row.writeUInt16BE(text.length, 20)
-  row.write(text, 22, 'utf16le')
-  return row
+const RECORD_HEAD = 22
+
+function recordLength ({ author, nonce }: NonceRecord): number {
+  return RECORD_HEAD + (author.length + nonce.length) * 2
+}
+
+/** Returns where the next one begins. */
+function writeRecord (rows: Buffer, start: number, { number, seq, ts, author, nonce }: NonceRecord): number {
+  let at = putUint48(rows, start, number)
+  at = putUint48(rows, at, seq)
+  at = putUint48(rows, at, ts)
+  at = putUint16(rows, at, author.length)
+  at = putUint16(rows, at, author.length + nonce.length)
+  at += rows.write(author, at, 'utf16le')
+  return at + rows.write(nonce, at, 'utf16le')
+}
+
+function putUint48 (bytes: Uint8Array, at: number, value: number): number {
+  const high = Math.floor(value / 0x1_0000_0000)
+  bytes[at] = high >>> 8
+  bytes[at + 1] = high
+  bytes[at + 2] = value >>> 24
+  bytes[at + 3] = value >>> 16
+  bytes[at + 4] = value >>> 8
+  bytes[at + 5] = value
+  return at + 6
+}
+
+function putUint16 (bytes: Uint8Array, at: number, value: number): number {
+  bytes[at] = value >>> 8
+  bytes[at + 1] = value
+  return at + 2
 }
 
 function readRow (rows: Buffer, at: number): { number: number, seq: number, ts: number, authorUnits: number, end: number, text: () => string } {
-  const end = at + 22 + rows.readUInt16BE(at + 20) * 2
+  const end = at + RECORD_HEAD + rows.readUInt16BE(at + 20) * 2
   return {
     number: rows.readUIntBE(at, 6),
     seq: rows.readUIntBE(at + 6, 6),
     ts: rows.readUIntBE(at + 12, 6),
     authorUnits: rows.readUInt16BE(at + 18),
     end,
-    text: () => rows.toString('utf16le', at + 22, end)
+    text: () => rows.toString('utf16le', at + RECORD_HEAD, end)
   }
 }
 
-function packSummary (part: Part, hashes: readonly NonceHash[]): Buffer {
-  const bytes = Buffer.allocUnsafe(8 + hashes.length * 8)
-  bytes.writeUIntBE(part.newest, 0, 6)
-  bytes.writeUInt16BE(part.buckets, 6)
-  for (const [at, { low, high }] of hashes.entries()) {
-    bytes.writeUInt32LE(low, 8 + at * 8)
-    bytes.writeUInt32LE(high, 12 + at * 8)
-  }
-  return bytes
-}
-
+/** newest (6)  buckets (2)  hashes: low (4)  high (4), little-endian */
 function unpackSummary (id: number, value: Uint8Array): { part: Part, hashes: NonceHash[] } {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.length)
   const hashes: NonceHash[] = []
