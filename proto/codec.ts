@@ -3,11 +3,11 @@
 // Must not know sockets, rooms or what an op means.
 
 import { Unpackr } from 'msgpackr'
-import { pack } from './pack.ts'
+import { pack, packAll } from './pack.ts'
 import { Malformed, Unpacker } from './unpack.ts'
 import { LIMITS } from './values.ts'
 
-export { pack }
+export { pack, packAll }
 
 /** A frame as it is read or written: `[op, ...fields]`. */
 export type Frame = readonly [op: number, ...fields: unknown[]]
@@ -41,14 +41,20 @@ export function encode (frame: Frame): Uint8Array {
   return pack(frame)
 }
 
+/** Frames as bytes, back to back: a message. */
+export function encodeAll (frames: readonly Frame[]): Uint8Array {
+  return packAll(frames)
+}
+
 /**
  * Reads the frames of a message that came from a client. Copies what it keeps, so the bytes may be reused after.
  * Every element 0 is a uint below 128; everything else about the fields is for the reader of the frame to check.
+ * The message is the bytes from `from` up to `end`.
  */
-export function decode (bytes: Uint8Array, limits: DecodeLimits = CLIENT_LIMITS): Frame[] | BadFrame {
-  if (bytes.length === 0) return new BadFrame('an empty message')
+export function decode (bytes: Uint8Array, limits: DecodeLimits = CLIENT_LIMITS, from = 0, end = bytes.length): Frame[] | BadFrame {
+  if (from === end) return new BadFrame('an empty message')
   const frames: Frame[] = []
-  unpacker.open(bytes, limits.nesting)
+  unpacker.open(bytes, limits.nesting, from, end)
   try {
     while (!unpacker.isAtEnd) {
       if (!isArrayHead(unpacker.head)) return new BadFrame('a frame is an array')

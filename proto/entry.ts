@@ -6,7 +6,7 @@
 // The server writes seq and ts at fixed width, so whoever holds the bytes reads op, seq and ts without decoding, and
 // the tail can be packed before the log has said which seq it gets. Readers elsewhere must accept any integer form.
 
-import { pack, unpack } from './codec.ts'
+import { pack, packAll, unpack } from './codec.ts'
 import { KIND, OUT, type EntryOp } from './ops.ts'
 import type { User } from './values.ts'
 
@@ -19,8 +19,7 @@ export interface Tail {
 /** Packs the fields that follow seq and ts (at most 12). */
 export function packTail (fields: readonly unknown[]): Tail {
   if (fields.length > 12) throw new RangeError('an entry has at most 12 fields of its own')
-  const bytes = pack(fields)
-  return { fields: fields.length, bytes: bytes.subarray(1) }
+  return { fields: fields.length, bytes: packAll(fields) }
 }
 
 /** An entry before it is bytes. */

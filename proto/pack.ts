@@ -20,6 +20,17 @@ let at = 0
 export function pack (value: unknown): Uint8Array {
   at = 0
   write(value, 0)
+  return written()
+}
+
+/** The same for values one behind the other, with no list around them. */
+export function packAll (values: readonly unknown[]): Uint8Array {
+  at = 0
+  for (const value of values) write(value, 0)
+  return written()
+}
+
+function written (): Uint8Array {
   const bytes = Buffer.allocUnsafe(at)
   scratch.copy(bytes, 0, 0, at)
   if (scratch.length > SCRATCH_BYTES) scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES)

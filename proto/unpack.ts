@@ -22,35 +22,38 @@ const PROTO_KEY = new Malformed('the map key __proto__')
 
 const { latin1Slice, utf8Slice } = Buffer.prototype as unknown as Record<'latin1Slice' | 'utf8Slice', (this: Uint8Array, start: number, end: number) => string>
 
+const NOTHING = new Uint8Array(0)
+/** Lists up to this long are made at once: every frame is one. */
+const SHORT_LIST = 15
+
 /** A walk over bytes: value after value. One is made and used again for every message. */
 export class Unpacker {
-  #bytes: Uint8Array = new Uint8Array(0)
-  #view: DataView = new DataView(new ArrayBuffer(0))
+  #bytes: Uint8Array = NOTHING
   #at = 0
+  #end = 0
   #nesting = 0
 
-  /** Begins with these bytes; `nesting`: how deep lists and maps may lie in each other. */
-  open (bytes: Uint8Array, nesting: number): void {
+  /** Begins with the bytes from `from` up to `end`; `nesting`: how deep lists and maps may lie in each other. */
+  open (bytes: Uint8Array, nesting: number, from = 0, end = bytes.length): void {
     this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-    this.#at = 0
+    this.#at = from
+    this.#end = end
     this.#nesting = nesting
   }
 
   /** Lets go of the bytes. */
   close (): void {
     this.#bytes = NOTHING
-    this.#view = NO_VIEW
   }
 
-  get isAtEnd (): boolean { return this.#at >= this.#bytes.length }
+  get isAtEnd (): boolean { return this.#at >= this.#end }
   /** The byte that the next value begins with. */
   get head (): number { return this.#bytes[this.#at] as number }
 
   /** The next value, `depth` levels down. Throws Malformed. */
   value (depth = 0): unknown {
-    const byte = this.#bytes[this.#at++]
-    if (byte === undefined) throw TRUNCATED
+    if (this.#at >= this.#end) throw TRUNCATED
+    const byte = this.#bytes[this.#at++] as number
     if (byte <= 0x7f) return byte
     if (byte <= 0x8f) return this.#map(byte & 0x0f, depth)
     if (byte <= 0x9f) return this.#list(byte & 0x0f, depth)
@@ -67,16 +70,16 @@ export class Unpacker {
       case 0xc4: return this.#binary(this.#uint(1))
       case 0xc5: return this.#binary(this.#uint(2))
       case 0xc6: return this.#binary(this.#uint(4))
-      case 0xca: return this.#view.getFloat32(this.#skip(4))
-      case 0xcb: return this.#view.getFloat64(this.#skip(8))
+      case 0xca: return this.#float(4).getFloat32(0)
+      case 0xcb: return this.#float(8).getFloat64(0)
       case 0xcc: return this.#uint(1)
       case 0xcd: return this.#uint(2)
       case 0xce: return this.#uint(4)
       case 0xcf: return this.#uint(4) * 0x1_0000_0000 + this.#uint(4)
-      case 0xd0: return this.#view.getInt8(this.#skip(1))
-      case 0xd1: return this.#view.getInt16(this.#skip(2))
-      case 0xd2: return this.#view.getInt32(this.#skip(4))
-      case 0xd3: return this.#view.getInt32(this.#skip(4)) * 0x1_0000_0000 + this.#uint(4)
+      case 0xd0: return this.#uint(1) << 24 >> 24
+      case 0xd1: return this.#uint(2) << 16 >> 16
+      case 0xd2: return this.#uint(4) | 0
+      case 0xd3: return (this.#uint(4) | 0) * 0x1_0000_0000 + this.#uint(4)
       case 0xd9: return this.#text(this.#uint(1))
       case 0xda: return this.#text(this.#uint(2))
       case 0xdb: return this.#text(this.#uint(4))
@@ -92,17 +95,31 @@ export class Unpacker {
   #skip (count: number): number {
     const start = this.#at
     this.#at = start + count
-    if (this.#at > this.#bytes.length) throw TRUNCATED
+    if (this.#at > this.#end) throw TRUNCATED
     return start
   }
 
   #uint (width: 1 | 2 | 4): number {
-    const at = this.#skip(width)
-    return width === 1 ? this.#view.getUint8(at) : width === 2 ? this.#view.getUint16(at) : this.#view.getUint32(at)
+    let value = 0
+    for (let at = this.#skip(width); at < this.#at; at++) value = value * 0x100 + (this.#bytes[at] as number)
+    return value
+  }
+
+  /** Floats are rare: a message without one needs no view on its bytes. */
+  #float (width: 4 | 8): DataView {
+    return new DataView(this.#bytes.buffer, this.#bytes.byteOffset + this.#skip(width), width)
   }
 
   #list (length: number, depth: number): unknown[] {
     this.#enter(length, depth)
+    if (length > SHORT_LIST) return this.#longList(length, depth)
+    const list = new Array<unknown>(length)
+    for (let at = 0; at < length; at++) list[at] = this.value(depth + 1)
+    return list
+  }
+
+  /** Grows with what is there: a length is only what a client says. */
+  #longList (length: number, depth: number): unknown[] {
     const list: unknown[] = []
     for (let left = length; left > 0; left--) list.push(this.value(depth + 1))
     return list
@@ -122,7 +139,7 @@ export class Unpacker {
   }
 
   #enter (values: number, depth: number): void {
-    if (values > this.#bytes.length - this.#at) throw TRUNCATED
+    if (values > this.#end - this.#at) throw TRUNCATED
     if (depth >= this.#nesting) throw new Malformed(`nesting beyond ${this.#nesting}`)
   }
 
@@ -144,6 +161,3 @@ export class Unpacker {
     return copy
   }
 }
-
-const NOTHING = new Uint8Array(0)
-const NO_VIEW = new DataView(NOTHING.buffer)

@@ -60,6 +60,11 @@ export class BoundedMap<K, V> {
     return oldest
   }
 
+  /** Makes a key that is there the youngest, once keys are likely to have to go: until then their order does not matter. */
+  touch (key: K, value: V): void {
+    if (this.#map.size * 2 >= this.max) this.set(key, value)
+  }
+
   /** Removes, from the one written longest ago on, every key whose value `isOver`; stops at the first that is not. */
   expire (isOver: (value: V, key: K) => boolean): void {
     for (const [key, value] of this.#map) {

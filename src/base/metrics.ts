@@ -100,17 +100,20 @@ export type MetricName = keyof typeof METRICS
 type NameOf<T extends Row['type']> = { [K in MetricName]: (typeof METRICS)[K]['type'] extends T ? K : never }[MetricName]
 
 /** What parts count by. */
-export type Counting = Pick<Metrics, 'add' | 'set' | 'observe'>
+export type Counting = Pick<Metrics, 'add' | 'set' | 'observe' | 'tally'>
 
 /** For what is not to be counted: the built-in viewer, its room and its connection. */
-export const UNCOUNTED: Counting = { add () {}, set () {}, observe () {} }
+export const UNCOUNTED: Counting = { add () {}, set () {}, observe () {}, tally: () => ({ value: 0 }) }
+
+/** One series of a counter or gauge. */
+export interface Tally { value: number }
 
 const OPEN_FILES = 'process_open_fds'
 
 /** One instance's numbers. Counters and gauges are added to or set; histograms observe seconds. */
 export class Metrics {
   readonly registry = new Registry()
-  #plain = new Map<MetricName, Map<string, number>>()
+  #plain = new Map<MetricName, Map<string, Tally>>()
   #histograms = new Map<MetricName, Durations>()
   #read = new Map<MetricName, () => number>()
   #hasExemplars = false
@@ -134,13 +137,20 @@ export class Metrics {
 
   /** Adds to a counter (or gauge) of this name and label value. */
   add (name: NameOf<'counter' | 'gauge'>, by = 1, label = ''): void {
-    const values = this.#plain.get(name) as Map<string, number>
-    values.set(label, (values.get(label) ?? 0) + by)
+    this.tally(name, label).value += by
+  }
+
+  /** The series of a counter (or gauge) that is not replaced, for whoever adds to it with every message: finding it costs more than adding. */
+  tally (name: NameOf<'counter' | 'gauge'>, label = ''): Tally {
+    const values = this.#plain.get(name) as Map<string, Tally>
+    let tally = values.get(label)
+    if (tally === undefined) values.set(label, tally = { value: 0 })
+    return tally
   }
 
   /** Sets a gauge of this name and label value. */
   set (name: NameOf<'gauge'>, value: number, label = ''): void {
-    (this.#plain.get(name) as Map<string, number>).set(label, value)
+    this.tally(name, label).value = value
   }
 
   /** Has a gauge read whenever it is asked for, instead of being set. `read` must be quick, and must not throw. */
@@ -150,14 +160,17 @@ export class Metrics {
 
   /** Sets every series of a gauge: labels that are not there are gone. */
   replace (name: NameOf<'gauge'>, values: Iterable<readonly [label: string, value: number]>): void {
-    const all = this.#plain.get(name) as Map<string, number>
-    all.clear()
-    for (const [label, value] of values) all.set(label, value)
+    this.#plain.set(name, new Map([...values].map(([label, value]) => [label, { value }])))
   }
 
   /** Puts a duration in seconds into a histogram. */
   observe (name: NameOf<'histogram'>, seconds: number): void {
-    this.#histograms.get(name)?.observe(seconds)
+    this.durations(name).observe(seconds)
+  }
+
+  /** The histogram itself, for whoever observes with every message. */
+  durations (name: NameOf<'histogram'>): Pick<Durations, 'observe'> {
+    return this.#histograms.get(name) as Durations
   }
 
   /** A value that was observed is of this trace. */
@@ -168,12 +181,12 @@ export class Metrics {
 
   /** The value now, for tests and the status of the server itself. */
   value (name: NameOf<'counter' | 'gauge'>, label = ''): number {
-    return this.#read.get(name)?.() ?? this.#plain.get(name)?.get(label) ?? 0
+    return this.#read.get(name)?.() ?? this.#plain.get(name)?.get(label)?.value ?? 0
   }
 
   /** Every label value of this name that was counted, with its value. */
   values (name: NameOf<'counter' | 'gauge'>): ReadonlyMap<string, number> {
-    return this.#plain.get(name) as Map<string, number>
+    return new Map([...this.#plain.get(name) ?? []].map(([label, { value }]) => [label, value]))
   }
 
   /** All of it in Prometheus' text format. */
@@ -197,15 +210,15 @@ export class Metrics {
       this.registry.registerMetric(durations as unknown as Metric)
       return
     }
-    const values = new Map<string, number>((row.values ?? (row.label === undefined ? [''] : [])).map((label) => [label, 0]))
-    this.#plain.set(name, values)
+    this.#plain.set(name, new Map((row.values ?? (row.label === undefined ? [''] : [])).map((label) => [label, { value: 0 }])))
     const write = (metric: Counter | Gauge): void => {
       metric.reset()
       const read = this.#read.get(name)
-      if (read !== undefined) values.set('', read())
+      if (read !== undefined) this.tally(name as NameOf<'gauge'>).value = read()
+      const values = this.#plain.get(name) as Map<string, Tally>
       // Without a label the library shows 0 by itself.
       if (row.label === undefined && values.size === 0) metric.remove()
-      for (const [label, value] of values) {
+      for (const [label, { value }] of values) {
         if (row.label === undefined) metric.inc(value)
         else metric.inc({ [row.label]: label }, value)
       }
@@ -216,7 +229,7 @@ export class Metrics {
 }
 
 /** A histogram of seconds without labels: counting is finding a bucket and an addition. */
-class Durations {
+export class Durations {
   readonly name: string
   readonly #help: string
   readonly #bounds: readonly number[]
