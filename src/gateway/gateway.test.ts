@@ -4,6 +4,7 @@ import t from 'tap'
 import { encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import type { Identity } from '../auth/auth.ts'
+import { SWEEP_BYTES } from '../rooms/rooms.ts'
 import type { Gateway } from './gateway.ts'
 import { setUp } from './gateway.suite.ts'
 
@@ -203,7 +204,7 @@ t.test('WebSocket pings count as frames, and who does not read their answers is 
   t.match(many.socket.take(), [[OUT.ERR, null, 23, 'rate_limited']])
   for (let at = 0; at < 600; at++) gateway.ping(many.session)
   t.match(many.socket.ended, { code: 4429 })
-  deaf.socket.held = 16_385 + 3 * 65_536
+  deaf.socket.held = 16_385 + 3 * SWEEP_BYTES
   gateway.ping(deaf.session)
   t.equal(deaf.socket.isCut, true)
 })
@@ -214,7 +215,7 @@ t.test('a client that asks without reading is cut', async (t) => {
   socket.held = 16_385
   say([IN.PING, 0, null])
   t.match([socket.take(), socket.isCut], [[[OUT.PONG, 0]], false], 'what its room may have left unread is no reason')
-  socket.held = 16_385 + 3 * 65_536
+  socket.held = 16_385 + 3 * SWEEP_BYTES
   say([IN.PING, 1, null])
   t.equal(socket.isCut, true)
   t.equal(socket.topics.size, 0, 'and no longer published to')
@@ -223,7 +224,7 @@ t.test('a client that asks without reading is cut', async (t) => {
 t.test('JOIN without reading: cut, and no member is left behind', async (t) => {
   const { enter, until, rooms } = await setUp(t, { SLOW_KB: '16' })
   const [asking, full] = [await enter('ann'), await enter('bob', 'b')]
-  asking.socket.held = 16_385 + 3 * 65_536
+  asking.socket.held = 16_385 + 3 * SWEEP_BYTES
   asking.say([IN.JOIN, 2, 'c', null])
   full.socket.isFull = true
   full.say([IN.JOIN, 2, 'c', null])

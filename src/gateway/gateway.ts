@@ -18,7 +18,7 @@ import type { Rhythm } from '../log/log.ts'
 import { SWEEP_BYTES, type Fanout, type Rooms } from '../rooms/rooms.ts'
 import { Inbox } from './inbox.ts'
 import { Newcomers } from './newcomers.ts'
-import { Session, type SessionContext } from './session.ts'
+import { framesIn, Session, type SessionContext } from './session.ts'
 import type { Admission, Handshake, Socket, SocketEvents } from './socket.ts'
 import { Listener } from './uws.ts'
 
@@ -127,7 +127,7 @@ export class Gateway implements SocketEvents {
     this.#revoked = options.revoked ?? NONE_REVOKED
     this.#proxies = new TrustedProxies(config.trustedProxies)
     const { rhythm = null } = options
-    this.#inbox = rhythm === null ? null : new Inbox(rhythm, clock, (session, bytes) => this.#read(session, bytes, true))
+    this.#inbox = rhythm === null ? null : new Inbox(rhythm, clock, (session, bytes, from, end) => this.#read(session, bytes, true, from, end))
     this.#newcomers = new Newcomers(clock, config.connectionsPerAddressMax)
     this.#origins = new Set(config.origins.map((origin) => origin.toLowerCase()))
     const limits = {
@@ -139,11 +139,11 @@ export class Gateway implements SocketEvents {
       metaBytes: LIMITS.metaBytes,
       pingSeconds: 10
     }
-    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session), arrivedAt: () => this.#inbox?.arrivedAt ?? clock.elapsed() }
+    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, framesIn: framesIn(metrics), config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session), arrivedAt: () => this.#inbox?.arrivedAt ?? clock.elapsed() }
     this.#note = options.note ?? (() => {})
     const { probe } = options
     this.#probeSecret = probe?.secret ?? null
-    this.#probeContext = probe === undefined ? this.#context : { ...this.#context, metrics: UNCOUNTED, authenticator: { verify: async () => probe.identity } }
+    this.#probeContext = probe === undefined ? this.#context : { ...this.#context, metrics: UNCOUNTED, framesIn: framesIn(UNCOUNTED), authenticator: { verify: async () => probe.identity } }
   }
 
   get port (): number { return this.#listener.port }
@@ -251,8 +251,12 @@ export class Gateway implements SocketEvents {
     if (this.#inbox === null || !isBinary || !this.#inbox.keep(session, bytes)) this.#read(session, bytes, isBinary)
   }
 
-  #read (session: Session, bytes: Uint8Array, isBinary: boolean): void {
-    this.#tell(session, 'a client message', () => session.message(bytes, isBinary))
+  #read (session: Session, bytes: Uint8Array, isBinary: boolean, from = 0, end = bytes.length): void {
+    try {
+      session.message(bytes, isBinary, from, end)
+    } catch (error) {
+      this.#failed(session, error, 'a client message')
+    }
   }
 
   ping (session: Session): void {
@@ -317,9 +321,13 @@ export class Gateway implements SocketEvents {
     try {
       call()
     } catch (error) {
-      this.#fault(error, what)
-      session.close('server_error', 'the server failed at this; it is logged', 1000)
+      this.#failed(session, error, what)
     }
+  }
+
+  #failed (session: Session, error: unknown, what: string): void {
+    this.#fault(error, what)
+    session.close('server_error', 'the server failed at this; it is logged', 1000)
   }
 
   #refused (reason: string, status: string, name: ErrorName, message: string, retryAfterS: number | null = null): Admission {

@@ -6,35 +6,46 @@
 //   socket ──▶ SEND while many come ──▶ kept ──▶ the log is about to take what waits ──▶ read all ──▶ ingest
 //          └─▶ anything else ──▶ read at once (behind what its connection has waiting here)
 //
-// Owns the bytes it keeps, INBOX_MAX messages; must not know what they say beyond the op of the first frame.
+// Owns the bytes it keeps, INBOX_MAX messages and BYTES_MAX; must not know what they say beyond the op of the first frame.
 
 import { IN } from '../../proto/ops.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Rhythm } from '../log/log.ts'
 import type { Session } from './session.ts'
 
-/** With so many waiting they are read without waiting for the commit, and so is what comes until then: it comes in bursts anyway. */
+/** With so much waiting it is read without waiting for the commit, and so is what comes until then: it comes in bursts anyway. */
 const INBOX_MAX = 256
+const BYTES_MAX = 131_072
 /** Larger messages are rare and not worth keeping. */
 const KEPT_BYTES_MAX = 2048
+/** A commit that is wanted sooner by less than this is not asked for again, milliseconds. */
+const SOONER_MS_MIN = 1
 
-interface Waiting { readonly session: Session, readonly bytes: Uint8Array, readonly at: number }
+/** Reads a message: the bytes from `from` up to `end`, which are good until it returns. Must not throw. */
+export type Read = (session: Session, bytes: Uint8Array, from: number, end: number) => void
 
 export class Inbox {
   readonly #rhythm: Rhythm
   readonly #clock: Clock
-  readonly #read: (session: Session, bytes: Uint8Array) => void
-  #waiting: Waiting[] = []
+  readonly #read: Read
+  /** What waits: bytes one behind the other in the same memory every time, and for each message its session, end and arrival. */
+  readonly #bytes = Buffer.allocUnsafeSlow(BYTES_MAX)
+  readonly #sessions = new Array<Session | null>(INBOX_MAX).fill(null)
+  readonly #ends = new Float64Array(INBOX_MAX)
+  readonly #times = new Float64Array(INBOX_MAX)
+  #count = 0
   #isFull = false
   #arrivedAt: number | null = null
+  /** When the commit is wanted at the latest, by clock.elapsed(). */
+  #wantedAt = Infinity
 
-  /** `read` must not throw. */
-  constructor (rhythm: Rhythm, clock: Clock, read: (session: Session, bytes: Uint8Array) => void) {
+  constructor (rhythm: Rhythm, clock: Clock, read: Read) {
     this.#rhythm = rhythm
     this.#clock = clock
     this.#read = read
     rhythm.listen(() => {
       this.#isFull = false
+      this.#wantedAt = Infinity
       this.readAll()
     })
   }
@@ -44,14 +55,20 @@ export class Inbox {
 
   /** Keeps a copy of the message until the log's next commit; false: it is to be read now. */
   keep (session: Session, bytes: Uint8Array): boolean {
+    const start = this.#count === 0 ? 0 : this.#ends[this.#count - 1] as number
     if (!this.#rhythm.isGathering || this.#isFull || bytes[1] !== IN.SEND || bytes.length > KEPT_BYTES_MAX) {
       // Frames of one connection are read in their order.
-      if (this.#waiting.length > 0 && this.#waiting.some((waiting) => waiting.session === session)) this.readAll()
+      if (this.#count > 0 && this.#sessions.includes(session)) this.readAll()
       return false
     }
-    this.#waiting.push({ session, bytes: Buffer.from(bytes), at: this.#clock.elapsed() })
-    this.#rhythm.want(session.commitDueIn())
-    if (this.#waiting.length >= INBOX_MAX) {
+    const now = this.#clock.elapsed()
+    this.#bytes.set(bytes, start)
+    this.#sessions[this.#count] = session
+    this.#ends[this.#count] = start + bytes.length
+    this.#times[this.#count] = now
+    this.#count++
+    this.#want(now, session.askCommit(now))
+    if (this.#count === INBOX_MAX || start + bytes.length + KEPT_BYTES_MAX > BYTES_MAX) {
       this.#isFull = true
       this.readAll()
     }
@@ -60,13 +77,22 @@ export class Inbox {
 
   /** Reads what waits. */
   readAll (): void {
-    if (this.#waiting.length === 0) return
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const { session, bytes, at } of waiting) {
-      this.#arrivedAt = at
-      this.#read(session, bytes)
+    const count = this.#count
+    this.#count = 0
+    for (let at = 0, from = 0; at < count; at++) {
+      const session = this.#sessions[at] as Session
+      const end = this.#ends[at] as number
+      this.#sessions[at] = null
+      this.#arrivedAt = this.#times[at] as number
+      this.#read(session, this.#bytes, from, end)
+      from = end
     }
     this.#arrivedAt = null
+  }
+
+  #want (now: number, inMs: number): void {
+    if (now + inMs >= this.#wantedAt - SOONER_MS_MIN) return
+    this.#wantedAt = now + inMs
+    this.#rhythm.want(inMs)
   }
 }

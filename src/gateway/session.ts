@@ -6,7 +6,7 @@
 // answered as it comes, so many SENDs may be under way at once. State per viewer is these few fields: no closures, timers
 // or maps (the gateway's tick looks at all sessions). Must not know uWebSockets.js, nor what a room does with a viewer.
 
-import { decode, encode, BadFrame, type Frame } from '../../proto/codec.ts'
+import { decode, encode, encodeAll, BadFrame, type Frame } from '../../proto/codec.ts'
 import { closeCode, type CloseName } from '../../proto/codes.ts'
 import { encodePage } from '../../proto/entry.ts'
 import { IN, OUT, type InOp } from '../../proto/ops.ts'
@@ -18,8 +18,8 @@ import { TokenBucket } from '../base/bounded.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Refusal, refusalOf } from '../base/errors.ts'
-import type { Counting } from '../base/metrics.ts'
-import { Held, type Ingest, type Moderator } from '../ingest/ingest.ts'
+import type { Counting, Tally } from '../base/metrics.ts'
+import { Held, type Ingest, type Moderator, type Submitter } from '../ingest/ingest.ts'
 import { SWEEP_BYTES, type JoinOptions, type Member, type Rooms, type Viewer } from '../rooms/rooms.ts'
 import type { Socket } from './socket.ts'
 
@@ -30,6 +30,8 @@ export interface SessionContext {
   readonly authenticator: Pick<Authenticator, 'verify'>
   readonly clock: Clock
   readonly metrics: Counting
+  /** Of framesIn(metrics). */
+  readonly framesIn: FramesIn
   readonly config: Config
   readonly limits: Readonly<Record<string, number>>
   /** The session has (another) user now: limits per user are the gateway's. */
@@ -43,7 +45,7 @@ export interface SessionContext {
 
 const PENDING_MAX = 64
 /** Stands for no OKs: most sessions never send, and need no array of their own. */
-const NO_BYTES: Uint8Array[] = []
+const NO_OKS: Frame[] = []
 /** Frames a connection may send at once, in seconds' worth of its rate. */
 const BURST_SECONDS = 4
 /** A resume may have the server send 10,000 entries: it counts as so many frames. */
@@ -67,7 +69,9 @@ export class Session implements Viewer {
   /** Frames that wait for the one under way; null when nothing is under way. */
   #pending: Frame[] | null = null
   /** OKs of this turn: a commit answers many SENDs at once, and one message carries them all. */
-  #oks: Uint8Array[] = NO_BYTES
+  #oks: Frame[] = NO_OKS
+  /** As whom it sends; null: it has not yet. */
+  #submitter: Submitter | null = null
   #bucket: TokenBucket
   #overrun = 0
 
@@ -85,13 +89,13 @@ export class Session implements Viewer {
 
   // ---- from the socket ------------------------------------------------------------------------------------------------
 
-  /** A message arrived; its bytes are good until this returns. */
-  message (bytes: Uint8Array, isBinary: boolean): void {
+  /** A message arrived: the bytes from `from` up to `end`, which are good until this returns. */
+  message (bytes: Uint8Array, isBinary: boolean, from = 0, end = bytes.length): void {
     if (this.isClosed) return
     const { metrics, config } = this.#context
     const frames = !isBinary
       ? new BadFrame('messages are binary')
-      : bytes.length > config.clientMessageBytesMax ? new BadFrame(`a message has at most ${config.clientMessageBytesMax} bytes`) : decode(bytes)
+      : end - from > config.clientMessageBytesMax ? new BadFrame(`a message has at most ${config.clientMessageBytesMax} bytes`) : decode(bytes, undefined, from, end)
     if (frames instanceof BadFrame) {
       metrics.add('uproar_bad_frames_total')
       return this.close('bad_frame', frames.reason)
@@ -104,10 +108,10 @@ export class Session implements Viewer {
     }
   }
 
-  /** In how many milliseconds the first of its rooms can show what it sends now; 0: at once. */
-  commitDueIn (): number {
+  /** In how many milliseconds the first of its rooms can show what it sends now; 0: at once. `now`: clock.elapsed(). */
+  askCommit (now: number): number {
     let least = Infinity
-    for (const member of this.#members) least = Math.min(least, member.room.commitDueIn())
+    for (const member of this.#members) least = Math.min(least, member.room.askCommit(now))
     return least === Infinity ? 0 : least
   }
 
@@ -186,23 +190,23 @@ export class Session implements Viewer {
   }
 
   /** An OK goes along with the room's next write where that comes soon: a write of its own costs as much as a window's. */
-  #acknowledge (bytes: Uint8Array, member: Member): void {
-    if (this.#oks !== NO_BYTES) {
-      this.#oks.push(bytes)
+  #acknowledge (ok: Frame, member: Member): void {
+    if (this.#oks !== NO_OKS) {
+      this.#oks.push(ok)
       return
     }
-    this.#oks = [bytes]
+    this.#oks = [ok]
     if (this.isClosed || !member.room.hold(member)) this.#context.flushSoon(this)
   }
 
   /** Sends the OKs that this turn gathered, and what was published to this socket before, in one write. */
   flush (): void {
     const oks = this.#oks
-    if (oks === NO_BYTES) return
-    this.#oks = NO_BYTES
+    if (oks === NO_OKS) return
+    this.#oks = NO_OKS
     if (this.isClosed) return
     if (this.#isUnread()) return this.tooSlow()
-    const bytes = oks.length === 1 ? oks[0] as Uint8Array : Buffer.concat(oks)
+    const bytes = encodeAll(oks)
     let isSent = true
     this.#context.metrics.add('uproar_socket_writes_total')
     this.socket.cork(() => { isSent = this.socket.send(bytes) })
@@ -233,7 +237,8 @@ export class Session implements Viewer {
     if (!this.#mayGoOn(frame)) return
     const op = frame[0] as InOp
     const handler = HANDLERS[op]
-    this.#context.metrics.add('uproar_frames_in_total', 1, handler === undefined ? 'unknown' : OP_NAMES[op])
+    const { framesIn } = this.#context
+    ;(framesIn.known[op] ?? framesIn.unknown).value++
     if (handler === undefined) return this.#refuse(frame, new Refusal('unsupported', `op ${op} is not served`))
     const fault = checkFrame(frame, 'client')
     if (fault !== null) return this.#refuse(frame, new Refusal('bad_request', fault))
@@ -266,7 +271,7 @@ export class Session implements Viewer {
     const perSecond = this.#context.config.framesPerSecondMax
     if (perSecond === 0) return true
     const price = isDear(frame) ? RESUME_PRICE : 1
-    const wait = this.#bucket.spend(this.#context.clock.elapsed(), perSecond, perSecond * BURST_SECONDS, price)
+    const wait = this.#bucket.spend(this.#context.arrivedAt(), perSecond, perSecond * BURST_SECONDS, price)
     if (wait === 0) return true
     this.#tooMany(frame, new Refusal('rate_limited', `more than ${perSecond} frames a second, a resume or the begin of a replay counting as ${RESUME_PRICE}`, wait))
     return false
@@ -327,15 +332,18 @@ export class Session implements Viewer {
   }
 
   submit (frame: Frame): void {
-    const [, rid, name, nonce, kind, body, ext] = frame as [number, number, string, unknown, unknown, unknown, unknown]
+    const name = frame[2] as string
     if (this.identity === null) return this.#refuse(frame, new Refusal('unauthorized', 'reading needs no token, writing does'))
     const member = this.#memberOf(name)
     if (member === undefined) return this.#refuse(frame, notJoined(name))
-    const author = { identity: this.identity, address: this.address, via: 'socket' } as const
-    this.#context.ingest.accept(member.room, author, { nonce, kind, body, ext: ext ?? null }, this.#context.arrivedAt()).then((result) => {
+    const { identity, address } = this
+    if (this.#submitter?.identity !== identity) this.#submitter = { identity, address, via: 'socket' }
+    const submission = { nonce: frame[3], kind: frame[4], body: frame[5], ext: frame[6] ?? null }
+    const rid = frame[1] as number
+    this.#context.ingest.accept(member.room, this.#submitter, submission, this.#context.arrivedAt()).then((result) => {
       if (result instanceof Held) this.#answer([OUT.HELD, rid, result.ref, result.text])
       else if (result instanceof Refusal) this.#refuse(frame, result)
-      else this.#acknowledge(encode([OUT.OK, rid, [result.seq, result.ts]]), member)
+      else this.#acknowledge([OUT.OK, rid, [result.seq, result.ts]], member)
     }, (error: unknown) => this.#context.fault(error, 'SEND'))
   }
 
@@ -418,7 +426,13 @@ const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
   [IN.REPLAY]: (session, frame) => session.replay(frame)
 }
 
-const OP_NAMES = Object.fromEntries(Object.entries(IN).map(([name, op]) => [op, name])) as Record<InOp, string>
+/** Frames that came, by op. */
+export interface FramesIn { readonly known: Readonly<Record<number, Tally | undefined>>, readonly unknown: Tally }
+
+export function framesIn (metrics: Pick<Counting, 'tally'>): FramesIn {
+  const known = Object.fromEntries(Object.entries(IN).map(([name, op]) => [op, metrics.tally('uproar_frames_in_total', name)]))
+  return { known, unknown: metrics.tally('uproar_frames_in_total', 'unknown') }
+}
 
 /** Whether a frame of a client, whose fields are not checked yet, is a JOIN with a position, or a REPLAY whose place has to be found. */
 function isDear (frame: Frame): boolean {

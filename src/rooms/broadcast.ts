@@ -20,7 +20,8 @@ import type { Member } from './member.ts'
 import type { Ring } from './ring.ts'
 import { Sampler, sight, type Sighting } from './sampler.ts'
 import type { Fanout } from './viewer.ts'
-import { FlushTime, Rate, windowMs, type WindowLimits } from './window.ts'
+import { WindowEnd } from './window-end.ts'
+import type { WindowLimits } from './window.ts'
 
 export type View = 'full' | 'live'
 
@@ -73,18 +74,6 @@ interface Work {
   readonly ts: number
 }
 
-/** What a message holds of entries, beside the frames before them. */
-const MESSAGE_BYTES = LIMITS.broadcastBytes - 256
-/** A window is to end when so much is likely to have come: mostly it then fits one message. */
-const FULL_BYTES = MESSAGE_BYTES * 0.9
-/** So much a window may be shorter or longer to end with a commit of the log; how late that may be, milliseconds. */
-const RHYTHM_MS_MAX = 10
-const GRACE_MS = 3
-/** What a commit is asked to begin before the window ends: to read and store what waited for it takes so long. */
-const COMMIT_MS = 5
-/** What may wait for a room's next write waits no longer than a window below 5,000 viewers. */
-const HOLD_MS_MAX = 60
-
 /** Instances' clocks may differ by this much. */
 const CLOCK_SLACK_MS = 60_000
 
@@ -97,7 +86,7 @@ export class Broadcast {
   readonly #frame: Uint8Array
   readonly #topic = `r${topics++}`
   readonly #slices: Readonly<Record<View, Slice[]>> = { full: [], live: [] }
-  readonly #rate = new Rate()
+  readonly #window: WindowEnd
   readonly #sampler = new Sampler()
   /** Members of live slices, by user. */
   readonly #people = new Map<string, Set<Member>>()
@@ -105,21 +94,9 @@ export class Broadcast {
   readonly #staff = new Set<Member>()
   #flushed: number
   #size = 0
-  /** Bytes of entries that wait for the next flush. */
-  #pending = 0
   #work: Work | null = null
   #timer: Timer | null = null
-  /** When the timer is due, when a window last ended, when entries last came and when more are expected; by clock.elapsed(). */
-  #dueAt = -Infinity
-  #flushedAt = -Infinity
-  #addedAt = -Infinity
-  #expectedAt = -Infinity
-  /** Bytes of an entry, on average. */
-  #entryBytes = 0
-  /** Between the last two times that entries came. */
-  #interval = Infinity
   #extra: Uint8Array | null = null
-  readonly #flushing = new FlushTime()
   #isStopped = false
 
   /** Begins behind the newest entry of the ring that is old enough to be shown. */
@@ -128,6 +105,7 @@ export class Broadcast {
     this.#hooks = hooks
     this.#ring = ring
     this.#frame = frame
+    this.#window = new WindowEnd(context.clock, context.window)
     this.#flushed = hooks.delayMs() === 0 ? ring.last : ring.first - 1
     this.#flushed = this.#horizon()
     if (this.#flushed < ring.last) this.#schedule()
@@ -138,61 +116,25 @@ export class Broadcast {
 
   /** Entries came into the ring: they are sent now or with the window. */
   added (batch: readonly Uint8Array[]): void {
-    const now = this.#context.clock.elapsed()
-    this.#rate.add(batch.length, now)
-    this.#interval = now - this.#addedAt
-    this.#addedAt = now
-    this.#expectedAt = now + this.#interval
-    let bytes = 0
-    for (const entry of batch) bytes += entry.length
-    this.#pending += bytes
-    if (batch.length > 0) this.#entryBytes = this.#entryBytes * 0.9 + bytes / batch.length * 0.1
+    this.#window.added(batch)
     if (this.#work !== null || this.#hooks.delayMs() > 0) return this.#schedule()
-    // The log commits in a rhythm, and a window that ends between two commits has what came just before it wait for nothing,
-    // and what comes just after it wait for a whole one. So it ends with the commit that is nearest to its time.
-    const end = this.#endAt(now)
-    const isNear = end - now <= Math.min(RHYTHM_MS_MAX, this.#interval / 2)
-    if (!isNear && !this.#isFull(bytes)) return this.#schedule()
+    const end = this.#window.nearEnd(this.#size)
+    if (end === null) return this.#schedule()
     this.#timer?.cancel()
     this.#timer = null
-    this.#flush(isNear ? Math.max(now, end) : now)
+    this.#flush(end)
   }
 
-  /** When the window that runs, or that would begin now, ends; in the past: there is none. */
-  #endAt (now: number): number {
-    if (this.#timer !== null) return this.#dueAt
-    return this.#flushedAt + windowMs(this.#size, this.#rate.perSecond(now), this.#context.window, this.#flushing.ms, this.#fillMs(now))
-  }
-
-  /** In what time as much comes as one message holds. */
-  #fillMs (now: number): number {
-    return FULL_BYTES / this.#entryBytes / this.#rate.perSecond(now) * 1000
-  }
-
-  /** Whether one more batch like this would not fit the window's message: a second message costs every viewer a second write. */
-  #isFull (bytes: number): boolean {
-    return this.#pending <= MESSAGE_BYTES && this.#pending + bytes > MESSAGE_BYTES
-  }
-
-  /**
-   * In how many milliseconds the log's commit of what comes now suits the room: with the end of its window, for nothing is
-   * shown before, or with what fills its message. At once where there is no window, and where its end is so far away
-   * that an OK would not wait for it.
-   */
-  commitDueIn (): number {
-    if (this.#hooks.delayMs() > 0) return 0
-    const now = this.#context.clock.elapsed()
-    const end = this.#endAt(now)
-    if (end <= now || end - now > HOLD_MS_MAX) return 0
-    const fullAt = this.#flushedAt + this.#fillMs(now)
-    this.#expectedAt = fullAt > now ? Math.min(end, fullAt) : end
-    return Math.max(0, this.#expectedAt - now - COMMIT_MS)
+  /** In how many milliseconds the log's commit of what comes now suits the room; 0: at once. `now`: clock.elapsed(). */
+  askCommit (now: number): number {
+    return this.#hooks.delayMs() > 0 ? 0 : this.#window.askCommit(now, this.#size)
   }
 
   /** How long entries are kept back has changed. */
   retime (): void {
     this.#timer?.cancel()
     this.#timer = null
+    this.#window.stopped()
     this.#releaseAll()
     if (this.#ring.last > this.#flushed || this.#extra !== null) this.#schedule()
   }
@@ -228,7 +170,7 @@ export class Broadcast {
   hold (member: Member): boolean {
     const { slice } = member
     if (slice === null || this.#isStopped) return false
-    const isComing = this.#timer === null ? this.#work !== null && slice.cursor < this.#work.last : this.#dueAt - this.#context.clock.elapsed() <= HOLD_MS_MAX
+    const isComing = this.#timer === null ? this.#work !== null && slice.cursor < this.#work.last : this.#window.isSoon()
     if (isComing) slice.held.add(member)
     return isComing
   }
@@ -262,23 +204,18 @@ export class Broadcast {
 
   #schedule (): void {
     if (this.#work !== null || this.#timer !== null || this.#isStopped) return
-    const { clock } = this.#context
-    const now = clock.elapsed()
-    const gathered = this.#endAt(now) - now
+    const gathered = this.#window.remainingMs(this.#size)
     const wait = this.#extra === null ? Math.max(gathered, this.#dueIn()) : gathered
     if (wait <= 0) return this.#flush()
-    this.#dueAt = now + wait
-    this.#timer = clock.after(wait, () => this.#due())
+    this.#window.begun(wait)
+    this.#timer = this.#context.clock.after(wait, () => this.#due())
   }
 
   /** The window's time is over; a commit that is about to come, or is due this very moment, is still taken in. */
   #due (): void {
-    const late = this.#expectedAt - this.#dueAt
-    if (Math.abs(late) < Math.min(RHYTHM_MS_MAX, this.#interval / 2)) {
-      this.#timer = this.#context.clock.after(Math.max(0, late) + GRACE_MS, () => this.#timeUp())
-    } else {
-      this.#timeUp()
-    }
+    const grace = this.#window.graceMs()
+    if (grace === null) this.#timeUp()
+    else this.#timer = this.#context.clock.after(grace, () => this.#timeUp())
   }
 
   #timeUp (): void {
@@ -309,15 +246,13 @@ export class Broadcast {
     return age < -CLOCK_SLACK_MS ? Infinity : age
   }
 
-  /** `endsAt`: when the window should have ended, which counts as its end: one that a commit ends early shortens not the next. */
-  #flush (endsAt = this.#context.clock.elapsed()): void {
+  /** `endsAt`: when the window should have ended. */
+  #flush (endsAt?: number): void {
     if (this.#isStopped) return
     const last = this.#horizon()
     const extra = this.#extra
     this.#extra = null
-    this.#pending = 0
-    this.#flushedAt = endsAt
-    this.#flushing.began(this.#context.clock)
+    this.#window.ended(endsAt)
     if (this.#size === 0) {
       for (const view of VIEWS) for (const slice of this.#slices[view]) slice.cursor = last
       return this.#ended(last)
@@ -477,7 +412,7 @@ export class Broadcast {
   }
 
   #ended (last: number): void {
-    this.#flushing.ended(this.#size, this.#context.clock)
+    this.#window.sent(this.#size)
     this.#flushed = last
     this.#ring.trim(last)
     this.#hooks.flushed()

@@ -170,8 +170,8 @@ export class Room implements Watcher {
     this.#context.noteViewers(this)
   }
 
-  /** In how many milliseconds the log is to commit what comes now, for it cannot be shown before; 0: at once. */
-  commitDueIn (): number { return this.#broadcast.commitDueIn() }
+  /** In how many milliseconds the log is to commit what comes now, for it cannot be shown before; 0: at once. `now`: clock.elapsed(). */
+  askCommit (now: number): number { return this.#broadcast.askCommit(now) }
 
   /** Whether the member's viewer will be told to flush() soon, when the room next writes to it. */
   hold (member: Member): boolean { return this.#broadcast.hold(member) }

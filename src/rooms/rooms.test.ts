@@ -6,7 +6,7 @@ import { decodeTrusted, type Frame } from '../../proto/codec.ts'
 import { packTail } from '../../proto/entry.ts'
 import { OUT, ROLE } from '../../proto/ops.ts'
 import { Refusal } from '../base/errors.ts'
-import type { Member } from './rooms.ts'
+import { SWEEP_BYTES, type Member } from './rooms.ts'
 import { admin, person, setUp, type Watcher } from './stage.suite.ts'
 
 t.test('a join gets history up to the head it was told, then everything once and in order', async (t) => {
@@ -123,7 +123,7 @@ t.test('a hot room asks for the commit that ends its window; what nobody waits f
   const room = await open('a')
   const viewers = Array.from({ length: 500 }, () => enter(room, { history: 0 }))
   const viewer = viewers[0] as Watcher
-  const due = (): number => Math.round(room.commitDueIn())
+  const due = (): number => Math.round(room.askCommit(clock.elapsed()))
   const shown = (): number => viewer.of(OUT.MESSAGE).length
   t.equal(due(), 0, 'a quiet room shows at once')
   for (let round = 0; round < 100; round++) {
@@ -162,7 +162,7 @@ t.test('an even stream that fills a message before the window is over ends it th
   }
   for (let round = 0; round < 50; round++) await during(50)
   const [writes, messages] = [metrics.value('uproar_publishes_total'), room.seq]
-  for (let window = 0; window < 20; window++) await during(Math.max(1, Math.round(room.commitDueIn())))
+  for (let window = 0; window < 20; window++) await during(Math.max(1, Math.round(room.askCommit(clock.elapsed()))))
   t.ok(metrics.value('uproar_publishes_total') - writes <= 21, 'one write each, and that of what was before')
   t.ok(room.seq - messages > 20 * 8, 'well filled')
 })
@@ -206,7 +206,7 @@ t.test('a viewer that never reads is told or closed, holds little, and slows nob
     if (round === 30) sleeper.resume()
   }
   t.same(good.account(), { first: 1, last: 4000, faults: [] })
-  t.ok(stalled.buffered() < 64 * 1024 + 4 * 65_536, `it holds ${stalled.buffered()} bytes`)
+  t.ok(stalled.buffered() < 64 * 1024 + 4 * SWEEP_BYTES, `it holds ${stalled.buffered()} bytes`)
   t.same(sleeper.account(), { first: 1, last: 4000, faults: [] })
   t.ok(sleeper.of(OUT.SKIPPED).length > 0)
   t.equal(sleeper.of(OUT.SKIPPED)[0]?.[4], 'slow')
