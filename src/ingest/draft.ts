@@ -45,7 +45,12 @@ export interface MessageDraft {
   readonly elapsed: number
   /** What the steps have found so far: allowed, unless one of them holds it or hides it from others. */
   verdict: Verdict
+  /** Its author's place in the slow mode of the room; null: none is kept. */
+  place: SlowPlace | null
 }
+
+/** When somebody last wrote in a room, by clock.elapsed(), and the nonce of that message while it is under way ('': it is not). */
+export interface SlowPlace { at: number, nonce: string }
 
 /** The message waits for a moderator: no refusal that a repeat could mend, and no place in the log yet. */
 export class Held extends Refusal {

@@ -16,7 +16,7 @@ import { userIn } from '../auth/auth.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { AppError, Refusal, refusalOf } from '../base/errors.ts'
-import type { Metrics } from '../base/metrics.ts'
+import type { Durations, Metrics, Tally } from '../base/metrics.ts'
 import type { Traces } from '../base/traces.ts'
 import type { Log, Published } from '../log/log.ts'
 import { Audit, heldPatch, holdRefusal, textOf } from '../moderation/moderation.ts'
@@ -58,6 +58,10 @@ export class Ingest {
   readonly #metrics: Metrics
   readonly #config: Config
   readonly #steps: readonly Step[]
+  /** Those of them that are told what became of a draft. */
+  readonly #told: readonly Step[]
+  readonly #accepted: Readonly<Record<Submitter['via'], Tally>>
+  readonly #acceptSeconds: Pick<Durations, 'observe'>
   readonly #fault: (error: unknown, what: string) => void
   readonly #audit: Audit
   readonly #hook: Hook
@@ -85,6 +89,9 @@ export class Ingest {
       screening(options.terms, options.metrics),
       slowMode()
     ]
+    this.#told = this.#steps.filter((step) => step.settled !== undefined)
+    this.#accepted = { socket: this.#metrics.tally('uproar_messages_accepted_total', 'socket'), rest: this.#metrics.tally('uproar_messages_accepted_total', 'rest') }
+    this.#acceptSeconds = this.#metrics.durations('uproar_accept_seconds')
   }
 
   /** Drafts that wait for the log. */
@@ -167,9 +174,9 @@ export class Ingest {
     const trace = this.#traces === null || published.repeated ? null : this.#traces.accepted({ room: draft.room.name, epoch: published.epoch, seq: published.seq }, draft.elapsed, handed, draft.author.via, isProbe)
     if (isProbe) return published
     if (published.repeated) this.#metrics.add('uproar_messages_repeated_total')
-    else this.#metrics.add('uproar_messages_accepted_total', 1, draft.author.via)
+    else this.#accepted[draft.author.via].value++
     const seconds = (this.#clock.elapsed() - draft.elapsed) / 1000
-    this.#metrics.observe('uproar_accept_seconds', seconds)
+    this.#acceptSeconds.observe(seconds)
     if (trace !== null) this.#metrics.exemplify('uproar_accept_seconds', { trace, seconds, at: this.#clock.now() })
     return published
   }
@@ -227,7 +234,7 @@ export class Ingest {
   }
 
   #settle (draft: MessageDraft, isPublished: boolean): void {
-    for (const step of this.#steps) step.settled?.(draft, isPublished)
+    for (const step of this.#told) step.settled?.(draft, isPublished)
   }
 
   /** What a message with this nonce was answered when it was accepted; null when none was. Rejects as the log does. */

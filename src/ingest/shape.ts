@@ -40,7 +40,7 @@ export function shape (room: Room, author: Submitter, submission: Submission, no
   if (body instanceof Refusal) return body
   const ext = submission.ext == null ? null : extOf(submission.ext, room)
   if (ext instanceof Refusal) return ext
-  return { room, author, roles, nonce, kind, body, ext, now, elapsed, verdict: ALLOWED }
+  return { room, author, roles, nonce, kind, body, ext, now, elapsed, verdict: ALLOWED, place: null }
 }
 
 function bodyOf (body: unknown, kind: number, limits: ShapeLimits): string | Uint8Array | Refusal {

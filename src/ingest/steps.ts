@@ -9,7 +9,7 @@ import type { Metrics } from '../base/metrics.ts'
 import { addressRange } from '../base/peers.ts'
 import { gist, isEmotesOnly, judge, rankOf, REPEAT_MS, Repeats, type Sanction, type Verdict } from '../moderation/moderation.ts'
 import type { Terms } from '../moderation/screen.ts'
-import type { MessageDraft } from './draft.ts'
+import type { MessageDraft, SlowPlace } from './draft.ts'
 import { isCurrent } from './shape.ts'
 
 export interface Step {
@@ -42,9 +42,10 @@ export function rate (perSecond: number, burst: number): Step {
     check ({ author, elapsed }) {
       if (perSecond === 0) return null
       const { id } = author.identity
-      const bucket = buckets.get(id) ?? new TokenBucket(burst, elapsed)
-      // Written again so that the one longest silent is the one forgotten when the map is full.
-      buckets.set(id, bucket)
+      let bucket = buckets.get(id)
+      if (bucket === undefined) buckets.set(id, bucket = new TokenBucket(burst, elapsed))
+      // The one longest silent is the one forgotten when the map is full.
+      else buckets.touch(id, bucket)
       const wait = bucket.spend(elapsed, perSecond, burst)
       return wait === 0 ? null : new Refusal('rate_limited', 'too many messages', wait)
     }
@@ -131,9 +132,8 @@ const FRESH = { own: 0, others: 0, agoMs: Infinity }
 
 /** Slow mode: one message a user and so many seconds in a room; those who run the room are exempt. */
 export function slowMode (): Step {
-  // By room and user, when they last wrote, also while slow mode is off; `nonce` lets the retry of a message that is
-  // still under way pass.
-  const last = new BoundedMap<string, { at: number, nonce: string }>(200_000)
+  // By room and user, also while slow mode is off; the nonce lets the retry of a message that is still under way pass.
+  const last = new BoundedMap<string, SlowPlace>(200_000)
   const keyOf = ({ room, author }: MessageDraft): string => `${room.name} ${author.identity.id}`
   return {
     name: 'slow mode',
@@ -142,25 +142,29 @@ export function slowMode (): Step {
       if ((draft.roles & STAFF) !== 0) return null
       const key = keyOf(draft)
       const before = last.get(key)
-      if (before !== undefined && before.nonce === draft.nonce) return null
+      if (before !== undefined && before.nonce === draft.nonce) {
+        draft.place = before
+        return null
+      }
       const wait = before === undefined ? 0 : before.at + seconds * 1000 - draft.elapsed
       if (wait > 0) return new Refusal('slow_mode', `slow mode: one message every ${seconds} s`, wait)
       // While it is off a place in the map is good enough where it is: writing it anew for each message costs more.
       if (before === undefined || seconds > 0) {
-        last.set(key, { at: draft.elapsed, nonce: draft.nonce })
+        draft.place = { at: draft.elapsed, nonce: draft.nonce }
+        last.set(key, draft.place)
       } else {
         before.at = draft.elapsed
         before.nonce = draft.nonce
+        draft.place = before
       }
       return null
     },
     settled (draft, isPublished) {
-      const key = keyOf(draft)
-      const own = last.get(key)
-      if (own?.nonce !== draft.nonce) return
-      if (!isPublished) last.delete(key)
+      const { place } = draft
+      if (place?.nonce !== draft.nonce) return
       // From here on the log answers a retry. Once it has forgotten the nonce, that is a message like any other.
-      else own.nonce = ''
+      if (isPublished) place.nonce = ''
+      else if (last.get(keyOf(draft)) === place) last.delete(keyOf(draft))
     }
   }
 }

@@ -127,7 +127,7 @@ export class Batch implements Change {
 
   /** The batch is durable: answers every act, in order. */
   resolve (): void {
-    for (const { act, result } of this.#answers) (act.resolve as (result: unknown) => void)(result)
+    for (const { act, result } of this.#answers) act.resolve(result as never)
   }
 
   #publish (act: Publishing): void {

@@ -6,7 +6,7 @@ import { AppError } from '../base/errors.ts'
 import { checkName } from '../base/names.ts'
 import type { Store } from '../base/store.ts'
 import { COMPACTION_DUE } from '../base/store-compaction.ts'
-import { EMPTY_STATE } from './batch.ts'
+import { EMPTY_STATE, type Publishing } from './batch.ts'
 import { Layers } from './layers.ts'
 import type { HeadRecord } from './layout.ts'
 import type { Draft, Head, Log, LogPage, Published, ReadLimit, Rewriting, Rhythm, RoomState, Watcher } from './log.ts'
@@ -37,7 +37,46 @@ const UNREAD_MAX = 1_000_000
 /** A batch holds up everybody who publishes: not too many at once. */
 const REWRITINGS_AN_ACT = 500
 
-interface UnderWay { readonly room: string, readonly author: string, readonly nonce: string, readonly published: Promise<Published> }
+/** A publish of a nonce on its way; it is what the writer is handed. */
+class Once implements Publishing {
+  readonly kind = 'publish'
+  readonly room: string
+  readonly draft: Draft
+  readonly hash: NonceHash
+  readonly published: Promise<Published>
+  readonly #ended: (once: Once) => void
+  #resolve!: (published: Published) => void
+  #reject!: (error: unknown) => void
+
+  /** `ended` is called before it is answered, whatever the answer. */
+  constructor (room: string, draft: Draft, hash: NonceHash, ended: (once: Once) => void) {
+    this.room = room
+    this.draft = draft
+    this.hash = hash
+    this.#ended = ended
+    this.published = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  /** Of a hash: a whole number that the engine need not box. */
+  get key (): number { return this.hash.low | 0 }
+
+  isOf (room: string, author: string, nonce: string): boolean {
+    return this.draft.nonce === nonce && this.draft.author === author && this.room === room
+  }
+
+  resolve (published: Published): void {
+    this.#ended(this)
+    this.#resolve(published)
+  }
+
+  reject (error: unknown): void {
+    this.#ended(this)
+    this.#reject(error)
+  }
+}
 
 class LmdbLog implements Log {
   readonly #clock: LmdbLogOptions['clock']
@@ -49,8 +88,10 @@ class LmdbLog implements Log {
   readonly #store: Store
   readonly #unreadMax: number
   #outlet: LmdbOutlet | null = null
-  /** Publishes of nonces that are queued or in flight; as many as the queue and one batch hold. */
-  readonly #underWay = new Map<number, UnderWay>()
+  /** Publishes of nonces that are queued or in flight, by a part of their hash; as many as the queue and one batch hold. */
+  readonly #underWay = new Map<number, Once>()
+  /** Those whose part of the hash another had before: next to none, ever. */
+  readonly #besides = new Set<Once>()
 
   constructor (store: Store, options: LmdbLogOptions) {
     this.#store = store
@@ -187,28 +228,28 @@ class LmdbLog implements Log {
     const { author } = draft
     if (author.length + nonce.length > NONCE_CHARACTERS_MAX) throw new AppError('bad_request', `an author and a nonce have at most ${NONCE_CHARACTERS_MAX} characters`)
     const hash = this.#nonces.hash(room, author, nonce)
-    const id = hash.low * 0x20_0000 + (hash.high >>> 11)
-    const first = this.#underWay.get(id)
-    if (first?.room === room && first.author === author && first.nonce === nonce) return first.published.then((published) => ({ ...published, repeated: true }))
+    const first = this.#firstOf(hash, room, author, nonce)
+    if (first !== null) return first.published.then((published) => ({ ...published, repeated: true }))
     const known = this.#find(hash, room, author, nonce)
     if (known !== null) return Promise.resolve(known)
-    const { promise, resolve, reject } = Promise.withResolvers<Published>()
-    this.#writer.offer({
-      kind: 'publish',
-      room,
-      draft,
-      hash,
-      resolve: (published) => {
-        this.#underWay.delete(id)
-        resolve(published)
-      },
-      reject: (error) => {
-        this.#underWay.delete(id)
-        reject(error)
-      }
-    })
-    this.#underWay.set(id, { room, author, nonce, published: promise })
-    return promise
+    const once = new Once(room, draft, hash, this.#ended)
+    this.#writer.offer(once)
+    if (this.#underWay.has(once.key)) this.#besides.add(once)
+    else this.#underWay.set(once.key, once)
+    return once.published
+  }
+
+  /** The publish of this nonce that is under way; null: none is. */
+  #firstOf (hash: NonceHash, room: string, author: string, nonce: string): Once | null {
+    const first = this.#underWay.get(hash.low | 0)
+    if (first?.isOf(room, author, nonce) === true) return first
+    if (this.#besides.size > 0) for (const once of this.#besides) if (once.isOf(room, author, nonce)) return once
+    return null
+  }
+
+  readonly #ended = (once: Once): void => {
+    if (this.#underWay.get(once.key) === once) this.#underWay.delete(once.key)
+    else this.#besides.delete(once)
   }
 
   /** The head of the room's log, which is made when there is none. */

@@ -100,6 +100,8 @@ export class Writer implements Rhythm {
   #turnAt = -Infinity
   /** When the next commit is wanted at the latest; endless: nothing waits for one. */
   #wantedAt = Infinity
+  /** When the write that is under way began, by systemClock; endless: none is. */
+  #writingSince = Infinity
   /** Ends the rest before the next commit; null: there is none. */
   #rouse: (() => void) | null = null
   readonly #listeners: (() => void)[] = []
@@ -121,7 +123,8 @@ export class Writer implements Rhythm {
       this.#commits = commit
     }
     const { clock } = options
-    this.#timers = [clock.every(SWEEP_MS, () => this.#sweep()), clock.every(SETTLE_MS, () => this.#settleSoon()), clock.every(SYNC_MS, () => { void this.#sync() })]
+    options.metrics.read('uproar_log_queue', () => this.#queue.size)
+    this.#timers = [systemClock.every(STALL_MS / 10, () => this.#watchStall()), clock.every(SWEEP_MS, () => this.#sweep()), clock.every(SETTLE_MS, () => this.#settleSoon()), clock.every(SYNC_MS, () => { void this.#sync() })]
   }
 
   /** Retention lets nothing go beyond what this says. */
@@ -150,7 +153,6 @@ export class Writer implements Rhythm {
     if (this.#layers.bytes > UNSETTLED_BYTES_MAX || !this.#queue.offer(act)) {
       throw new AppError('overloaded', 'too many messages wait to be stored; try again', { retryAfterMs: OVERLOADED_RETRY_MS })
     }
-    this.#options.metrics.set('uproar_log_queue', this.#queue.size)
     this.#wake()
   }
 
@@ -290,7 +292,6 @@ export class Writer implements Rhythm {
     if (this.#queue.size === 0) this.#wantedAt = Infinity
     if (hasGathered) this.#gathered = this.#gathered * 0.8 + acts.length * 0.2
     this.#count(acts.length, performance.now())
-    this.#options.metrics.set('uproar_log_queue', this.#queue.size)
     try {
       const batch = this.#stage(acts)
       await this.#write(batch)
@@ -322,15 +323,17 @@ export class Writer implements Rhythm {
     if (batch.isEmpty) return
     if (!this.#journal.hasSpace) throw new AppError('unavailable', 'the journal is full, since the store cannot be written; try again')
     const commit = this.#commits + 1
-    const stall = systemClock.after(STALL_MS, () => this.#stall())
     const began = systemClock.elapsed()
+    this.#writingSince = began
     try {
-      await this.#journal.append(commit, this.#records.encode(batch))
+      // Written at once, mostly: then nothing is waited for.
+      const appended = this.#journal.append(commit, this.#records.encode(batch))
+      if (appended !== null) await appended
     } catch (error) {
       if (this.#journal.isBroken) this.#fault = new AppError('unavailable', 'the store could not take a failed write back; restart the server', { cause: error })
       throw error
     } finally {
-      stall.cancel()
+      this.#writingSince = Infinity
       if (this.#fault?.message === STALLED) this.#fault = null
     }
     this.#commits = commit
@@ -373,11 +376,11 @@ export class Writer implements Rhythm {
     }
   }
 
-  #stall (): void {
-    this.#fault ??= new AppError('unavailable', STALLED)
+  #watchStall (): void {
+    if (systemClock.elapsed() - this.#writingSince < STALL_MS || this.#fault !== null) return
+    this.#fault = new AppError('unavailable', STALLED)
     for (const call of this.#listeners) call()
     for (const act of this.#queue.take(this.#queue.size)) act.reject(this.#fault)
-    this.#options.metrics.set('uproar_log_queue', 0)
   }
 
   #apply (batch: Batch): void {
