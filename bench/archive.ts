@@ -38,6 +38,7 @@ const END = Date.UTC(2026, 2, 1)
 export const archive: Row = {
   name: 'archive',
   about: 'the embedded archive: rows a second in, bytes a message, searches, pages, catching up',
+  needs: 'the embedded ClickHouse',
   roundsMax: 1,
   async run (bench: Bench): Promise<Finding[]> {
     return [...await filled(bench, MESSAGES / (bench.isQuick ? 10 : 1)), await caughtUp(bench, OUTAGE.seconds * OUTAGE.perSecond / (bench.isQuick ? 10 : 1))]

@@ -1,6 +1,7 @@
-// The command `npm run bench`: runs the rows named, or all, and appends one line of JSON for each answer.
+// The command `npm run bench`: runs the rows named, or all of the server itself, and appends one line of JSON for each answer.
 //
-//   npm run bench                          every row, in under 20 minutes
+//   npm run bench                          every row of the server itself, in under 15 minutes
+//   npm run bench -- --all                 and those that need Redis, Kafka or ClickHouse beside it
 //   npm run bench -- fanout steady         some of them
 //   npm run bench -- --list                which there are
 //   --rounds N   --quick (a look: short, nothing is written)   --minutes N (soak)   --out FILE   --profile FOLDER
@@ -29,15 +30,15 @@ import { stalled } from './stalled.ts'
 import { steady } from './steady.ts'
 import { CORES } from './subject.ts'
 
-const ROWS: readonly Row[] = [fanout, bigroom, steady, quiet, ingest, memory, joins, growth, stalled, history, screen, redis, relay, archive, soak]
+const ROWS: readonly Row[] = [fanout, bigroom, steady, quiet, ingest, memory, joins, growth, stalled, history, screen, soak, redis, relay, archive]
 const ROUNDS = 3
 
 const text = { type: 'string' } as const
 const flag = { type: 'boolean' } as const
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: text, quick: flag, minutes: text, out: text, profile: text, list: flag } })
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: text, quick: flag, minutes: text, out: text, profile: text, list: flag, all: flag } })
 
 if (values.list === true) {
-  for (const row of ROWS) process.stdout.write(`${row.name.padEnd(10)} ${row.about}\n`)
+  for (const row of ROWS) process.stdout.write(`${row.name.padEnd(10)} ${row.about}${row.needs === undefined ? '' : ` (with ${row.needs})`}\n`)
 } else {
   process.exitCode = await runAll(chosen())
 }
@@ -48,7 +49,8 @@ function chosen (): readonly Row[] {
     process.stderr.write(`no such row: ${unknown.join(', ')}; there are ${ROWS.map((row) => row.name).join(', ')}\n`)
     process.exit(2)
   }
-  return positionals.length === 0 ? ROWS : ROWS.filter((row) => positionals.includes(row.name))
+  if (positionals.length > 0) return ROWS.filter((row) => positionals.includes(row.name))
+  return values.all === true ? ROWS : ROWS.filter((row) => row.needs === undefined)
 }
 
 async function runAll (rows: readonly Row[]): Promise<number> {

@@ -13,7 +13,7 @@ type Size = keyof typeof SIZES
 export const growth: Row = {
   name: 'growth',
   about: 'cost of a delivery as a room grows from 100 to 19,000 viewers, against itself at 1,000',
-  roundsMax: 2,
+  roundsMax: 1,
   async run (bench: Bench): Promise<Finding[]> {
     const sizes: Readonly<Record<Size, number>> = bench.isQuick ? QUICK : SIZES
     const kind = uproar()

@@ -14,6 +14,7 @@ import { CORES, onCore, Subject, uproar, type SubjectKind } from './subject.ts'
 
 const PATH = `/v1/rooms/${roomName(0)}/messages?limit=50`
 const CONNECTIONS = 50
+const WARM_S = 4
 
 export const history: Row = {
   name: 'history',
@@ -68,7 +69,7 @@ async function serve (kind: SubjectKind, bench: Bench, keep: string | null): Pro
       if ((JSON.parse(page) as { messages?: unknown[], entries?: unknown[] }).entries?.length !== 50) throw new Error(`not a page of 50: ${page.slice(0, 200)}`)
       writeFileSync(keep, page)
     }
-    await cannon(url, 1)
+    await cannon(url, bench.isQuick ? 1 : WARM_S)
     const before = subject.cpuSeconds()
     const { requests, latency, non2xx, errors, timeouts } = await cannon(url, bench.isQuick ? 2 : 5)
     const cpu = subject.cpuSeconds() - before

@@ -22,6 +22,7 @@ const VIEWERS = 100
 export const redis: Row = {
   name: 'redis',
   about: 'through one Redis: messages accepted by batches, and what another instance adds to latency',
+  needs: 'a Redis server',
   roundsMax: 2,
   async run (bench: Bench): Promise<Finding[]> {
     if (redisPath() === null) throw new Error('there is no redis-server: install Debian\'s package redis-server')

@@ -69,6 +69,7 @@ const SHARED: Source = {
 export const relay: Row = {
   name: 'relay',
   about: 'from the room log into Kafka: messages a second, and catching up with an outage',
+  needs: 'a Redis server and a Kafka broker',
   roundsMax: 1,
   async run (bench: Bench): Promise<Finding[]> {
     const count = OUTAGE.seconds * OUTAGE.perSecond / (bench.isQuick ? 10 : 1)

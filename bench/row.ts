@@ -36,6 +36,8 @@ export interface Row {
   readonly about: string
   /** More rounds than this tell nothing more, or take too long. */
   readonly roundsMax?: number
+  /** What has to run beside the server, and is started by the row; left out: nothing. */
+  readonly needs?: string
   run (bench: Bench): Promise<Finding[]>
 }
 
@@ -46,13 +48,17 @@ export function spread (values: readonly number[]): Spread {
   return { median: (at(Math.floor(middle)) + at(Math.ceil(middle))) / 2, min: at(0), max: at(sorted.length - 1) }
 }
 
+/** `roundsMax`: of this kind; fewer than the row's for one that is only far away. */
+type Plan = DeliveryPlan & { readonly roundsMax?: number }
+
 /** Measures each kind in turn, round by round, so that what changes on the machine meanwhile meets all of them. */
-export async function alternate<K extends string> (bench: Bench, kinds: Readonly<Record<K, SubjectKind>>, plan: DeliveryPlan | ((key: K) => DeliveryPlan)): Promise<Record<K, Delivery[]>> {
+export async function alternate<K extends string> (bench: Bench, kinds: Readonly<Record<K, SubjectKind>>, plan: Plan | ((key: K) => Plan)): Promise<Record<K, Delivery[]>> {
   const measured = Object.fromEntries(Object.keys(kinds).map((key) => [key, []])) as unknown as Record<K, Delivery[]>
   for (let round = 1; round <= bench.rounds; round++) {
     for (const [key, kind] of Object.entries(kinds) as [K, SubjectKind][]) {
-      bench.progress(`round ${round} of ${bench.rounds}: ${kind.name}`)
-      const planned = typeof plan === 'function' ? plan(key) : plan
+      const { roundsMax = Infinity, ...planned } = typeof plan === 'function' ? plan(key) : plan
+      if (round > roundsMax) continue
+      bench.progress(`round ${round} of ${Math.min(bench.rounds, roundsMax)}: ${kind.name}`)
       const delivery = await measureDelivery(kind, { ...planned, nodeOptions: kind.dialect === 'uproar' ? bench.nodeOptions : [] })
       bench.progress(`  ${inWords(delivery)}`)
       measured[key].push(delivery)
@@ -67,9 +73,9 @@ function inWords (delivery: Delivery): string {
   return `${millions(perCpuSecond)} deliveries per CPU second, p50 ${p50} ms, p99 ${p99} ms, ${framesPerSecond.toFixed(1)} writes a second, server ${share(cpuSeconds / seconds)} of its core, load ${share(loadShare)}${late}${isWhole(delivery) ? '' : ', NOT WHOLE: ' + JSON.stringify(delivery)}`
 }
 
-/** Of the figures of two kinds, round by round: a divided by b. */
+/** Of the figures of two kinds, round by round: a divided by b, which may have had fewer rounds. */
 export function ratio (a: readonly number[], b: readonly number[]): Spread {
-  return spread(a.map((value, round) => value / (b[round] as number)))
+  return spread(b.map((value, round) => (a[round] as number) / value))
 }
 
 export function figure (deliveries: readonly Delivery[], of: (delivery: Delivery) => number): number[] {

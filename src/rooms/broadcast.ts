@@ -171,7 +171,7 @@ export class Broadcast {
     const { slice } = member
     if (slice === null || this.#isStopped) return false
     const isComing = this.#timer === null ? this.#work !== null && slice.cursor < this.#work.last : this.#window.isSoon()
-    if (isComing) slice.held.add(member)
+    if (isComing) slice.hold(member)
     return isComing
   }
 

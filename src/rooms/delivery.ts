@@ -29,7 +29,7 @@ export class Slice {
   cursor: number
   readonly members: Member[] = []
   /** Members with something to send that goes along with the next write to them. */
-  readonly held = new Set<Member>()
+  #held: Member[] = []
   #sinceSweep = 0
 
   constructor (topic: string, cursor: number) {
@@ -50,14 +50,21 @@ export class Slice {
       last.index = member.index
     }
     if (isOpen) member.viewer.unsubscribe(this.topic)
-    if (this.held.delete(member) && isOpen) member.viewer.flush()
+    if (!this.#held.includes(member)) return
+    this.#held = this.#held.filter((other) => other !== member)
+    if (isOpen) member.viewer.flush()
+  }
+
+  /** The member's viewer has something to send that goes along with the next write to it. */
+  hold (member: Member): void {
+    this.#held.push(member)
   }
 
   /** The write has come, or will not: what was held goes. */
   release (): void {
-    if (this.held.size === 0) return
-    const held = [...this.held]
-    this.held.clear()
+    if (this.#held.length === 0) return
+    const held = this.#held
+    this.#held = []
     for (const member of held) member.viewer.flush()
   }
 
