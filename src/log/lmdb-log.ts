@@ -34,7 +34,7 @@ export function createLmdbLog (store: Store, options: LmdbLogOptions): Log & { o
 /** Characters of an author and a nonce together; what the journal's records can say is far more. */
 const NONCE_CHARACTERS_MAX = 4096
 const UNREAD_MAX = 1_000_000
-/** Of publishes under way. */
+/** Of publishes under way; a power of two. */
 const PLACES = 4096
 /** A batch holds up everybody who publishes: not too many at once. */
 const REWRITINGS_AN_ACT = 500
@@ -88,19 +88,19 @@ class UnderWay {
   readonly #places = new Array<Once | null>(PLACES).fill(null)
 
   add (once: Once): void {
-    const place = once.hash.low % PLACES
+    const place = once.hash.low & PLACES - 1
     once.next = this.#places[place] as Once | null
     this.#places[place] = once
   }
 
   find (hash: NonceHash, room: string, author: string, nonce: string): Once | null {
-    let once = this.#places[hash.low % PLACES] as Once | null
+    let once = this.#places[hash.low & PLACES - 1] as Once | null
     while (once !== null && !once.isOf(room, author, nonce)) once = once.next
     return once
   }
 
   remove (once: Once): void {
-    const place = once.hash.low % PLACES
+    const place = once.hash.low & PLACES - 1
     let before = this.#places[place] as Once | null
     if (before === once) this.#places[place] = once.next
     while (before !== null && before.next !== once) before = before.next

@@ -13,7 +13,7 @@ const STEP = 0x19660d
 const NONCES_MIN = 1024
 const NONCES_MAX = 1_048_576
 
-/** A nonce's hash: two halves, 32 bits each. */
+/** A nonce's hash: two halves, signed 32 bits each: the engine keeps other numbers in boxes of their own. */
 export interface NonceHash { readonly low: number, readonly high: number }
 
 /** `blocks`: a power of two. */
@@ -88,11 +88,11 @@ export function hashNonce (seed: NonceHash, room: string, author: string, nonce:
       high ^= high >>> 13
     }
   }
-  return { low: finished(low ^ high), high: (finished(Math.imul(high, 0x9e3779b1) ^ low) | 1) >>> 0 }
+  return { low: finished(low ^ high), high: finished(Math.imul(high, 0x9e3779b1) ^ low) | 1 }
 }
 
 function finished (value: number): number {
   let mixed = Math.imul(value ^ value >>> 16, 0x85ebca6b)
   mixed = Math.imul(mixed ^ mixed >>> 13, 0xc2b2ae35)
-  return (mixed ^ mixed >>> 16) >>> 0
+  return mixed ^ mixed >>> 16
 }

@@ -52,17 +52,15 @@ export class NonceTable {
     return found === -1 ? null : { seq: this.#seqs[found] as number, ts: this.#times[found] as number }
   }
 
-  /** The nonce that was added as the `index`-th, from 0. */
-  at (index: number): NonceRecord {
-    return {
-      hash: { low: this.#lows[index] as number, high: this.#highs[index] as number },
-      number: this.#numbers[index] as number,
-      author: this.#authors[index] as string,
-      nonce: this.#nonces[index] as string,
-      seq: this.#seqs[index] as number,
-      ts: this.#times[index] as number
-    }
-  }
+  // Of the nonce that was added as the `index`-th, from 0; column by column, for whoever looks at all of them.
+
+  low (index: number): number { return this.#lows[index] as number }
+  high (index: number): number { return this.#highs[index] as number }
+  number (index: number): number { return this.#numbers[index] as number }
+  author (index: number): string { return this.#authors[index] as string }
+  nonce (index: number): string { return this.#nonces[index] as string }
+  seq (index: number): number { return this.#seqs[index] as number }
+  ts (index: number): number { return this.#times[index] as number }
 
   #place (at: number): void {
     const mask = this.#slots.length - 1

@@ -15,7 +15,7 @@ import { randomBytes } from 'node:crypto'
 import { read, type Store, type Table } from '../base/store.ts'
 import { META, readNumber } from './layout.ts'
 import { hashNonce, NonceFilter, type NonceHash } from './nonce-filter.ts'
-import type { NonceRecord, NonceTable } from './nonce-table.ts'
+import type { NonceTable } from './nonce-table.ts'
 
 /** One settling's nonces, on disk. `buckets` is a power of two. */
 interface Part { readonly id: number, readonly buckets: number, newest: number }
@@ -73,9 +73,9 @@ export class Nonces {
     const summary = Buffer.allocUnsafe(8 + size * 8)
     const part = { id: this.#nextPart, buckets, newest: 0 }
     for (let index = 0; index < size; index++) {
-      const record = table.at(index)
-      ends[record.hash.low & buckets - 1] = (ends[record.hash.low & buckets - 1] as number) + recordLength(record)
-      part.newest = Math.max(part.newest, record.ts)
+      const bucket = table.low(index) & buckets - 1
+      ends[bucket] = (ends[bucket] as number) + recordLength(table, index)
+      part.newest = Math.max(part.newest, table.ts(index))
       if (index % RECORDS_A_STEP === 0) yield
     }
     let length = 0
@@ -87,13 +87,13 @@ export class Nonces {
     const rows = Buffer.allocUnsafe(length)
     const generation = this.#generationFor(part, size, now)
     for (let index = 0; index < size; index++) {
-      const record = table.at(index)
-      const bucket = record.hash.low & buckets - 1
-      ends[bucket] = writeRecord(rows, ends[bucket] as number, record)
-      summary.writeUInt32LE(record.hash.low, 8 + index * 8)
-      summary.writeUInt32LE(record.hash.high, 12 + index * 8)
+      const hash = { low: table.low(index), high: table.high(index) }
+      const bucket = hash.low & buckets - 1
+      ends[bucket] = writeRecord(rows, ends[bucket] as number, table, index)
+      summary.writeInt32LE(hash.low, 8 + index * 8)
+      summary.writeInt32LE(hash.high, 12 + index * 8)
       // Early is harmless: what is not found in a part yet is found where it is settled from.
-      generation.filter.add(record.hash)
+      generation.filter.add(hash)
       yield
     }
     summary.writeUIntBE(part.newest, 0, 6)
@@ -202,15 +202,17 @@ function partKey (id: number, bucket: number): Buffer {
 /** number (6)  seq (6)  ts (6)  author's units (2)  units (2)  author and nonce, UTF-16LE */
 const RECORD_HEAD = 22
 
-function recordLength ({ author, nonce }: NonceRecord): number {
-  return RECORD_HEAD + (author.length + nonce.length) * 2
+function recordLength (table: NonceTable, index: number): number {
+  return RECORD_HEAD + (table.author(index).length + table.nonce(index).length) * 2
 }
 
 /** Returns where the next one begins. */
-function writeRecord (rows: Buffer, start: number, { number, seq, ts, author, nonce }: NonceRecord): number {
-  let at = putUint48(rows, start, number)
-  at = putUint48(rows, at, seq)
-  at = putUint48(rows, at, ts)
+function writeRecord (rows: Buffer, start: number, table: NonceTable, index: number): number {
+  const author = table.author(index)
+  const nonce = table.nonce(index)
+  let at = putUint48(rows, start, table.number(index))
+  at = putUint48(rows, at, table.seq(index))
+  at = putUint48(rows, at, table.ts(index))
   at = putUint16(rows, at, author.length)
   at = putUint16(rows, at, author.length + nonce.length)
   at += rows.write(author, at, 'utf16le')
@@ -250,6 +252,6 @@ function readRow (rows: Buffer, at: number): { number: number, seq: number, ts: 
 function unpackSummary (id: number, value: Uint8Array): { part: Part, hashes: NonceHash[] } {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.length)
   const hashes: NonceHash[] = []
-  for (let at = 8; at < bytes.length; at += 8) hashes.push({ low: bytes.readUInt32LE(at), high: bytes.readUInt32LE(at + 4) })
+  for (let at = 8; at < bytes.length; at += 8) hashes.push({ low: bytes.readInt32LE(at), high: bytes.readInt32LE(at + 4) })
   return { part: { id, newest: bytes.readUIntBE(0, 6), buckets: bytes.readUInt16BE(6) }, hashes }
 }

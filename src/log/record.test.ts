@@ -22,7 +22,7 @@ t.test('a record comes back as it went in', (t) => {
       heads: new Map([[`a${text(0)}`, null], [`b${text(1)}`, { number: number(1), epoch: text(2), first: number(2), seq: number(3), bytes: number(4), lastTs: number(5) }]]),
       states: new Map([[1, null], [2, { bytes: new Uint8Array(at * 3).fill(at) }]]),
       appends: Array.from({ length: at % 7 }, (_, by) => ({
-        number: number(by), seq: number(by + 1), ts: number(by + 2), bytes: new Uint8Array(by * at).fill(by), nonce: by % 2 === 0 ? null : { hash: { low: at * 8_000_000, high: 2 ** 32 - 1 - by }, author: text(by), nonce: text(by + 1) }
+        number: number(by), seq: number(by + 1), ts: number(by + 2), bytes: new Uint8Array(by * at).fill(by), nonce: by % 2 === 0 ? null : { hash: { low: at * 8_000_000 | 0, high: -1 - by }, author: text(by), nonce: text(by + 1) }
       })),
       removed: Array.from({ length: at % 3 }, (_, by) => ({ number: number(by), first: 1, seq: number(by) })),
       expired: Array.from({ length: at % 4 }, (_, by) => ({ number: number(by), first: 2, seq: number(by) })),

@@ -95,8 +95,8 @@ export class RecordWriter {
     this.#numbers(number, seq, ts)
     this.#flag(nonce !== null)
     if (nonce !== null) {
-      this.#count(nonce.hash.low)
-      this.#count(nonce.hash.high)
+      this.#count(nonce.hash.low >>> 0)
+      this.#count(nonce.hash.high >>> 0)
       this.#text(nonce.author)
       this.#text(nonce.nonce)
     }
@@ -227,7 +227,7 @@ class RecordReader {
     const number = this.number()
     const seq = this.number()
     const ts = this.number()
-    const nonce = this.flag() ? { hash: { low: this.#count(), high: this.#count() }, author: this.text(), nonce: this.text() } : null
+    const nonce = this.flag() ? { hash: { low: this.#count() | 0, high: this.#count() | 0 }, author: this.text(), nonce: this.text() } : null
     return { number, seq, ts, nonce, bytes: this.#blob(this.#count()) }
   }
 
