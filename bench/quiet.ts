@@ -12,7 +12,7 @@ export const quiet: Row = {
   roundsMax: 2,
   async run (bench: Bench): Promise<Finding[]> {
     const rooms = bench.isQuick ? 500 : 2000
-    const plan = { viewers: rooms * VIEWERS_PER_ROOM, rooms, authors: rooms, authorsWatch: true, perSecond: rooms, warmS: 3, countS: bench.isQuick ? 3 : 6 }
+    const plan = { viewers: rooms * VIEWERS_PER_ROOM, rooms, authors: rooms, authorsWatch: true, perSecond: rooms, warmS: bench.isQuick ? 3 : 10, countS: bench.isQuick ? 3 : 6 }
     const { ours, bare } = await alternate(bench, { ours: uproar(), bare: bareUws(0) }, plan)
     const cpu = ratio(figure(ours, cpuPerDelivery), figure(bare, cpuPerDelivery))
     const whole = ours.every(isComplete)

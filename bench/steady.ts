@@ -9,7 +9,7 @@ export const steady: Row = {
   about: 'steady room: 1,000 viewers, 20 messages a second, against bare uWS unbatched',
   roundsMax: 2,
   async run (bench: Bench): Promise<Finding[]> {
-    const measured = await alternate(bench, { ours: uproar(), bare: bareUws(0) }, { viewers: 1000, perSecond: 20, warmS: 4, countS: bench.isQuick ? 5 : 8 })
+    const measured = await alternate(bench, { ours: uproar(), bare: bareUws(0) }, { viewers: 1000, perSecond: 20, warmS: bench.isQuick ? 4 : 10, countS: bench.isQuick ? 5 : 8 })
     const { ours, bare } = measured
     const conditions = '1,000 viewers (20 of them write), 20 messages a second of 130 bytes'
     const p99 = ratio(figure(ours, (delivery) => delivery.p99), figure(bare, (delivery) => delivery.p99))
