@@ -1,7 +1,7 @@
 // The command `npm run bench`: runs the rows named, or all of the server itself, and appends one line of JSON for each answer.
 //
 //   npm run bench                          every row of the server itself, in under 15 minutes
-//   npm run bench -- --all                 and those that need Redis, Kafka or ClickHouse beside it
+//   npm run bench -- --all                 and those that need Redis, Kafka, ClickHouse or ten minutes: 35 minutes in all
 //   npm run bench -- fanout steady         some of them
 //   npm run bench -- --list                which there are
 //   --rounds N   --quick (a look: short, nothing is written)   --minutes N (soak)   --out FILE   --profile FOLDER
@@ -38,7 +38,7 @@ const flag = { type: 'boolean' } as const
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: text, quick: flag, minutes: text, out: text, profile: text, list: flag, all: flag } })
 
 if (values.list === true) {
-  for (const row of ROWS) process.stdout.write(`${row.name.padEnd(10)} ${row.about}${row.needs === undefined ? '' : ` (with ${row.needs})`}\n`)
+  for (const row of ROWS) process.stdout.write(`${row.name.padEnd(10)} ${row.about}${row.needs === undefined ? '' : ` (needs ${row.needs})`}\n`)
 } else {
   process.exitCode = await runAll(chosen())
 }
@@ -91,7 +91,7 @@ function benchOf (row: Row, isQuick: boolean, progress: (text: string) => void):
   return {
     rounds: Math.min(row.roundsMax ?? Infinity, whole(values.rounds, isQuick ? 1 : ROUNDS)),
     isQuick,
-    minutes: whole(values.minutes, 1),
+    minutes: whole(values.minutes, isQuick ? 1 : 10),
     nodeOptions: values.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${join(process.cwd(), values.profile)}`],
     progress
   }

@@ -23,7 +23,7 @@ export interface Bench {
   readonly rounds: number
   /** A look, not a measurement: short phases, small crowds. */
   readonly isQuick: boolean
-  /** For the soak. */
+  /** Of the soak. */
   readonly minutes: number
   /** Options for the measured server's node, such as --cpu-prof. */
   readonly nodeOptions: readonly string[]
@@ -36,7 +36,7 @@ export interface Row {
   readonly about: string
   /** More rounds than this tell nothing more, or take too long. */
   readonly roundsMax?: number
-  /** What has to run beside the server, and is started by the row; left out: nothing. */
+  /** What it takes beyond the server itself (a service beside it, which it starts, or time); left out: nothing. */
   readonly needs?: string
   run (bench: Bench): Promise<Finding[]>
 }

@@ -12,6 +12,7 @@ const LOOKS_PER_MINUTE = 30
 export const soak: Row = {
   name: 'soak',
   about: '2,000 messages a second into 1,000 viewers for minutes: drift of memory and latency',
+  needs: 'ten minutes',
   roundsMax: 1,
   async run (bench: Bench): Promise<Finding[]> {
     const seconds = bench.isQuick ? 20 : bench.minutes * 60
