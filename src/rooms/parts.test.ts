@@ -3,10 +3,12 @@
 import t from 'tap'
 import { encodeEntry, packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
+import { ManualClock } from '../base/clock.ts'
 import { Metrics } from '../base/metrics.ts'
 import { Busiest, ROOMS_SHOWN } from './busiest.ts'
 import { Ring } from './ring.ts'
 import { Sampler, type Sighting } from './sampler.ts'
+import { WindowEnd } from './window-end.ts'
 import { Rate, windowMs } from './window.ts'
 
 t.test('ring: entries are found by seq, bounded, and never let go before they were sent', async (t) => {
@@ -98,4 +100,44 @@ t.test('busiest rooms: the first twenty by viewers and by entries, none that lef
   }
   busiest.look(many, 17_000)
   t.same([busiest.isUnderWay, (await shown('uproar_room_viewers')).get('m24999'), (await shown('uproar_room_viewers')).get('r0')], [false, 24_999, undefined])
+})
+
+t.test('windows end with the commits nearest to their time, and are no shorter for it', (t) => {
+  const clock = new ManualClock()
+  const window = new WindowEnd(clock, { maxMs: 50, bigMaxMs: 250 })
+  const viewers = 1000
+  const entries = (count: number): Uint8Array[] => Array.from({ length: count }, () => new Uint8Array(100))
+  let isRunning = false
+  let windows = 0
+  const during = (ms: number, commits: number): void => {
+    for (let commit = 0; commit < commits; commit++) {
+      clock.advance(ms)
+      window.added(entries(10))
+      const end = window.nearEnd(viewers)
+      if (end !== null) {
+        window.ended(end)
+        windows++
+        isRunning = false
+      } else if (!isRunning) {
+        window.begun(window.remainingMs(viewers))
+        isRunning = true
+      }
+    }
+  }
+  during(16, 200)
+  windows = 0
+  during(16, 200)
+  t.ok(windows >= 62 && windows <= 66, `${windows} windows in 3.2 s`)
+  while (isRunning) during(16, 1)
+  during(16, 1)
+  const due = window.askCommit(clock.elapsed(), viewers)
+  t.ok(due > 20 && due < 40, `the commit that ends the next is due in ${due} ms`)
+  clock.advance(10)
+  t.equal(window.askCommit(clock.elapsed(), viewers), due - 10, 'asked again it is the same one')
+  t.equal(window.isSoon(), true, 'an OK may wait for it')
+  clock.advance(100)
+  t.equal(window.askCommit(clock.elapsed(), viewers), 0, 'and overdue it is wanted at once')
+  window.ended()
+  t.same([window.isSoon(), window.askCommit(clock.elapsed() + 60, viewers)], [false, 0], 'no window runs')
+  t.end()
 })
