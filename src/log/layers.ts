@@ -123,11 +123,13 @@ export class Layers {
     if (settling === null) return
     await this.#inSlices(this.#putEntries(settling))
     await this.#inSlices(this.#putHeads(settling))
-    await this.#inSlices(this.#nonces.expire(now))
-    const made = settling.nonces.size === 0 ? null : await inTurns(this.#nonces.make(settling.nonces, now))
+    const over = this.#nonces.over(now)
+    if (over.length > 0) await this.#inSlices(this.#nonces.drop(over))
+    this.#nonces.forget(over)
+    const made = settling.nonces.size === 0 ? null : await inTurns(this.#nonces.make(settling.nonces))
     if (made !== null) await this.#inSlices(this.#nonces.write(made))
     await this.#finish(settling, made)
-    if (made !== null) this.#nonces.settled(made)
+    if (made !== null) await inTurns(this.#nonces.settled(made, now))
     this.#settled = settling.commit
     this.#settling = null
     if (settling.removed.length > 0) retention.noteRemoved()

@@ -23,7 +23,7 @@ interface Part { readonly id: number, readonly buckets: number, newest: number }
 interface Generation { readonly since: number, readonly parts: Part[], readonly filter: NonceFilter, newest: number }
 
 /** A part that does not count yet. `ends`: where each bucket's records end in `rows`. */
-export interface Made { readonly part: Part, readonly rows: Buffer, readonly ends: Int32Array, readonly summary: Buffer, readonly generation: Generation }
+export interface Made { readonly part: Part, readonly rows: Buffer, readonly ends: Int32Array, readonly summary: Buffer }
 
 /** Each costs every message a look into memory that no cache holds. */
 const GENERATIONS = 8
@@ -66,7 +66,7 @@ export class Nonces {
   }
 
   /** Makes a part of these nonces, to be written: a step a record, no transaction needed. */
-  * make (table: NonceTable, now: number): Generator<void, Made> {
+  * make (table: NonceTable): Generator<void, Made> {
     const { size } = table
     const buckets = Math.min(BUCKETS_MAX, 2 ** Math.ceil(Math.log2(Math.max(1, size / RECORDS_A_BUCKET))))
     const ends = new Int32Array(buckets + 1)
@@ -85,20 +85,16 @@ export class Nonces {
       length += own
     }
     const rows = Buffer.allocUnsafe(length)
-    const generation = this.#generationFor(part, size, now)
     for (let index = 0; index < size; index++) {
-      const hash = { low: table.low(index), high: table.high(index) }
-      const bucket = hash.low & buckets - 1
+      const bucket = table.low(index) & buckets - 1
       ends[bucket] = writeRecord(rows, ends[bucket] as number, table, index)
-      summary.writeInt32LE(hash.low, 8 + index * 8)
-      summary.writeInt32LE(hash.high, 12 + index * 8)
-      // Early is harmless: what is not found in a part yet is found where it is settled from.
-      generation.filter.add(hash)
+      summary.writeInt32LE(table.low(index), 8 + index * 8)
+      summary.writeInt32LE(table.high(index), 12 + index * 8)
       yield
     }
     summary.writeUIntBE(part.newest, 0, 6)
     summary.writeUInt16BE(buckets, 6)
-    return { part, rows, ends, summary, generation }
+    return { part, rows, ends, summary }
   }
 
   /** Writes it, a bucket a step, within whatever transaction the step is made in; the part is to be finished in one after them. */
@@ -116,17 +112,29 @@ export class Nonces {
     void this.#table.put(partKey(part.id, SUMMARY), summary)
   }
 
-  /** The transaction that finished it is durable: its nonces are found here. */
-  settled ({ part, generation }: Made): void {
+  /** The transaction that finished it is durable: its nonces are found here once all steps are made, a nonce each. */
+  * settled ({ part, summary }: Made, now: number): Generator<void> {
+    const generation = this.#generationFor(part, (summary.length - 8) / 8, now)
+    for (let at = 8; at < summary.length; at += 8) {
+      generation.filter.add({ low: summary.readInt32LE(at), high: summary.readInt32LE(at + 4) })
+      yield
+    }
     this.#nextPart = part.id + 1
     generation.parts.push(part)
   }
 
-  /** Forgets the parts of which nothing counts any more and deletes them, a step a bucket. */
-  * expire (now: number): Generator<void> {
-    const over = this.#generations.filter(({ newest }) => now - newest >= this.#windowMs)
-    this.#generations = this.#generations.filter((generation) => !over.includes(generation))
-    for (const { parts } of over) {
+  /** Generations of which nothing counts any more. They are dropped, and once that is durable, forgotten. */
+  over (now: number): readonly Generation[] {
+    return this.#generations.filter(({ newest }) => now - newest >= this.#windowMs)
+  }
+
+  forget (generations: readonly Generation[]): void {
+    this.#generations = this.#generations.filter((generation) => !generations.includes(generation))
+  }
+
+  /** Deletes their parts, a bucket a step, within whatever transaction the step is made in. */
+  * drop (generations: readonly Generation[]): Generator<void> {
+    for (const { parts } of generations) {
       for (const { id, buckets } of parts) {
         for (let bucket = 0; bucket < buckets; bucket++) {
           void this.#table.remove(partKey(id, bucket))
@@ -164,7 +172,7 @@ export class Nonces {
     const stored = read(this.#meta, META.seed)
     const bytes = stored === undefined ? randomBytes(8) : Buffer.from(stored)
     if (stored === undefined) this.#meta.putSync(META.seed, bytes)
-    return { low: bytes.readUInt32LE(0), high: bytes.readUInt32LE(4) }
+    return { low: bytes.readInt32LE(0), high: bytes.readInt32LE(4) }
   }
 
   #load (): void {

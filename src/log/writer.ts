@@ -75,6 +75,8 @@ export class Writer implements Rhythm {
   readonly #records = new RecordWriter()
   readonly #queue: BoundedQueue<Act>
   readonly #timers: readonly Timer[]
+  /** Goes on while closing: what waits then has a deadline too. */
+  readonly #stallWatch: Timer
   /** Told once a commit which rooms got entries; must not throw or wait. */
   moved: ((room: string) => void) | null = null
   #commits: number
@@ -124,7 +126,8 @@ export class Writer implements Rhythm {
     }
     const { clock } = options
     options.metrics.read('uproar_log_queue', () => this.#queue.size)
-    this.#timers = [systemClock.every(STALL_MS / 10, () => this.#watchStall()), clock.every(SWEEP_MS, () => this.#sweep()), clock.every(SETTLE_MS, () => this.#settleSoon()), clock.every(SYNC_MS, () => { void this.#sync() })]
+    this.#stallWatch = systemClock.every(STALL_MS / 10, () => this.#watchStall())
+    this.#timers = [clock.every(SWEEP_MS, () => this.#sweep()), clock.every(SETTLE_MS, () => this.#settleSoon()), clock.every(SYNC_MS, () => { void this.#sync() })]
   }
 
   /** Retention lets nothing go beyond what this says. */
@@ -181,6 +184,7 @@ export class Writer implements Rhythm {
     for (const timer of this.#timers) timer.cancel()
     this.#rouse?.()
     while (this.#running !== null) await this.#running
+    this.#stallWatch.cancel()
     await this.#settling
     // Twice at most: what could not be settled before may still lie beneath what came since.
     await this.#sync()
