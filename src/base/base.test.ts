@@ -62,6 +62,8 @@ t.test('TokenBucket: a burst, then the rate; who waits as told is let through', 
   t.equal(bucket.spend(1e9, 2, 3), 0)
   t.equal(bucket.spend(1e9, 2, 3), 0)
   t.ok(bucket.spend(1e9, 2, 3) > 0, 'never more than the burst, however long it was quiet')
+  const late = new TokenBucket(2, 0)
+  t.same([late.spend(1060, 1, 2), late.spend(1000, 1, 2), late.spend(2060, 1, 2)], [0, 0, 0], 'what came before and is asked about after takes nothing away')
 
   for (const perSecond of [0.3, 1, 3, 7, 30, 1000]) {
     const other = new TokenBucket(1, 0)

@@ -85,13 +85,14 @@ export class TokenBucket {
   }
 
   /**
-   * Takes `price` tokens (at most a whole burst) if they are there. `now` in milliseconds, never going back. Returns
-   * milliseconds until they will be.
+   * Takes `price` tokens (at most a whole burst) if they are there. `now` in milliseconds; an earlier one than the last
+   * counts as that. Returns milliseconds until they will be.
    */
   spend (now: number, perSecond: number, burst: number, price = 1): number {
     const due = Math.min(price, burst)
-    this.#tokens = Math.min(burst, this.#tokens + (now - this.#at) / 1000 * perSecond)
-    this.#at = now
+    const since = Math.max(0, now - this.#at)
+    this.#tokens = Math.min(burst, this.#tokens + since / 1000 * perSecond)
+    this.#at += since
     // A hair less than due, so that who waits as told is not refused over a rounding.
     if (this.#tokens >= due - 1e-9) {
       this.#tokens -= due

@@ -272,6 +272,7 @@ export class Gateway implements SocketEvents {
     if (this.#isLogged(session)) this.#noteEnd(session)
     if (session.address !== PROBE_ADDRESS) this.#forget(session)
     try {
+      this.#inbox?.gone(session)
       session.gone()
     } catch (error) {
       this.#fault(error, 'a closed socket')

@@ -30,17 +30,18 @@ t.test('while commits are paced SENDs wait unread, in the order of their connect
   const answers = (): Frame[] => crowd.socket.frames.filter((frame) => frame[0] === OUT.OK)
   await until(() => answers().length === sent)
   t.same(answers().map((frame) => frame[1]), Array.from({ length: sent }, (_, index) => index + 1), 'each once, in order')
-  // More than may wait: they are read without the commit, and one of a closed connection is forgotten.
+  // More than may wait: they are read without the commit; and what a connection sent before it went is kept.
   const gone = await enter('eve')
   await until(() => {
     send()
     return log.rhythm?.isGathering === true
   })
-  gone.say([IN.SEND, 1, 'a', 'e1', 0, 'never', null])
+  gone.say([IN.SEND, 1, 'a', 'e1', 0, 'and off', null])
   gateway.close(gone.session)
   for (let i = 0; i < 600; i++) send()
   await until(() => answers().length === sent)
   t.same(gone.socket.take().filter((frame) => frame[0] === OUT.OK), [])
+  t.match(await log.find('a', 'eve', 'e1'), { seq: Number })
 })
 
 t.test('a hot room\'s SENDs wait for the end of its window; a quiet room beside it does not', async (t) => {

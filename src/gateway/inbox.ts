@@ -75,6 +75,11 @@ export class Inbox {
     return true
   }
 
+  /** The session's connection is gone: what it sent before is read while it still may be. */
+  gone (session: Session): void {
+    if (this.#count > 0 && this.#sessions.includes(session)) this.readAll()
+  }
+
   /** Reads what waits. */
   readAll (): void {
     const count = this.#count
