@@ -16,7 +16,7 @@ t.setTimeout(sized(240_000, 600_000))
 t.test('a drain moves everybody at a pace', { skip: withoutRedis() }, async (t) => {
   const viewers = sized(1500, 10_000)
   const drainS = sized(5, 10)
-  const { programs } = await startInstances(t, { DRAIN_S: String(drainS), STOP_TIMEOUT_S: String(drainS + 10) })
+  const { programs } = await startInstances(t, { DRAIN_S: String(drainS), STOP_TIMEOUT_S: String(drainS + 10), REDIS_TIMEOUT_MS: '5000' })
   const [leaving, ...others] = programs as [Program, Program, Program]
   const crowd = await CrowdLink.gather(t, { url: leaving.ws, room: 'stage', viewers, comeBack: true, comeBackTo: others.map((program) => program.ws) }, sized(30_000, 120_000))
   const speaker = await Speaker.connect(t, others[0].ws, 'stage', tokenOf('speaker'))
