@@ -112,16 +112,9 @@ export class Unpacker {
 
   #list (length: number, depth: number): unknown[] {
     this.#enter(length, depth)
-    if (length > SHORT_LIST) return this.#longList(length, depth)
-    const list = new Array<unknown>(length)
+    // A long one grows with what is there: its length is only what a client says.
+    const list: unknown[] = length > SHORT_LIST ? [] : new Array<unknown>(length)
     for (let at = 0; at < length; at++) list[at] = this.value(depth + 1)
-    return list
-  }
-
-  /** Grows with what is there: a length is only what a client says. */
-  #longList (length: number, depth: number): unknown[] {
-    const list: unknown[] = []
-    for (let left = length; left > 0; left--) list.push(this.value(depth + 1))
     return list
   }
 

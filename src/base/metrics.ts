@@ -214,7 +214,7 @@ export class Metrics {
     const write = (metric: Counter | Gauge): void => {
       metric.reset()
       const read = this.#read.get(name)
-      if (read !== undefined) this.tally(name as NameOf<'gauge'>).value = read()
+      if (read !== undefined) this.set(name as NameOf<'gauge'>, read())
       const values = this.#plain.get(name) as Map<string, Tally>
       // Without a label the library shows 0 by itself.
       if (row.label === undefined && values.size === 0) metric.remove()

@@ -252,11 +252,7 @@ export class Gateway implements SocketEvents {
   }
 
   #read (session: Session, bytes: Uint8Array, isBinary: boolean, from = 0, end = bytes.length): void {
-    try {
-      session.message(bytes, isBinary, from, end)
-    } catch (error) {
-      this.#failed(session, error, 'a client message')
-    }
+    this.#tell(session, 'a client message', () => session.message(bytes, isBinary, from, end))
   }
 
   ping (session: Session): void {
@@ -272,7 +268,7 @@ export class Gateway implements SocketEvents {
     if (this.#isLogged(session)) this.#noteEnd(session)
     if (session.address !== PROBE_ADDRESS) this.#forget(session)
     try {
-      this.#inbox?.gone(session)
+      this.#inbox?.readOf(session)
       session.gone()
     } catch (error) {
       this.#fault(error, 'a closed socket')
@@ -322,13 +318,9 @@ export class Gateway implements SocketEvents {
     try {
       call()
     } catch (error) {
-      this.#failed(session, error, what)
+      this.#fault(error, what)
+      session.close('server_error', 'the server failed at this; it is logged', 1000)
     }
-  }
-
-  #failed (session: Session, error: unknown, what: string): void {
-    this.#fault(error, what)
-    session.close('server_error', 'the server failed at this; it is logged', 1000)
   }
 
   #refused (reason: string, status: string, name: ErrorName, message: string, retryAfterS: number | null = null): Admission {

@@ -18,8 +18,6 @@ const INBOX_MAX = 256
 const BYTES_MAX = 131_072
 /** Larger messages are rare and not worth keeping. */
 const KEPT_BYTES_MAX = 2048
-/** A commit that is wanted sooner by less than this is not asked for again, milliseconds. */
-const SOONER_MS_MIN = 1
 
 /** Reads a message: the bytes from `from` up to `end`, which are good until it returns. Must not throw. */
 export type Read = (session: Session, bytes: Uint8Array, from: number, end: number) => void
@@ -36,8 +34,6 @@ export class Inbox {
   #count = 0
   #isFull = false
   #arrivedAt: number | null = null
-  /** When the commit is wanted at the latest, by clock.elapsed(). */
-  #wantedAt = Infinity
 
   constructor (rhythm: Rhythm, clock: Clock, read: Read) {
     this.#rhythm = rhythm
@@ -45,7 +41,6 @@ export class Inbox {
     this.#read = read
     rhythm.listen(() => {
       this.#isFull = false
-      this.#wantedAt = Infinity
       this.readAll()
     })
   }
@@ -57,8 +52,7 @@ export class Inbox {
   keep (session: Session, bytes: Uint8Array): boolean {
     const start = this.#count === 0 ? 0 : this.#ends[this.#count - 1] as number
     if (!this.#rhythm.isGathering || this.#isFull || bytes[1] !== IN.SEND || bytes.length > KEPT_BYTES_MAX) {
-      // Frames of one connection are read in their order.
-      if (this.#count > 0 && this.#sessions.includes(session)) this.readAll()
+      this.readOf(session)
       return false
     }
     const now = this.#clock.elapsed()
@@ -67,7 +61,7 @@ export class Inbox {
     this.#ends[this.#count] = start + bytes.length
     this.#times[this.#count] = now
     this.#count++
-    this.#want(now, session.askCommit(now))
+    this.#rhythm.want(session.askCommit(now))
     if (this.#count === INBOX_MAX || start + bytes.length + KEPT_BYTES_MAX > BYTES_MAX) {
       this.#isFull = true
       this.readAll()
@@ -75,8 +69,8 @@ export class Inbox {
     return true
   }
 
-  /** The session's connection is gone: what it sent before is read while it still may be. */
-  gone (session: Session): void {
+  /** Reads what waits if any of it is the session's: frames of one connection are read in their order, and before it is gone. */
+  readOf (session: Session): void {
     if (this.#count > 0 && this.#sessions.includes(session)) this.readAll()
   }
 
@@ -93,11 +87,5 @@ export class Inbox {
       from = end
     }
     this.#arrivedAt = null
-  }
-
-  #want (now: number, inMs: number): void {
-    if (now + inMs >= this.#wantedAt - SOONER_MS_MIN) return
-    this.#wantedAt = now + inMs
-    this.#rhythm.want(inMs)
   }
 }

@@ -112,31 +112,24 @@ export class Journal {
   get #file (): File { return this.#files[this.#current] }
 
   /**
-   * Writes a record: `bytes` has RECORD_HEAD free bytes and the payload, and must not change until it is written; null: it
-   * is. One at a time. Rejects with AppError `unavailable`, and then the record is not there, unless `isBroken` says otherwise.
+   * Writes a record: `bytes` has RECORD_HEAD free bytes and the payload, and must not change until this resolves. One at
+   * a time. Rejects with AppError `unavailable`, and then the record is not there, unless `isBroken` says otherwise.
    */
-  append (commit: number, bytes: Buffer): Promise<void> | null {
+  async append (commit: number, bytes: Buffer): Promise<void> {
     const file = this.#file
     bytes.writeUInt32LE(bytes.length - RECORD_HEAD, 0)
     bytes.writeUIntLE(commit, 8, 6)
     bytes.writeUInt32LE(crc32(bytes.subarray(8)), 4)
-    const appended = (): void => {
-      file.position += bytes.length
-      file.newest = commit
-      if (!this.#isSynced) this.#dirty.add(file)
-    }
-    const failed = async (error: unknown): Promise<never> => {
+    try {
+      if (this.#mayWriteHere()) this.#writeHere(file, bytes)
+      else await writeWhole(file.fd, bytes, file.position)
+    } catch (error) {
       await this.#takeBack(file)
       throw new AppError('unavailable', 'the store could not write; try again', { cause: error })
     }
-    if (!this.#mayWriteHere()) return writeWhole(file.fd, bytes, file.position).then(appended, failed)
-    try {
-      this.#writeHere(file, bytes)
-    } catch (error) {
-      return failed(error)
-    }
-    appended()
-    return null
+    file.position += bytes.length
+    file.newest = commit
+    if (!this.#isSynced) this.#dirty.add(file)
   }
 
   /** Brings to the disk what was appended until now, where appending does not. Rejects with the system's error. */

@@ -48,16 +48,16 @@ class Once implements Publishing {
   readonly published: Promise<Published>
   /** The next in its place of the table, if any. */
   next: Once | null = null
-  readonly #ended: (once: Once) => void
+  readonly #underWay: UnderWay
   #resolve!: (published: Published) => void
   #reject!: (error: unknown) => void
 
-  /** `ended` is called before it is answered, whatever the answer. */
-  constructor (room: string, draft: Draft, hash: NonceHash, ended: (once: Once) => void) {
+  /** It is taken from `underWay` before it is answered, whatever the answer. */
+  constructor (room: string, draft: Draft, hash: NonceHash, underWay: UnderWay) {
     this.room = room
     this.draft = draft
     this.hash = hash
-    this.#ended = ended
+    this.#underWay = underWay
     this.published = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -69,12 +69,12 @@ class Once implements Publishing {
   }
 
   resolve (published: Published): void {
-    this.#ended(this)
+    this.#underWay.remove(this)
     this.#resolve(published)
   }
 
   reject (error: unknown): void {
-    this.#ended(this)
+    this.#underWay.remove(this)
     this.#reject(error)
   }
 }
@@ -102,9 +102,12 @@ class UnderWay {
   remove (once: Once): void {
     const place = once.hash.low & PLACES - 1
     let before = this.#places[place] as Once | null
-    if (before === once) this.#places[place] = once.next
-    while (before !== null && before.next !== once) before = before.next
-    if (before !== null) before.next = once.next
+    if (before === once) {
+      this.#places[place] = once.next
+    } else {
+      while (before !== null && before.next !== once) before = before.next
+      if (before !== null) before.next = once.next
+    }
     once.next = null
   }
 }
@@ -260,13 +263,11 @@ class LmdbLog implements Log {
     if (first !== null) return first.published.then((published) => ({ ...published, repeated: true }))
     const known = this.#find(hash, room, author, nonce)
     if (known !== null) return Promise.resolve(known)
-    const once = new Once(room, draft, hash, this.#ended)
+    const once = new Once(room, draft, hash, this.#underWay)
     this.#writer.offer(once)
     this.#underWay.add(once)
     return once.published
   }
-
-  readonly #ended = (once: Once): void => { this.#underWay.remove(once) }
 
   /** The head of the room's log, which is made when there is none. */
   async #known (room: string): Promise<HeadRecord> {

@@ -18,18 +18,17 @@ import { hashNonce, NonceFilter, type NonceHash } from './nonce-filter.ts'
 import type { NonceTable } from './nonce-table.ts'
 
 /** One settling's nonces, on disk. `buckets` is a power of two. */
-interface Part { readonly id: number, readonly buckets: number, newest: number }
+interface Part { readonly id: number, readonly buckets: number, readonly newest: number }
 
 interface Generation { readonly since: number, readonly parts: Part[], readonly filter: NonceFilter, newest: number }
 
-/** A part that does not count yet. `ends`: where each bucket's records end in `rows`. */
+/** A part that does not count yet. `ends`: where each bucket's records end in `rows`; `summary`: newest (6)  buckets (2), then hashes: low (4)  high (4), little-endian. */
 export interface Made { readonly part: Part, readonly rows: Buffer, readonly ends: Int32Array, readonly summary: Buffer }
 
 /** Each costs every message a look into memory that no cache holds. */
 const GENERATIONS = 8
 const RECORDS_A_BUCKET = 32
 const BUCKETS_MAX = 16_384
-const RECORDS_A_STEP = 16
 /** Behind the buckets of a part: when its newest entry was made, how many buckets it has, and every hash. */
 const SUMMARY = 0xffff
 
@@ -65,21 +64,21 @@ export class Nonces {
     return null
   }
 
-  /** Makes a part of these nonces, to be written: a step a record, no transaction needed. */
+  /** Makes a part of these nonces, to be written: two steps a record, no transaction needed. */
   * make (table: NonceTable): Generator<void, Made> {
     const { size } = table
     const buckets = Math.min(BUCKETS_MAX, 2 ** Math.ceil(Math.log2(Math.max(1, size / RECORDS_A_BUCKET))))
-    const ends = new Int32Array(buckets + 1)
+    const ends = new Int32Array(buckets)
     const summary = Buffer.allocUnsafe(8 + size * 8)
-    const part = { id: this.#nextPart, buckets, newest: 0 }
+    let newest = 0
     for (let index = 0; index < size; index++) {
       const bucket = table.low(index) & buckets - 1
       ends[bucket] = (ends[bucket] as number) + recordLength(table, index)
-      part.newest = Math.max(part.newest, table.ts(index))
-      if (index % RECORDS_A_STEP === 0) yield
+      newest = Math.max(newest, table.ts(index))
+      yield
     }
     let length = 0
-    for (let bucket = 0; bucket <= buckets; bucket++) {
+    for (let bucket = 0; bucket < buckets; bucket++) {
       const own = ends[bucket] as number
       ends[bucket] = length
       length += own
@@ -92,9 +91,9 @@ export class Nonces {
       summary.writeInt32LE(table.high(index), 12 + index * 8)
       yield
     }
-    summary.writeUIntBE(part.newest, 0, 6)
+    summary.writeUIntBE(newest, 0, 6)
     summary.writeUInt16BE(buckets, 6)
-    return { part, rows, ends, summary }
+    return { part: { id: this.#nextPart, buckets, newest }, rows, ends, summary }
   }
 
   /** Writes it, a bucket a step, within whatever transaction the step is made in; the part is to be finished in one after them. */
@@ -113,7 +112,7 @@ export class Nonces {
   }
 
   /** The transaction that finished it is durable: its nonces are found here once all steps are made, a nonce each. */
-  * settled ({ part, summary }: Made, now: number): Generator<void> {
+  * settled ({ part, summary }: Pick<Made, 'part' | 'summary'>, now: number): Generator<void> {
     const generation = this.#generationFor(part, (summary.length - 8) / 8, now)
     for (let at = 8; at < summary.length; at += 8) {
       generation.filter.add({ low: summary.readInt32LE(at), high: summary.readInt32LE(at + 4) })
@@ -185,11 +184,9 @@ export class Nonces {
         this.#deleteUnfinished(id)
         continue
       }
-      this.#nextPart = id + 1
-      const { part, hashes } = unpackSummary(id, summary)
-      const generation = this.#generationFor(part, hashes.length, part.newest)
-      generation.parts.push(part)
-      for (const hash of hashes) generation.filter.add(hash)
+      const bytes = Buffer.from(summary.buffer, summary.byteOffset, summary.length)
+      const part = { id, newest: bytes.readUIntBE(0, 6), buckets: bytes.readUInt16BE(6) }
+      for (const _ of this.settled({ part, summary: bytes }, part.newest)) { /* nothing else waits at a start */ }
     }
   }
 
@@ -218,30 +215,13 @@ function recordLength (table: NonceTable, index: number): number {
 function writeRecord (rows: Buffer, start: number, table: NonceTable, index: number): number {
   const author = table.author(index)
   const nonce = table.nonce(index)
-  let at = putUint48(rows, start, table.number(index))
-  at = putUint48(rows, at, table.seq(index))
-  at = putUint48(rows, at, table.ts(index))
-  at = putUint16(rows, at, author.length)
-  at = putUint16(rows, at, author.length + nonce.length)
+  let at = rows.writeUIntBE(table.number(index), start, 6)
+  at = rows.writeUIntBE(table.seq(index), at, 6)
+  at = rows.writeUIntBE(table.ts(index), at, 6)
+  at = rows.writeUInt16BE(author.length, at)
+  at = rows.writeUInt16BE(author.length + nonce.length, at)
   at += rows.write(author, at, 'utf16le')
   return at + rows.write(nonce, at, 'utf16le')
-}
-
-function putUint48 (bytes: Uint8Array, at: number, value: number): number {
-  const high = Math.floor(value / 0x1_0000_0000)
-  bytes[at] = high >>> 8
-  bytes[at + 1] = high
-  bytes[at + 2] = value >>> 24
-  bytes[at + 3] = value >>> 16
-  bytes[at + 4] = value >>> 8
-  bytes[at + 5] = value
-  return at + 6
-}
-
-function putUint16 (bytes: Uint8Array, at: number, value: number): number {
-  bytes[at] = value >>> 8
-  bytes[at + 1] = value
-  return at + 2
 }
 
 function readRow (rows: Buffer, at: number): { number: number, seq: number, ts: number, authorUnits: number, end: number, text: () => string } {
@@ -254,12 +234,4 @@ function readRow (rows: Buffer, at: number): { number: number, seq: number, ts: 
     end,
     text: () => rows.toString('utf16le', at + RECORD_HEAD, end)
   }
-}
-
-/** newest (6)  buckets (2)  hashes: low (4)  high (4), little-endian */
-function unpackSummary (id: number, value: Uint8Array): { part: Part, hashes: NonceHash[] } {
-  const bytes = Buffer.from(value.buffer, value.byteOffset, value.length)
-  const hashes: NonceHash[] = []
-  for (let at = 8; at < bytes.length; at += 8) hashes.push({ low: bytes.readInt32LE(at), high: bytes.readInt32LE(at + 4) })
-  return { part: { id, newest: bytes.readUIntBE(0, 6), buckets: bytes.readUInt16BE(6) }, hashes }
 }

@@ -330,9 +330,7 @@ export class Writer implements Rhythm {
     const began = systemClock.elapsed()
     this.#writingSince = began
     try {
-      // Written at once, mostly: then nothing is waited for.
-      const appended = this.#journal.append(commit, this.#records.encode(batch))
-      if (appended !== null) await appended
+      await this.#journal.append(commit, this.#records.encode(batch))
     } catch (error) {
       if (this.#journal.isBroken) this.#fault = new AppError('unavailable', 'the store could not take a failed write back; restart the server', { cause: error })
       throw error
