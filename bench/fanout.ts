@@ -7,10 +7,10 @@ import { BARE_WS, bareUws, SOCKET_IO, uproar } from './subject.ts'
 const WINDOW_MS = 50
 const VIEWERS = 1000
 const PER_SECOND = 2000
-/** A server with more code takes longer until what is hot is compiled: V8's threads take 64 ms a second after 8 s, 16 after 20, 12 after 60. */
-const LONG_WARM_S = 20
-/** Servers that fall behind are far from any target: one round less tells as much. */
-const FALLING_BEHIND = new Set(['unbatched', 'ws', 'socketIo'])
+/** A server with more code takes longer until what is hot is compiled: V8's threads take 90 ms a second after 8 s, 20 after 20, under 10 after 30. */
+const LONG_WARM_S = 32
+/** Servers that fall behind are far from any target: fewer rounds tell as much. */
+const FEWER_ROUNDS: Readonly<Record<string, number>> = { unbatched: 1, ws: 2, socketIo: 2 }
 
 export const fanout: Row = {
   name: 'fanout',
@@ -18,7 +18,7 @@ export const fanout: Row = {
   async run (bench: Bench): Promise<Finding[]> {
     const kinds = { ours: uproar(), windowed: bareUws(WINDOW_MS), unbatched: bareUws(0), ws: BARE_WS, socketIo: SOCKET_IO }
     const measured = await alternate(bench, kinds, (key) => ({
-      viewers: VIEWERS, perSecond: PER_SECOND, warmS: bench.isQuick || key !== 'ours' ? 3 : LONG_WARM_S, countS: bench.isQuick ? 3 : 5, ...(FALLING_BEHIND.has(key) ? { roundsMax: 2 } : {})
+      viewers: VIEWERS, perSecond: PER_SECOND, warmS: bench.isQuick || key !== 'ours' ? 3 : LONG_WARM_S, countS: bench.isQuick ? 3 : 5, ...(FEWER_ROUNDS[key] === undefined ? {} : { roundsMax: FEWER_ROUNDS[key] })
     }))
     const { ours } = measured
     const conditions = '1,000 viewers (20 of them write), 2,000 messages a second of 130 bytes, one server core'
