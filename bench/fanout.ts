@@ -8,7 +8,7 @@ const WINDOW_MS = 50
 const VIEWERS = 1000
 const PER_SECOND = 2000
 /** A server with more code takes longer until what is hot is compiled: V8's threads take 90 ms a second after 8 s, 20 after 20, under 10 after 30. */
-const LONG_WARM_S = 32
+const LONG_WARM_S = 30
 /** Servers that fall behind are far from any target: fewer rounds tell as much. */
 const FEWER_ROUNDS: Readonly<Record<string, number>> = { unbatched: 1, ws: 2, socketIo: 2 }
 

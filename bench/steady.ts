@@ -5,7 +5,7 @@ import { alternate, cpuPercent, cpuPerDelivery, figure, isComplete, ratio, sprea
 import { bareUws, uproar } from './subject.ts'
 
 /** What is done once a message, 20 times a second, is compiled well after some 15 s. */
-const WARM_S = { ours: 30, bare: 10 }
+const WARM_S = { ours: 24, bare: 10 }
 
 export const steady: Row = {
   name: 'steady',
