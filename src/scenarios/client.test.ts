@@ -114,7 +114,8 @@ t.test('the thin client and the real program', async (t) => {
     await Promise.all([cut.room.ready(), other.room.ready()])
     const sends: Promise<{ seq: number }>[] = []
     for (const round of numbers(6)) {
-      for (const at of numbers(20)) sends.push(cut.room.send(`cat ${round} ${at}`), other.room.send(`dan ${round} ${at}`))
+      // Together fewer than may wait for their answer: where the machine is slow all of them do.
+      for (const at of numbers(16)) sends.push(cut.room.send(`cat ${round} ${at}`), other.room.send(`dan ${round} ${at}`))
       // In every second round the answers are lost: those messages stand already when they are sent again.
       if (round % 2 === 0) wire.deafen()
       await Promise.all(numbers(5).map((at) => other.room.send(`while it is cut ${round} ${at}`)))
@@ -124,7 +125,7 @@ t.test('the thin client and the real program', async (t) => {
     }
     const answers = await Promise.all(sends)
     t.equal(new Set(answers.map(({ seq }) => seq)).size, answers.length, 'every message has its own place')
-    const total = 6 * 45
+    const total = 6 * (2 * 16 + 5)
     await until('all of it', () => cut.seqs.length >= total && other.seqs.length >= total)
     t.same(cut.seqs, numbers(total), 'in order, once, for the one who was cut')
     t.same(other.seqs, numbers(total), 'and published once')
