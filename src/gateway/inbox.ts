@@ -1,6 +1,6 @@
 // Messages of authors that wait for the log, unread: while commits are paced (log/writer.ts) nothing that is read now would
 // be stored before the next, so what comes meanwhile is kept as bytes and read in one go just before it. Read one by one,
-// between writes to a thousand sockets, each message finds its code and data pushed out of the processor's caches. That
+// as they come in ones and twos, each message finds its code and data gone from the processor's caches. That
 // commit is asked for when the rooms of the author can show what it holds: at the end of a hot room's window, or at once.
 //
 //   socket ──▶ SEND while many come ──▶ kept ──▶ the log is about to take what waits ──▶ read all ──▶ ingest
