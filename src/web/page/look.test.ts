@@ -265,6 +265,8 @@ void t.test('a hot room moves in steps, and what concerns the reader stays to be
   const place = await box()
   await say(page, 'did anybody see that?')
   await strip.getByText('did anybody see that?').waitFor()
+  // A strip that is pointed at stays, however long the picture and the audit take.
+  await strip.hover()
   server.publish(PEOPLE[1] as User, 'I did, @Sam, twice! What a place for it to come out of the water, and so close to the road at that, unbelievable')
   await strip.getByText('I did, @Sam').waitFor()
   await picture(page, shots, 'hot-dark')
@@ -272,6 +274,10 @@ void t.test('a hot room moves in steps, and what concerns the reader stays to be
   t.same(await box(), place, 'nothing moves for the strip')
   t.equal(await page.locator('#announcer').getByText('mentioned you').count() <= 1, true, 'said once')
   t.equal(await strip.getAttribute('aria-live'), null)
+  // 250 of 40 a second: longer than a line stays that nobody points at.
+  await row(page, `noise ${sent + 250}`).waitFor()
+  t.ok(await strip.getByText('did anybody see that?').isVisible(), 'what is pointed at stays')
+  await page.mouse.move(0, 0)
   const rude = server.publish(PEOPLE[6] as User, '@Sam something rude')
   await strip.getByText('something rude').waitFor()
   server.remove({ seq: rude })
