@@ -2,6 +2,7 @@
 // in what comes back. Tables of functions on ranges of bytes; owns no sockets. Anything that is not of the expected form
 // is an error of the bench and is thrown.
 
+import { inflateSync } from 'node:zlib'
 import { decodeTrusted, encode, type Frame } from '../proto/codec.ts'
 import { IN, OUT } from '../proto/ops.ts'
 import { BINARY, clientFrame, clientText } from './link.ts'
@@ -45,15 +46,30 @@ export function roomName (room: number): string {
 
 /** A JOIN of this room. */
 export function joinFrame (room: number, history: number): Uint8Array {
-  return clientFrame(encode([IN.JOIN, 1, roomName(room), { history }]))
+  return clientFrame(join(room, history))
+}
+
+function join (room: number, history: number): Uint8Array {
+  return encode([IN.JOIN, 1, roomName(room), { history, encoding: 'deflate' }])
+}
+
+/** What came deflated of late. Many viewers are sent the same bytes, which are looked for instead of being inflated for each. */
+const inflated: { readonly bytes: Buffer, readonly frames: Buffer }[] = []
+const INFLATED_MAX = 8
+
+function inflate (bytes: Buffer): Buffer {
+  for (const known of inflated) if (known.bytes.equals(bytes)) return known.frames
+  const frames = inflateSync(bytes)
+  if (inflated.unshift({ bytes: Buffer.from(bytes), frames }) > INFLATED_MAX) inflated.pop()
+  return frames
 }
 
 const uproar: Dialect = {
   path: () => '/ws',
   greeting (room, token, history) {
-    return clientFrame(Buffer.concat([encode([IN.HELLO, token, 'bench/1']), encode([IN.JOIN, 1, roomName(room), { history }])]))
+    return clientFrame(Buffer.concat([encode([IN.HELLO, token, 'bench/1']), join(room, history)]))
   },
-  read (hearer, bytes, start, end) {
+  read (hearer, bytes, start, end, opcode) {
     let at = start
     while (at < end) {
       if (isOurEntry(bytes, at, end)) {
@@ -61,7 +77,10 @@ const uproar: Dialect = {
         at += MESSAGE_BYTES
       } else {
         const next = afterValue(bytes, at)
-        if (bytes[at + 1] !== OUT.ROOM) {
+        if (bytes[at + 1] === OUT.DEFLATED) {
+          const frames = inflate(bytes.subarray(at + (bytes[at + 2] === 0xc4 ? 4 : 5), next))
+          uproar.read(hearer, frames, 0, frames.length, opcode)
+        } else if (bytes[at + 1] !== OUT.ROOM) {
           const frames = decodeTrusted(bytes.subarray(at, next))
           if (!Array.isArray(frames)) throw new Error(`not of the protocol: ${bytes.toString('hex', at, Math.min(end, at + 64))}`)
           for (const frame of frames) hearFrame(hearer, frame)

@@ -5,6 +5,7 @@
 //   Uproar  97 25 ce seq8 cf ts16 93 a9 author a9 name roles kind d9 58  @time digits, filler …  c0
 //   peers   0003000123  @time digits, filler …
 
+import { seededRandom } from '../proto/hostile.ts'
 import { clockMs } from './link.ts'
 
 export const MESSAGE_BYTES = 130
@@ -19,11 +20,33 @@ const NUMBER_DIGITS = AUTHOR_DIGITS + COUNT_DIGITS
 const ENTRY_BODY_AT = 41
 const ENTRY_TIME_AT = ENTRY_BODY_AT + 1
 export const BODY_BYTES = MESSAGE_BYTES - ENTRY_BODY_AT - 1
-const FILLER = 'what a save by the keeper, did anyone see that coming from so far out on the left at all? '
 
-/** The text of a message that is written now: `@`, the time in units of 10 µs, and words. */
+// What is said must deflate as real chat does: windows of 100 real messages of a stream's chat do 2.5 to 1, of 20 do 2.2, of
+// 5 do 1.8, and so do these, common words with an invented one in each 2.5 (measured, level 3).
+const WORDS = ('what a save by the keeper did anyone see that coming from so far out on left at all lol who is this guy where are they going now hello everyone from brazil love you bro ' +
+  'please say hi to my brother today no way he just did that again omg look behind the car stop laughing i cannot believe it why would you eat that food looks good first time here chat never gets old').split(' ')
+const SYLLABLES = [...'bcdfghjklmnprstvwyz'].flatMap((consonant) => [...'aeiou'].map((vowel) => consonant + vowel))
+const INVENTED_ONE_IN = 2.5
+const SYLLABLES_A_WORD = 3
+/** Made before they are needed, and said in turn: many more than any window holds. */
+const SAYINGS = sayings(4096)
+
+function sayings (count: number): string[] {
+  const random = seededRandom(1)
+  const pick = (of: readonly string[]): string => of[Math.floor(random() * of.length)] as string
+  const word = (): string => random() * INVENTED_ONE_IN < 1 ? Array.from({ length: SYLLABLES_A_WORD }, () => pick(SYLLABLES)).join('') : pick(WORDS)
+  return Array.from({ length: count }, () => {
+    let saying = ''
+    while (saying.length < MESSAGE_BYTES) saying += `${word()} `
+    return saying
+  })
+}
+
+let said = 0
+
+/** The text of a message that is written now: `@`, the time in units of 10 µs, words, and a full stop, for a space at the end would be trimmed. */
 function textNow (bytes: number): string {
-  return `@${String(Math.round(clockMs() * 100)).padStart(TIME_DIGITS, '0')} ${FILLER}${FILLER}`.slice(0, bytes)
+  return `@${String(Math.round(clockMs() * 100)).padStart(TIME_DIGITS, '0')} ${SAYINGS[said++ % SAYINGS.length] as string}`.slice(0, bytes - 1) + '.'
 }
 
 /** The body of a message for Uproar. */

@@ -73,9 +73,9 @@ function inWords (delivery: Delivery): string {
   return `${millions(perCpuSecond)} deliveries per CPU second, p50 ${p50} ms, p99 ${p99} ms, ${framesPerSecond.toFixed(1)} writes a second, server ${share(cpuSeconds / seconds)} of its core, load ${share(loadShare)}${late}${isWhole(delivery) ? '' : ', NOT WHOLE: ' + JSON.stringify(delivery)}`
 }
 
-/** Of the figures of two kinds, round by round: a divided by b, which may have had fewer rounds. */
+/** Of the figures of two kinds, round by round: a divided by b, in the rounds that both had. */
 export function ratio (a: readonly number[], b: readonly number[]): Spread {
-  return spread(b.map((value, round) => (a[round] as number) / value))
+  return spread(b.slice(0, a.length).map((value, round) => (a[round] as number) / value))
 }
 
 export function figure (deliveries: readonly Delivery[], of: (delivery: Delivery) => number): number[] {

@@ -5,7 +5,7 @@
 export const PROTOCOL = 'uproar.v1'
 
 /** What a field may hold. `uint` is a whole number from 0 to 2^53-1; `any` is any value within the limits. */
-export type FieldType = 'str' | 'uint' | 'bool' | 'map' | 'array' | 'user' | 'any' | 'str|bin'
+export type FieldType = 'str' | 'uint' | 'bool' | 'map' | 'array' | 'user' | 'any' | 'bin' | 'str|bin'
 
 export interface Field {
   readonly name: string
@@ -55,14 +55,15 @@ export const FRAMES = [
   { op: 53, name: 'BYE', from: 'server', fields: [f('code', 'uint'), f('reason', 'str'), f('reconnectAfterMs', 'uint')] },
   { op: 54, name: 'PONG', from: 'server', fields: [n('value', 'any')] },
   { op: 55, name: 'PAGE', from: 'server', fields: [f('rid', 'uint'), f('room', 'str'), f('entries', 'array'), f('more', 'bool')] },
-  { op: 56, name: 'INBOX', from: 'server', fields: [f('room', 'str'), f('entry', 'array')] }
+  { op: 56, name: 'INBOX', from: 'server', fields: [f('room', 'str'), f('entry', 'array')] },
+  { op: 57, name: 'DEFLATED', from: 'server', fields: [f('frames', 'bin')] }
 ] as const satisfies readonly FrameShape[]
 
 /** Numbers of the ops by name and direction, for code that names them: `IN.SEND`, `OUT.MESSAGE`. */
 export const IN = { HELLO: 1, JOIN: 2, LEAVE: 3, SEND: 4, HISTORY: 5, SIGNAL: 6, MODERATE: 7, PING: 8, AUTH: 9, REPLAY: 10 } as const
 export const OUT = {
   WELCOME: 32, OK: 33, ERR: 34, JOINED: 35, ROOM: 36, MESSAGE: 37, REMOVE: 38, STATE: 39, EDIT: 40,
-  VIEWERS: 48, SIGNAL: 49, SKIPPED: 50, SANCTION: 51, HELD: 52, BYE: 53, PONG: 54, PAGE: 55, INBOX: 56
+  VIEWERS: 48, SIGNAL: 49, SKIPPED: 50, SANCTION: 51, HELD: 52, BYE: 53, PONG: 54, PAGE: 55, INBOX: 56, DEFLATED: 57
 } as const
 
 export type InOp = (typeof IN)[keyof typeof IN]

@@ -2,6 +2,7 @@
 // independent MessagePack library), units of codec, entry and shape, and a seeded enemy. PROVE_SCALE multiplies the enemy.
 
 import { readFileSync } from 'node:fs'
+import { inflateSync } from 'node:zlib'
 import { Decoder, encode as encodeElsewhere } from '@msgpack/msgpack'
 import t from 'tap'
 import { closeCode, CLOSES, errorCode, ERRORS, mayReconnect } from './codes.ts'
@@ -113,6 +114,8 @@ t.test('golden vectors', async (t) => {
     t.ok(same(from === 'client' ? decode(bytesOf(text)) : decodeTrusted(bytesOf(text)), values), name)
     t.ok(same([...elsewhere.decodeMulti(bytesOf(text))], values), `${name}, read elsewhere`)
   }
+  const deflated = frames.find(({ value }) => value[0] === OUT.DEFLATED)?.value[1] as unknown as Uint8Array
+  t.strictSame((decodeTrusted(inflateSync(deflated)) as Frame[]).map(([op, ...fields]) => [op, fields[0]]), [[OUT.ROOM, 'lobby'], [OUT.MESSAGE, 813], [OUT.MESSAGE, 814]], 'a message in it')
   const refused = (JSON.parse(read('vectors.refused.json')) as { messages: { name: string, reason: string, hex: string }[] }).messages
   for (const { name, reason, hex: text } of refused) t.strictSame(decode(bytesOf(text)), new BadFrame(reason), name)
 })

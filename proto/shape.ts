@@ -53,6 +53,7 @@ function holds (type: FieldType, value: unknown): boolean {
     case 'bool': return typeof value === 'boolean'
     case 'map': return isMap(value)
     case 'array': return Array.isArray(value)
+    case 'bin': return value instanceof Uint8Array
     case 'str|bin': return typeof value === 'string' || value instanceof Uint8Array
     case 'user': return Array.isArray(value) && typeof value[0] === 'string' && typeof value[1] === 'string' && isUint(value[2])
     case 'any': return true
@@ -65,6 +66,7 @@ const WORDS: Readonly<Record<FieldType, string>> = {
   bool: 'true or false',
   map: 'a map',
   array: 'an array',
+  bin: 'binary',
   'str|bin': 'a string or binary',
   user: 'a user [id, name, roles]',
   any: 'a value'

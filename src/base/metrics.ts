@@ -70,6 +70,8 @@ export const METRICS = {
   uproar_flushes_total: { type: 'counter', help: 'Windows flushed to a room' },
   uproar_publishes_total: { type: 'counter', help: 'Topic publishes (WebSocket messages times slices)' },
   uproar_socket_writes_total: { type: 'counter', help: 'WebSocket messages handed to sockets: publishes times the viewers of their slice, and what was sent to one viewer alone' },
+  uproar_broadcast_bytes_total: { type: 'counter', help: 'Bytes of the messages published to rooms as they were written, times the viewers of their slice, by encoding', label: 'encoding', values: ['plain', 'deflate'] },
+  uproar_deflate_saved_bytes_total: { type: 'counter', help: 'Bytes that were not written because messages were deflated' },
   uproar_delivery_seconds: { type: 'histogram', help: 'From the log having the oldest entry of a window to the last of the room\'s viewers here being written to, without a room\'s publication delay', buckets: LATENCY },
   uproar_deliveries_total: { type: 'counter', help: 'Entries times viewers handed to sockets' },
   uproar_skipped_total: { type: 'counter', help: 'Entries announced as SKIPPED instead of sent, by reason', label: 'reason', values: ['sampled', 'slow', 'removed'] },

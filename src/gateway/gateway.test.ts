@@ -107,10 +107,10 @@ t.test('MODERATE: answered with the place of its last entry or a refusal, SEND w
 t.test('JOIN: options are checked, rooms are bounded, a second JOIN starts anew', async (t) => {
   const { enter, until } = await setUp(t, { ROOMS_PER_CONNECTION_MAX: '2' })
   const { socket, say, session } = await enter('ann')
-  for (const options of [{ position: 5 }, { position: ['e', -1] }, { history: 201 }, { history: 'x' }, { view: 'half' }]) say([IN.JOIN, 3, 'a', options])
-  await until(() => socket.frames.length === 5)
+  for (const options of [{ position: 5 }, { position: ['e', -1] }, { history: 201 }, { history: 'x' }, { view: 'half' }, { encoding: 7 }]) say([IN.JOIN, 3, 'a', options])
+  await until(() => socket.frames.length === 6)
   for (const frame of socket.take()) t.match(frame, [OUT.ERR, 3, 1, 'bad_request', /options/])
-  say([IN.JOIN, 4, 'bad name', null], [IN.JOIN, 5, 'b', { view: 'live' }], [IN.JOIN, 6, 'c', null], [IN.JOIN, 7, 'a', { history: 0 }])
+  say([IN.JOIN, 4, 'bad name', null], [IN.JOIN, 5, 'b', { view: 'live' }], [IN.JOIN, 6, 'c', { encoding: 'of tomorrow' }], [IN.JOIN, 7, 'a', { history: 0 }])
   const answers = (): Frame[] => socket.frames.filter((frame) => frame[0] === OUT.ERR || frame[0] === OUT.JOINED)
   await until(() => answers().length === 4)
   t.match(answers().map((frame) => [frame[0], frame[1]]), [[OUT.ERR, 4], [OUT.JOINED, 5], [OUT.ERR, 6], [OUT.JOINED, 7]])

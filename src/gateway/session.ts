@@ -452,5 +452,8 @@ function parseJoin (value: unknown): JoinOptions | Refusal {
   if (!isUint(history) || history > LIMITS.historyEntries) return new Refusal('bad_request', `options.history must be a whole number from 0 to ${LIMITS.historyEntries}`)
   const view = options['view'] ?? 'full'
   if (view !== 'full' && view !== 'live') return new Refusal('bad_request', 'options.view must be full or live')
-  return { position, history, view }
+  const encoding = options['encoding'] ?? 'plain'
+  if (typeof encoding !== 'string') return new Refusal('bad_request', 'options.encoding must be a string')
+  // One that this version does not know is no fault: such a viewer gets messages as they are.
+  return { position, history, view, encoding: encoding === 'deflate' ? encoding : 'plain' }
 }

@@ -15,7 +15,8 @@ import { entryAuthor, entrySeq, entryTs, isShadow } from '../../proto/entry.ts'
 import { LIMITS } from '../../proto/values.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Counting } from '../base/metrics.ts'
-import { isVeiled, joinEntries, joinMarked, shownToStaff, Slice, type Mark, type Message } from './delivery.ts'
+import { isVeiled, joinEntries, joinMarked, shownToStaff, Message, Slice, type Mark } from './delivery.ts'
+import { deflatedFrom, type DeflateLimits, type Encoding } from './encoding.ts'
 import type { Member } from './member.ts'
 import type { Ring } from './ring.ts'
 import { Sampler, sight, type Sighting } from './sampler.ts'
@@ -32,6 +33,7 @@ export interface BroadcastContext {
   readonly window: WindowLimits
   readonly sliceViewers: number
   readonly slowBytes: number
+  readonly deflate: DeflateLimits
 }
 
 export interface BroadcastHooks {
@@ -94,6 +96,8 @@ export class Broadcast {
   readonly #staff = new Set<Member>()
   #flushed: number
   #size = 0
+  /** Of these, who asked for deflated messages. */
+  #inflating = 0
   #work: Work | null = null
   #timer: Timer | null = null
   #extra: Uint8Array | null = null
@@ -145,19 +149,20 @@ export class Broadcast {
     this.#schedule()
   }
 
-  /** The slice of that view with room for one more. */
-  sliceFor (view: View): Slice {
+  /** The slice of that view and encoding with room for one more. */
+  sliceFor (view: View, encoding: Encoding): Slice {
     const slices = this.#slices[view]
-    for (const slice of slices) if (slice.members.length < this.#context.sliceViewers) return slice
+    for (const slice of slices) if (slice.encoding === encoding && slice.members.length < this.#context.sliceViewers) return slice
     // A flush that is past this view will not come by any more: the slice stands where that flush ends.
     const isPast = view === 'full' && this.#work?.view === 'live'
-    const slice = new Slice(`${this.#topic}${view}${slices.length}`, isPast ? this.#work?.last ?? this.#flushed : this.#flushed)
+    const slice = new Slice(`${this.#topic}${view}${slices.length}`, encoding, isPast ? this.#work?.last ?? this.#flushed : this.#flushed)
     slices.push(slice)
     return slice
   }
 
   enter (member: Member, slice: Slice): void {
     this.#size++
+    if (slice.encoding === 'deflate') this.#inflating++
     member.slice = slice
     slice.add(member)
     this.identified(member)
@@ -188,6 +193,7 @@ export class Broadcast {
   leave (member: Member, isOpen = true): void {
     if (member.slice === null) return
     this.#size--
+    if (member.slice.encoding === 'deflate') this.#inflating--
     this.#staff.delete(member)
     member.slice.remove(member, isOpen)
     member.slice = null
@@ -264,7 +270,7 @@ export class Broadcast {
     }
     const veil = entries.some(isVeiled) ? this.#veil(entries) : null
     const sample = this.#holds('live') ? this.#sample(entries, veil) : null
-    const tail = extra === null ? [] : [{ bytes: Buffer.concat([this.#frame, extra]), last: 0, entries: 0 }]
+    const tail = extra === null ? [] : [new Message(Buffer.concat([this.#frame, extra]), 0, 0)]
     // Views that nobody holds are passed in this very turn, so what they would be sent need not be made.
     const whole = sample === null || this.#holds('full') ? [...this.#join(entries, veil), ...tail] : []
     const live = sample === null ? whole : [...this.#join(entries, sample), ...tail]
@@ -319,28 +325,31 @@ export class Broadcast {
       const message = messages[work.message] as Message
       // What is published in one turn goes out in one write while it fits uWebSockets.js' 16 KB buffer; beyond it every
       // socket gets a buffer of its own, zeroed first: 15 % of a hot room's CPU when it was tried.
-      if (bytes > 0 && bytes + message.bytes.length > LIMITS.broadcastBytes) return
-      bytes += message.bytes.length
+      const written = message.encoded(slice.encoding, deflatedFrom(this.#context.deflate, this.#inflating))
+      if (bytes > 0 && bytes + written.length > LIMITS.broadcastBytes) return
+      bytes += written.length
       work.message++
       // A slice that was made while this flush ran may stand further on.
       if (message.last !== 0 && message.last <= slice.cursor) continue
-      for (const member of slice.sweep(message.bytes.length, this.#context.slowBytes)) this.#hooks.demote(member)
+      for (const member of slice.sweep(written.length, this.#context.slowBytes)) this.#hooks.demote(member)
       const apart = sample === null ? [] : this.#tellApart(slice, sample, slice.cursor + 1, message.last, work.view)
       for (const member of apart) member.viewer.unsubscribe(slice.topic)
-      slice.publish(message, this.#context.fanout)
+      slice.publish(written, message, this.#context.fanout)
       for (const member of apart) member.viewer.subscribe(slice.topic)
-      this.#count(slice, message, sample)
+      this.#count(slice, message, written, sample)
     }
     slice.release()
     work.slice++
     work.message = 0
   }
 
-  #count (slice: Slice, message: Message, sample: Sample | null): void {
+  #count (slice: Slice, message: Message, written: Uint8Array, sample: Sample | null): void {
     const { metrics } = this.#context
     metrics.add('uproar_publishes_total')
     metrics.add('uproar_socket_writes_total', slice.members.length)
     metrics.add('uproar_deliveries_total', slice.members.length * message.entries)
+    metrics.add('uproar_broadcast_bytes_total', slice.members.length * written.length, written === message.bytes ? 'plain' : 'deflate')
+    if (written !== message.bytes) metrics.add('uproar_deflate_saved_bytes_total', slice.members.length * (message.bytes.length - written.length))
     if (sample !== null && sample.left > 0 && message.last === this.#work?.last) metrics.add('uproar_skipped_total', slice.members.length * sample.left, 'sampled')
   }
 

@@ -9,6 +9,7 @@ import { encode } from '../../proto/codec.ts'
 import { entryAuthor, entrySeq, isRemoved, isShadow, unshadowed } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import { LIMITS } from '../../proto/values.ts'
+import { deflated, type Encoding } from './encoding.ts'
 import type { Member } from './member.ts'
 import type { Skip } from './reader.ts'
 import type { Fanout } from './viewer.ts'
@@ -17,23 +18,39 @@ import type { Fanout } from './viewer.ts'
 export const SWEEP_BYTES = 131_072
 
 /** A message ready to be sent, and the last entry that it delivers or accounts for (0: none, room frames only). */
-export interface Message {
+export class Message {
   readonly bytes: Uint8Array
   readonly last: number
   readonly entries: number
+  #deflated: Uint8Array | null | undefined
+
+  constructor (bytes: Uint8Array, last: number, entries: number) {
+    this.bytes = bytes
+    this.last = last
+    this.entries = entries
+  }
+
+  /** As it is written in that encoding, where what has `deflatedFrom` bytes is deflated; made once. */
+  encoded (encoding: Encoding, deflatedFrom: number): Uint8Array {
+    if (encoding === 'plain' || this.bytes.length < deflatedFrom) return this.bytes
+    if (this.#deflated === undefined) this.#deflated = deflated(this.bytes)
+    return this.#deflated ?? this.bytes
+  }
 }
 
-/** A part of a room's viewers that shares a topic. `cursor` is the last entry that was published to it. */
+/** A part of a room's viewers that shares a topic and an encoding. `cursor` is the last entry that was published to it. */
 export class Slice {
   readonly topic: string
+  readonly encoding: Encoding
   cursor: number
   readonly members: Member[] = []
   /** Members with something to send that goes along with the next write to them. */
   #held: Member[] = []
   #sinceSweep = 0
 
-  constructor (topic: string, cursor: number) {
+  constructor (topic: string, encoding: Encoding, cursor: number) {
     this.topic = topic
+    this.encoding = encoding
     this.cursor = cursor
   }
 
@@ -76,10 +93,10 @@ export class Slice {
     return this.members.filter((member) => member.viewer.buffered() > slowBytes)
   }
 
-  /** Publishes one message to the slice. */
-  publish (message: Message, fanout: Fanout): void {
-    if (this.members.length > 0) fanout.publish(this.topic, message.bytes)
-    if (message.last !== 0) this.cursor = message.last
+  /** Publishes to the slice: these bytes, which are that message. */
+  publish (bytes: Uint8Array, { last }: Message, fanout: Fanout): void {
+    if (this.members.length > 0) fanout.publish(this.topic, bytes)
+    if (last !== 0) this.cursor = last
   }
 }
 
@@ -117,7 +134,7 @@ class Packer {
   }
 
   end (): Message[] {
-    if (this.#run.length > 1) this.messages.push({ bytes: Buffer.concat(this.#run, this.#size), last: this.#last, entries: this.#entries })
+    if (this.#run.length > 1) this.messages.push(new Message(Buffer.concat(this.#run, this.#size), this.#last, this.#entries))
     this.#run = [this.#frame]
     this.#size = this.#frame.length
     this.#entries = 0

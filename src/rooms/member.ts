@@ -2,6 +2,7 @@
 // join, a resume, or having been slow) read forward with a Reader as their socket drains.
 
 import type { View } from './broadcast.ts'
+import type { Encoding } from './encoding.ts'
 import type { Room } from './room.ts'
 import type { Reader } from './reader.ts'
 import type { Slice } from './delivery.ts'
@@ -11,6 +12,7 @@ export class Member {
   readonly viewer: Viewer
   readonly room: Room
   readonly view: View
+  readonly encoding: Encoding
   /** Seq of the first entry that it is sent. */
   readonly first: number
   /** Where the member is subscribed; null while it catches up. */
@@ -29,10 +31,11 @@ export class Member {
   liveAt = 0
   isGone = false
 
-  constructor (viewer: Viewer, room: Room, view: View, first: number) {
+  constructor (viewer: Viewer, room: Room, { view, encoding }: { view: View, encoding: Encoding }, first: number) {
     this.viewer = viewer
     this.room = room
     this.view = view
+    this.encoding = encoding
     this.first = first
   }
 }

@@ -19,6 +19,7 @@ import type { Terms } from '../moderation/screen.ts'
 import { Cursor } from './cursor.ts'
 import { Broadcast, type BroadcastContext, type View } from './broadcast.ts'
 import { partsFor, roomFrame, skippedFrame, type Slice } from './delivery.ts'
+import type { Encoding } from './encoding.ts'
 import { Member } from './member.ts'
 import { noticesOf } from './notices.ts'
 import { Pages, type History, type HistoryQuery, type Past } from './pages.ts'
@@ -51,6 +52,7 @@ export interface JoinOptions {
   readonly position: Position | null
   readonly history: number
   readonly view: View
+  readonly encoding: Encoding
 }
 
 /** How many missed entries a resume replays; further back it says so and gives the newest history instead. */
@@ -149,7 +151,7 @@ export class Room implements Watcher {
   join (viewer: Viewer, rid: number, options: JoinOptions): Member {
     const { next, recovered } = this.#startOf(options)
     const head = Math.max(this.flushed, next - 1)
-    const member = new Member(viewer, this, options.view, next)
+    const member = new Member(viewer, this, options, next)
     this.#members.add(member)
     member.reader = new Reader(this.name, this.#context.log, this.#removals, next, this.flushed)
     this.#context.metrics.add('uproar_joins_total', 1, options.position === null ? 'fresh' : recovered ? 'recovered' : 'not_recovered')
@@ -334,7 +336,7 @@ export class Room implements Watcher {
     const first = before === null ? [] : [before]
     while (!member.isGone && !this.#isClosed && member.reader !== null) {
       if (first.length === 0 && member.viewer.buffered() >= CATCH_UP_BYTES) return this.#watchBehind(member)
-      const slice = this.#broadcast.sliceFor(member.view)
+      const slice = this.#broadcast.sliceFor(member.view, member.encoding)
       const isPrompt = this.#rules.delayMs > 0 && this.isStaff(member.viewer.identity)
       const step = member.reader.take(this.ring, isPrompt ? this.ring.last : slice.cursor, LIMITS.broadcastBytes)
       if (step instanceof Promise) {

@@ -1,6 +1,7 @@
 // Rooms on the real embedded log, with viewers and clock in hand: whatever joins, leaves, stalls and resumes, each viewer
 // can account for every entry.
 
+import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { decodeTrusted, type Frame } from '../../proto/codec.ts'
 import { packTail } from '../../proto/entry.ts'
@@ -167,8 +168,56 @@ t.test('an even stream that fills a message before the window is over ends it th
   t.ok(room.seq - messages > 20 * 8, 'well filled')
 })
 
+t.test('what is long is deflated once, for those who asked for it', async (t) => {
+  const { say, open, enter, settle, wire, metrics } = await setUp(t, { SLICE_VIEWERS: '2', DEFLATE_BYTES_MIN: '1000', DEFLATE_VIEWERS_MIN: '5' })
+  const room = await open('a')
+  const published = new Set<Uint8Array>()
+  const publish = wire.publish.bind(wire)
+  wire.publish = (topic, bytes) => {
+    published.add(bytes)
+    publish(topic, bytes)
+  }
+  const deflate = Array.from({ length: 5 }, (_, index) => enter(room, { encoding: 'deflate', view: index === 4 ? 'live' : 'full' }))
+  const plain = Array.from({ length: 3 }, () => enter(room))
+  await say('a', 1, 100)
+  await settle()
+  t.same(deflate.map((viewer) => viewer.deflated.length), [0, 0, 0, 0, 0], 'what is short is not')
+  const last = deflate.pop() as Watcher
+  room.leave(last.member as Member)
+  await say('a', 10, 200)
+  await settle()
+  t.same(deflate.map((viewer) => viewer.deflated.length), [0, 0, 0, 0], 'nor anything for few')
+  deflate.push(enter(room, { encoding: 'deflate', view: 'live' }))
+  published.clear()
+  await say('a', 10, 200)
+  await settle()
+  t.same(deflate.map((viewer) => viewer.deflated.length), [1, 1, 1, 1, 1])
+  const [bytes] = deflate[0]?.deflated as [Uint8Array]
+  const whole = [...published].filter((one) => one.length > 2000)
+  t.equal(whole.length, 1)
+  t.same([...published].filter((one) => one[1] === OUT.DEFLATED), [bytes], 'made once, for all slices and views')
+  t.ok(bytes.length < 500, `${bytes.length} bytes`)
+  t.equal(metrics.value('uproar_broadcast_bytes_total', 'deflate'), 5 * bytes.length)
+  t.equal(metrics.value('uproar_deflate_saved_bytes_total'), 5 * ((whole[0] as Uint8Array).length - bytes.length))
+  for (const viewer of [...deflate, ...plain]) t.same(viewer.account(), { first: 1, last: 21, faults: [] })
+  // What does not get smaller stays as it is.
+  await say('a', 1, randomBytes(3000))
+  await settle()
+  t.equal(deflate[0]?.deflated.length, 1)
+  t.equal(deflate[0]?.account().last, 22)
+})
+
+t.test('a server that deflates nothing', async (t) => {
+  const { say, open, enter, settle } = await setUp(t, { DEFLATE_BYTES_MIN: '0', DEFLATE_VIEWERS_MIN: '1' })
+  const room = await open('a')
+  const viewer = enter(room, { encoding: 'deflate' })
+  await say('a', 20, 200)
+  await settle()
+  t.same([viewer.deflated.length, viewer.account()], [0, { first: 1, last: 20, faults: [] }])
+})
+
 t.test('a storm of joins, leaves, stalls and resumes: everybody can account for every entry', async (t) => {
-  const { say, open, enter, settle, clock } = await setUp(t, { SLICE_VIEWERS: '3', RING_ENTRIES_MAX: '200', RING_KB_MAX: '64', SLOW_KB: '16', SLOW_TIMEOUT_S: '600' })
+  const { say, open, enter, settle, clock } = await setUp(t, { SLICE_VIEWERS: '3', RING_ENTRIES_MAX: '200', RING_KB_MAX: '64', SLOW_KB: '16', SLOW_TIMEOUT_S: '600', DEFLATE_VIEWERS_MIN: '2' })
   let seed = 42
   const random = (below: number): number => { seed = (seed * 1103515245 + 12345) & 0x7fffffff; return seed % below }
   await say('a', 5)
@@ -178,7 +227,7 @@ t.test('a storm of joins, leaves, stalls and resumes: everybody can account for 
   for (let round = 0; round < 400; round++) {
     const what = random(10)
     if (what < 4) await say('a', 1 + random(40), random(400))
-    else if (what < 6) { const viewer = enter(room, { history: random(100), view: random(2) === 0 ? 'full' : 'live', as: random(2) === 0 ? null : person('u') }); here.push(viewer); all.push(viewer) } else if (what === 6 && here.length > 3) room.leave(here.splice(random(here.length), 1)[0]?.member as Member)
+    else if (what < 6) { const viewer = enter(room, { history: random(100), view: random(2) === 0 ? 'full' : 'live', encoding: random(2) === 0 ? 'plain' : 'deflate', as: random(2) === 0 ? null : person('u') }); here.push(viewer); all.push(viewer) } else if (what === 6 && here.length > 3) room.leave(here.splice(random(here.length), 1)[0]?.member as Member)
     else if (what === 7 && here.length > 0) (here[random(here.length)] as Watcher).isPaused = true
     else if (what === 8 && here.length > 0) (here[random(here.length)] as Watcher).resume()
     else { clock.advance(random(60)); await new Promise((resolve) => setImmediate(resolve)) }

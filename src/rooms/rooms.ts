@@ -119,6 +119,7 @@ export class Rooms {
       window: { maxMs: config.windowMsMax, bigMaxMs: config.windowBigMsMax },
       sliceViewers: config.sliceViewers,
       slowBytes: config.slowKb * 1024,
+      deflate: { bytesMin: config.deflateBytesMin, viewersMin: config.deflateViewersMin },
       slowTimeoutMs: config.slowTimeoutS * 1000,
       ringEntriesMax: config.ringEntriesMax,
       ringBytesMax: config.ringKbMax * 1024,

@@ -4,6 +4,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { inflateSync } from 'node:zlib'
 import { decodeTrusted, BadFrame, type Frame } from '../../proto/codec.ts'
 import { packTail } from '../../proto/entry.ts'
 import { OUT, ROLE } from '../../proto/ops.ts'
@@ -15,6 +16,7 @@ import { Metrics } from '../base/metrics.ts'
 import { openStore } from '../base/store.ts'
 import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
+import type { Encoding } from './encoding.ts'
 import { Rooms, type Census, type Member, type Past, type Room, type Viewer } from './rooms.ts'
 
 type Test = Pick<typeof import('tap').t, 'teardown'>
@@ -37,6 +39,8 @@ export class Watcher implements Viewer {
   isPaused = false
   held: Uint8Array[] = []
   frames: Frame[] = []
+  /** Messages that came as a DEFLATED frame; what was in them is in `frames`. */
+  deflated: Uint8Array[] = []
   closed = ''
   /** How many messages it had been sent whenever it was told to flush. */
   flushes: number[] = []
@@ -63,7 +67,11 @@ export class Watcher implements Viewer {
     if (this.isPaused) { this.held.push(bytes); return }
     const frames = decodeTrusted(bytes)
     if (frames instanceof BadFrame) throw new Error(frames.reason)
-    this.frames.push(...frames)
+    const [first, ...others] = frames
+    if (first?.[0] !== OUT.DEFLATED) return void this.frames.push(...frames)
+    if (others.length > 0 || this.member?.encoding !== 'deflate') throw new Error('DEFLATED beside others, or to who did not ask for it')
+    this.deflated.push(bytes)
+    this.receive(inflateSync(first[1] as Uint8Array))
   }
 
   resume (): void {
@@ -115,8 +123,8 @@ export async function setUp (t: Test, env: Record<string, string> = {}, cluster?
     rmSync(dir, { recursive: true })
   })
   let nonce = 0
-  const say = async (room: string, count = 1, size = 20): Promise<void> => {
-    const tail = packTail([['u', 'U', 0], 0, 'x'.repeat(size), null])
+  const say = async (room: string, count = 1, body: number | Uint8Array = 20): Promise<void> => {
+    const tail = packTail(typeof body === 'number' ? [['u', 'U', 0], 0, 'x'.repeat(body), null] : [['u', 'U', 0], 5, body, null])
     await Promise.all(Array.from({ length: count }, () => log.publish(room, { op: OUT.MESSAGE, tail, author: 'u', nonce: `n${nonce++}` })))
   }
   const open = async (name: string, by: Identity | null = null): Promise<Room> => {
@@ -124,9 +132,9 @@ export async function setUp (t: Test, env: Record<string, string> = {}, cluster?
     if (room instanceof Refusal) throw new Error(room.message)
     return room
   }
-  const enter = (room: Room, options: { position?: [string, number] | null, history?: number, as?: Identity | null, view?: 'full' | 'live' } = {}): Watcher => {
+  const enter = (room: Room, options: { position?: [string, number] | null, history?: number, as?: Identity | null, view?: 'full' | 'live', encoding?: Encoding } = {}): Watcher => {
     const viewer = new Watcher(wire, options.as ?? null)
-    viewer.member = room.join(viewer, 1, { position: options.position ?? null, history: options.history ?? 50, view: options.view ?? 'full' })
+    viewer.member = room.join(viewer, 1, { position: options.position ?? null, history: options.history ?? 50, view: options.view ?? 'full', encoding: options.encoding ?? 'plain' })
     return viewer
   }
   /** Lets windows and slices run out. */

@@ -4,6 +4,7 @@
 
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { inflateSync } from 'node:zlib'
 import { decodeMulti, encode } from '@msgpack/msgpack'
 import { exportJWK, SignJWT } from 'jose'
 import type { Test } from 'tap'
@@ -16,7 +17,7 @@ const DECODE = { maxStrLength: MIB, maxBinLength: MIB, maxArrayLength: 1_000, ma
 export const OP = {
   HELLO: 1, JOIN: 2, LEAVE: 3, SEND: 4, HISTORY: 5, SIGNAL: 6, MODERATE: 7, PING: 8, AUTH: 9,
   WELCOME: 32, OK: 33, ERR: 34, JOINED: 35, ROOM: 36, MESSAGE: 37, REMOVE: 38, STATE: 39, EDIT: 40,
-  VIEWERS: 48, SIGNAL_OUT: 49, SKIPPED: 50, SANCTION: 51, HELD: 52, BYE: 53, PONG: 54, PAGE: 55, INBOX: 56
+  VIEWERS: 48, SIGNAL_OUT: 49, SKIPPED: 50, SANCTION: 51, HELD: 52, BYE: 53, PONG: 54, PAGE: 55, INBOX: 56, DEFLATED: 57
 } as const
 
 /** Of the table of errors: names by code, those that say when to try again, the status over HTTP. */
@@ -86,6 +87,8 @@ export class Client extends Arrivals {
   readonly stays = new Map<string, Stay>()
   closed: { code: number, reason: string } | null = null
   longestLiveMessage = 0
+  /** Messages that came deflated. */
+  deflated = 0
   #socket: WebSocket
   #rid = 0
   #joins = new Map<number, any>()
@@ -190,6 +193,13 @@ export class Client extends Arrivals {
   close (): void { this.#socket.close() }
 
   #take (bytes: Uint8Array): void {
+    const [first, ...others] = [...decodeMulti(bytes, DECODE)] as Frame[]
+    if (first?.[0] === OP.DEFLATED) {
+      const inflated = inflateSync(first[1])
+      if (others.length > 0 || inflated.length >= 16_384 || inflated[1] === OP.DEFLATED) this.faults.push('DEFLATED beside others, too long, or twice')
+      this.deflated++
+      return this.#take(inflated)
+    }
     let room: string | null = null
     let live = true
     for (const value of decodeMulti(bytes, DECODE)) {

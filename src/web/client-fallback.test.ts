@@ -292,7 +292,7 @@ t.test('goes back to the WebSocket once it gets through, and resumes there', asy
   await until(() => seqs.length === 3)
   t.equal(client.state.state, 'open')
   t.same(seqs, [1, 2, 3])
-  t.same(socket.peer.of(IN.JOIN)[0]?.[3], { history: 50, view: 'full', position: ['e-1', 2] })
+  t.same(socket.peer.of(IN.JOIN)[0]?.[3], { history: 50, view: 'full', encoding: 'deflate', position: ['e-1', 2] })
   t.same(states.slice(-2).map(({ state }) => state), ['fallback', 'open'], 'without a moment of being away')
   await until(() => rest.stream.closed)
   socket.peer.cut()

@@ -1,6 +1,8 @@
 // The thin client against a scripted server over real sockets: order, resume, sends.
 
+import { deflateSync } from 'node:zlib'
 import t from 'tap'
+import { encode, type Frame } from '../../proto/codec.ts'
 import { IN, OUT } from '../../proto/ops.ts'
 import { connect, type Skipped, type UproarError } from './client.ts'
 import { range, refusalOf, ROOM, stage, until } from './scripted-server.suite.ts'
@@ -11,7 +13,7 @@ t.test('joins, hears and sends', async (t) => {
   t.match(joined, { room: ROOM, epoch: 'e1', seq: 10, state: { title: 'A room' }, recovered: false, reset: true, viewers: null })
   t.same(seqs, [8, 9, 10])
   t.same(server.peer.frames[0], [IN.HELLO, 'abc', 'test 1'])
-  t.same(server.peer.frames[1], [IN.JOIN, 1, ROOM, { history: 3, view: 'full' }])
+  t.same(server.peer.frames[1], [IN.JOIN, 1, ROOM, { history: 3, view: 'full', encoding: 'deflate' }])
   t.match(states, [{ state: 'connecting', attempt: 1 }, { state: 'open', session: 's1', user: { id: 'u1', name: 'Ann', roles: 1 }, limits: { textCharacters: 500 } }])
   t.equal(client.state, states.at(-1))
 
@@ -57,6 +59,36 @@ t.test('joins, hears and sends', async (t) => {
   server.tell(16)
   await client.history(ROOM)
   t.notOk(seqs.includes(16), 'nothing after leaving')
+})
+
+t.test('a deflated message is heard in its place, however long inflating takes', async (t) => {
+  const { server, client, room, seqs, skipped, states } = await stage(t)
+  await room.ready()
+  t.equal(server.peer.of(IN.JOIN)[0]?.[3]?.['encoding' as never], 'deflate', 'asked for')
+  const deflated = (...frames: Frame[]): Frame => [OUT.DEFLATED, deflateSync(Buffer.concat([[OUT.ROOM, ROOM, 'e1'] as Frame, ...frames].map((frame) => encode(frame))))]
+  server.peer.send(deflated(...range(1, 100).map((seq) => server.entry(seq))))
+  server.tell(101)
+  server.peer.send(deflated(server.entry(102), [OUT.SKIPPED, 103, 110, 8, 'sampled']))
+  server.peer.send(deflated(server.entry(111)))
+  server.tell(112)
+  await until(() => seqs.includes(112))
+  t.same(seqs, [...range(1, 102), 111, 112])
+  t.same(skipped, [{ first: 103, last: 110, count: 8, reason: 'sampled' }])
+  t.equal(server.peer.of(IN.HISTORY).length, 0, 'nothing seemed to lack')
+
+  server.peer.send(deflated(server.entry(113)))
+  server.peer.send([OUT.BYE, 4413, 'draining', 0])
+  server.peer.end(4413)
+  await until(() => client.state.state === 'open' && server.peers.length === 2 && room.isJoined)
+  t.equal(seqs.at(-1), 113, 'what came before the goodbye was heard before it')
+  t.match(states.find(({ state }) => state === 'waiting'), { code: 4413 })
+  t.same(server.peer.of(IN.JOIN)[0]?.[3], { history: 50, view: 'full', encoding: 'deflate', position: ['e1', 113] })
+
+  server.peer.send([OUT.DEFLATED, new Uint8Array([1, 2, 3])])
+  server.tell(114)
+  await until(() => server.peers.length === 3 && room.isJoined)
+  t.match(states.findLast(({ state }) => state === 'waiting'), { code: 1002, reason: /unreadable/ })
+  t.notOk(seqs.includes(114), 'nothing is heard behind what cannot be read')
 })
 
 t.test('several rooms on one connection, each with its own order', async (t) => {
@@ -157,7 +189,7 @@ t.test('comes back after a cut and resumes where it was', async (t) => {
   server.append('six', 'seven')
   await until(() => seqs.length === 7)
   t.same(seqs, range(1, 7))
-  t.same(server.peer.of(IN.JOIN)[0]?.[3], { history: 50, view: 'full', position: ['e1', 5] })
+  t.same(server.peer.of(IN.JOIN)[0]?.[3], { history: 50, view: 'full', encoding: 'deflate', position: ['e1', 5] })
   t.match(states.slice(2), [{ state: 'waiting', code: 1006 }, { state: 'connecting', attempt: 2 }, { state: 'open' }])
 
   server.log.length = 0

@@ -1,4 +1,5 @@
-// The way to the server by WebSocket: frames as MessagePack, requests by rid, PING every pingMs.
+// The way to the server by WebSocket: frames as MessagePack, deflated where the platform inflates, requests by rid, PING
+// every pingMs.
 // Must not know what the client does with what it hears. Bounded: 1,000 unanswered requests, each with a deadline.
 
 import { IN, OUT, PROTOCOL } from '../../proto/ops.ts'
@@ -7,6 +8,8 @@ import { unanswered, type Draft, type Link, type LinkSink, type Place } from './
 import { decodeAll, encode } from './wire.ts'
 
 const REQUESTS_MAX = 1000
+/** What every JOIN says of this platform: browsers since 2023 and Node inflate by themselves. */
+const ENCODING = typeof DecompressionStream === 'function' ? { encoding: 'deflate' } : {}
 
 /** What a connection begins with. */
 export interface Dial {
@@ -32,6 +35,8 @@ export class SocketLink implements Link {
   readonly #requests = new Map<number, Request>()
   readonly #timers: Record<'open' | 'ping' | 'pong', unknown>
   #rid = 0
+  /** Settled when what came so far was heard; null: all was. Inflating takes turns of the loop, and order must hold. */
+  #hearing: Promise<void> | null = null
   #isOpen = false
   #isOver = false
 
@@ -42,8 +47,8 @@ export class SocketLink implements Link {
     const socket = this.#socket = new Socket(dial.url, PROTOCOL)
     socket.binaryType = 'arraybuffer'
     socket.onopen = () => this.#write([IN.HELLO, dial.token, dial.client])
-    socket.onmessage = ({ data }) => this.#hear(data as ArrayBuffer)
-    socket.onclose = ({ code, reason }) => this.#end(code, reason)
+    socket.onmessage = ({ data }) => this.#came(new Uint8Array(data as ArrayBuffer))
+    socket.onclose = ({ code, reason }) => this.#inTurn(() => this.#end(code, reason))
     // Node 22 tells a connection that never came about as an error alone; where a close follows, it has the code.
     socket.onerror = () => setTimeout(() => this.#end(1006, 'no connection'), 0)
     this.#timers = {
@@ -54,7 +59,7 @@ export class SocketLink implements Link {
   }
 
   join ({ room, position, history, view }: Place): void {
-    const options = position === null ? { history, view } : { history, view, position }
+    const options = { history, view, ...ENCODING, ...position === null ? {} : { position } }
     this.#ask(room, (rid) => [IN.JOIN, rid, room, options]).catch((error: UproarError) => this.#tell(room, 'refused', error))
   }
 
@@ -141,20 +146,41 @@ export class SocketLink implements Link {
     if (!this.#isOver) this.#sink.told(room, name, what, epoch)
   }
 
-  #hear (data: ArrayBuffer): void {
+  #came (bytes: Uint8Array<ArrayBuffer>): void {
     clearTimeout(this.#timers.pong as number)
     this.#timers.pong = null
+    if (bytes[1] !== OUT.DEFLATED) return this.#inTurn(() => this.#hear(bytes))
+    const inflated = inflate(bytes)
+    // A fault is heard in its turn.
+    inflated.catch(() => null)
+    this.#hearing ??= Promise.resolve()
+    this.#inTurn(async () => this.#hear(await inflated))
+  }
+
+  /** Does it now, or behind what is being inflated. */
+  #inTurn (work: () => void | Promise<void>): void {
+    if (this.#hearing === null) return void work()
+    const turn = this.#hearing = this.#hearing.then(work).catch((error: unknown) => this.#unreadable(error)).then(() => {
+      if (this.#hearing === turn) this.#hearing = null
+    })
+  }
+
+  #unreadable (error: unknown): void {
+    this.#end(1002, `unreadable: ${String(error)}`)
+  }
+
+  #hear (bytes: Uint8Array): void {
     try {
       // ROOM holds for the frames behind it in the same message, so that is how far this variable reaches.
       let at: [room: string, epoch: string] | null = null
-      for (const frame of decodeAll(new Uint8Array(data))) {
+      for (const frame of decodeAll(bytes)) {
         if (this.#isOver) return
         const [op, room, epoch] = frame as [number, string, string]
         if (op === OUT.ROOM) at = [room, epoch]
         else if (at === null || !this.#hearInRoom(frame as unknown[], at)) this.#hearOne(frame as unknown[], at?.[0] ?? null)
       }
     } catch (error) {
-      this.#end(1002, `unreadable: ${String(error)}`)
+      this.#unreadable(error)
     }
   }
 
@@ -207,6 +233,13 @@ export class SocketLink implements Link {
       case OUT.BYE: return this.#end(a, b, c)
     }
   }
+}
+
+/** The message that a DEFLATED frame stands for. */
+async function inflate (bytes: Uint8Array): Promise<Uint8Array> {
+  const [[, deflated]] = decodeAll(bytes) as [[number, Uint8Array<ArrayBuffer>]]
+  const stream = (new Response(deflated).body as ReadableStream<Uint8Array<ArrayBuffer>>).pipeThrough(new DecompressionStream('deflate'))
+  return new Uint8Array(await new Response(stream).arrayBuffer())
 }
 
 function authorOf (user: [string, string, number] | null): Author | null {
