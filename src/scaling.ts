@@ -4,7 +4,7 @@
 //
 //   gateways    viewers × writes a second × µs a write  +  messages × µs a message, in every instance as if it had accepted it
 //   memory      a process each, and every viewer
-//   out         viewers × (messages shown × bytes + writes × bytes of headers)
+//   out         viewers × (messages shown × bytes, deflated where a write has enough of them + writes × bytes of headers)
 //   Redis       messages × µs  +  every append × every instance that reads it
 
 /** A line of bench/numbers.jsonl, as far as it matters here. */
@@ -56,6 +56,9 @@ const WINDOW_BIG_S = 0.25
 /** What a live view is shown at most. */
 const SHOWN_PER_SECOND = 20
 const MESSAGE_BYTES = 130
+/** Writes with so much in them are deflated, and to what part: real chat, five messages a write (rooms/encoding.ts). */
+const DEFLATED_FROM_BYTES = 500
+const DEFLATED_TO = 1 / 1.8
 /** TCP/IP and WebSocket headers of a write. */
 const HEADER_BYTES = 60
 /** Redis's CPU for each reader that an append wakes; measured while the log was designed, with 100 readers. */
@@ -74,7 +77,8 @@ export function scalingRows (lines: readonly Figures[]): string[][] {
     const gateways = crowd.measured === undefined ? Math.ceil(viewers / VIEWERS_PER_GATEWAY) : 1
     const writes = writesPerSecond(viewers / gateways, perSecond, costs.writeUs)
     const cores = (viewers * writes * costs.writeUs + gateways * perSecond * costs.messageUs) / 1e6
-    const out = viewers * (Math.min(perSecond, SHOWN_PER_SECOND) * MESSAGE_BYTES + writes * HEADER_BYTES) * 8
+    const shown = Math.min(perSecond, SHOWN_PER_SECOND) * MESSAGE_BYTES
+    const out = viewers * (shown * (shown / writes >= DEFLATED_FROM_BYTES ? DEFLATED_TO : 1) + writes * HEADER_BYTES) * 8
     const appends = Math.min(perSecond, gateways * APPENDS_PER_SECOND_MAX)
     const redis = (perSecond * costs.redisUs + appends * gateways * WAKE_US) / 1e6
     return [
