@@ -19,7 +19,7 @@ const WARM_S = 4
 export const history: Row = {
   name: 'history',
   about: 'history over HTTP, against a bare Fastify route of the same body',
-  roundsMax: 2,
+  roundsMax: 1,
   async run (bench: Bench): Promise<Finding[]> {
     const dir = mkdtempSync(join(tmpdir(), 'uproar-page-'))
     const file = join(dir, 'page.json')

@@ -14,7 +14,7 @@ const TARGET = 10_000
 export const joins: Row = {
   name: 'joins',
   about: 'join storm: joins a second on a core, with 50 entries of history each',
-  roundsMax: 2,
+  roundsMax: 1,
   async run (bench: Bench): Promise<Finding[]> {
     const storms: Storm[] = []
     for (let round = 1; round <= bench.rounds; round++) {
