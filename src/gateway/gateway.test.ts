@@ -300,6 +300,36 @@ t.test('an anonymous viewer may become a user', async (t) => {
   t.same(gateway.connections({ limit: 10, room: 'b' }), [])
 })
 
+t.test('a PONG that nothing is measured by waits for another write, at most a second; no OK waits with it', async (t) => {
+  const { enter, until, gateway, clock } = await setUp(t, { WS_PORT: '0' })
+  await gateway.start()
+  t.teardown(() => gateway.stop())
+  const [ann, bob] = [await enter('ann'), await enter('bob')]
+  const ping: Frame = [IN.PING, null, { a: 0 }]
+  ann.say(ping, ping)
+  t.same(ann.socket.take(), [])
+  ann.say([IN.PING, 'now', null])
+  t.match(ann.socket.take(), [[OUT.PONG, 'now']])
+  bob.say([IN.SEND, 1, 'a', 'n1', 0, 'hi', null])
+  await until(() => ann.socket.frames.length > 0)
+  t.match(ann.socket.take(), [[OUT.PONG, null], [OUT.PONG, null]], 'with the message')
+  clock.advance(1000)
+  t.same(ann.socket.take(), [], 'and once')
+
+  ann.say(ping)
+  clock.advance(1000)
+  t.match(ann.socket.take(), [[OUT.PONG, null]], 'where nothing is written')
+  ann.say(ping, [IN.SEND, 2, 'a', 'n2', 0, 'hi', null])
+  await until(() => ann.socket.frames.length > 0)
+  t.match(ann.socket.take(), [[OUT.PONG, null], [OUT.OK, 2]])
+  ann.say(ping, [IN.LEAVE, 3, 'a'])
+  t.match(ann.socket.take(), [[OUT.PONG, null], [OUT.OK, 3, null]], 'who leaves has it before')
+  ann.say(ping)
+  t.match(ann.socket.take(), [[OUT.PONG, null]], 'in no room nothing is to come')
+  for (let count = 0; count < 70; count++) bob.say(ping)
+  t.equal(bob.socket.take().filter(([op]) => op === OUT.PONG).length, 64, 'so many wait at most')
+})
+
 t.test('handshakes: origins, subprotocols, addresses, the whole server', async (t) => {
   const { gateway, connect } = await setUp(t, { ORIGINS: 'https://ok.example', CONNECTIONS_PER_ADDRESS_MAX: '2', CONNECTIONS_MAX: '3', TRUSTED_PROXIES: '10.9.0.0/16' })
   const shake = (over: Partial<Parameters<Gateway['admit']>[0]>) => gateway.admit({ origin: 'https://ok.example', protocols: '', forwardedFor: '', peer: '10.0.0.1', ...over })

@@ -55,6 +55,8 @@ const PROBE_ADDRESS = ''
 
 const TICK_MS = 250
 const TICKS_PER_EXPIRY_CHECK = 4
+/** What waits for a write longer than this, and less than twice as long, is sent without one. */
+const TICKS_PER_FLUSH = 2
 /** After its token expired a connection may still read for so long, and bring a fresh one by AUTH. */
 const EXPIRY_GRACE_MS = 30_000
 /** A drain is no slower than this, so that the last few need not wait for its end. */
@@ -113,6 +115,8 @@ export class Gateway implements SocketEvents {
   #mustReview = false
   /** Sessions with OKs to send at the end of this turn. */
   #toFlush: Session[] = []
+  /** What may wait for another write: since the last look, and since the one before. */
+  #toFlushLater: [Session[], Session[]] = [[], []]
   readonly #inbox: Inbox | null
 
   constructor (options: GatewayOptions) {
@@ -139,7 +143,7 @@ export class Gateway implements SocketEvents {
       metaBytes: LIMITS.metaBytes,
       pingSeconds: 10
     }
-    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, framesIn: framesIn(metrics), config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session), arrivedAt: () => this.#inbox?.arrivedAt ?? clock.elapsed() }
+    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, framesIn: framesIn(metrics), config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session), flushLater: (session) => { this.#toFlushLater[1].push(session) }, arrivedAt: () => this.#inbox?.arrivedAt ?? clock.elapsed() }
     this.#note = options.note ?? (() => {})
     const { probe } = options
     this.#probeSecret = probe?.secret ?? null
@@ -387,10 +391,17 @@ export class Gateway implements SocketEvents {
       session.close('hello_timeout', `no HELLO within ${this.#config.helloTimeoutMs} ms`)
     }
     if (this.#mustReview) this.#review()
+    if (this.#ticks % TICKS_PER_FLUSH === 0) this.#flushLate()
     if (this.#ticks % TICKS_PER_EXPIRY_CHECK !== 0) return
     for (const session of this.#sessions) {
       if (session.identity !== null && session.identity.expiresAt + EXPIRY_GRACE_MS < now) session.close('expired', 'the token has expired')
     }
+  }
+
+  #flushLate (): void {
+    const [late, others] = this.#toFlushLater
+    this.#toFlushLater = [others, []]
+    for (const session of late) session.flush()
   }
 
   #review (): void {

@@ -38,14 +38,18 @@ export interface SessionContext {
   readonly identified: (session: Session) => void
   /** Calls the session's flush() at the end of this turn of the loop. */
   readonly flushSoon: (session: Session) => void
+  /** Calls it within a second, in case that no write comes by until then. */
+  readonly flushLater: (session: Session) => void
   /** When the message that is being read came, by clock.elapsed(). */
   readonly arrivedAt: () => number
   readonly fault: (error: unknown, what: string) => void
 }
 
 const PENDING_MAX = 64
-/** Stands for no OKs: most sessions never send, and need no array of their own. */
-const NO_OKS: Frame[] = []
+/** Stands for none: most sessions never send, and need no array of their own. */
+const NO_ANSWERS: Frame[] = []
+/** So many answers wait for a write at most. */
+const WAITING_MAX = 64
 /** Frames a connection may send at once, in seconds' worth of its rate. */
 const BURST_SECONDS = 4
 /** A resume may have the server send 10,000 entries: it counts as so many frames. */
@@ -68,8 +72,10 @@ export class Session implements Viewer {
   #members: Member[] = []
   /** Frames that wait for the one under way; null when nothing is under way. */
   #pending: Frame[] | null = null
-  /** OKs of this turn: a commit answers many SENDs at once, and one message carries them all. */
-  #oks: Frame[] = NO_OKS
+  /** What waits to go along with another write: OKs, for a commit answers many SENDs at once, and PONGs. One message carries them all. */
+  #waiting: Frame[] = NO_ANSWERS
+  /** Nothing but PONGs waits, which have time. */
+  #isPatient = false
   /** As whom it sends; null: it has not yet. */
   #submitter: Submitter | null = null
   #bucket: TokenBucket
@@ -191,22 +197,37 @@ export class Session implements Viewer {
 
   /** An OK goes along with the room's next write where that comes soon: a write of its own costs as much as a window's. */
   #acknowledge (ok: Frame, member: Member): void {
-    if (this.#oks !== NO_OKS) {
-      this.#oks.push(ok)
-      return
-    }
-    this.#oks = [ok]
-    if (this.isClosed || !member.room.hold(member)) this.#context.flushSoon(this)
+    const isComing = this.#waiting !== NO_ANSWERS && !this.#isPatient
+    this.#wait(ok, false)
+    if (!isComing && (this.isClosed || !member.room.hold(member))) this.#context.flushSoon(this)
   }
 
-  /** Sends the OKs that this turn gathered, and what was published to this socket before, in one write. */
+  /** A PONG that nothing is measured by goes along with any write, for a crowd's are as many as a room's messages. */
+  #pong (pong: Frame): void {
+    const isComing = this.#waiting !== NO_ANSWERS
+    this.#wait(pong, !isComing || this.#isPatient)
+    const [member] = this.#members
+    if (this.#waiting.length >= WAITING_MAX || member === undefined) this.flush()
+    else if (isComing) return
+    else if (member.room.holdLong(member)) this.#context.flushLater(this)
+    else this.flush()
+  }
+
+  #wait (answer: Frame, isPatient: boolean): void {
+    if (this.#waiting === NO_ANSWERS) this.#waiting = [answer]
+    else this.#waiting.push(answer)
+    this.#isPatient = isPatient
+  }
+
+  /** Sends the answers that wait, and what was published to this socket before, in one write. */
   flush (): void {
-    const oks = this.#oks
-    if (oks === NO_OKS) return
-    this.#oks = NO_OKS
+    const answers = this.#waiting
+    if (answers === NO_ANSWERS) return
+    this.#waiting = NO_ANSWERS
+    this.#isPatient = false
     if (this.isClosed) return
     if (this.#isUnread()) return this.tooSlow()
-    const bytes = encodeAll(oks)
+    const bytes = encodeAll(answers)
     let isSent = true
     this.#context.metrics.add('uproar_socket_writes_total')
     this.socket.cork(() => { isSent = this.socket.send(bytes) })
@@ -373,7 +394,8 @@ export class Session implements Viewer {
   }
 
   ping (value: unknown, positions: unknown): void {
-    this.#answer([OUT.PONG, value ?? null])
+    if (value == null) this.#pong([OUT.PONG, null])
+    else this.#answer([OUT.PONG, value])
     if (!isMap(positions)) return
     for (const member of [...this.#members]) {
       const seq = Object.hasOwn(positions, member.room.name) ? positions[member.room.name] : undefined

@@ -170,12 +170,12 @@ export class Broadcast {
 
   /**
    * The member's viewer has something to send that may wait for the room's next write to it, and go along with that in
-   * one. False when there is none soon: then it does not wait.
+   * one. False when there is none soon, unless it `hasTime`: then it does not wait.
    */
-  hold (member: Member): boolean {
+  hold (member: Member, hasTime = false): boolean {
     const { slice } = member
     if (slice === null || this.#isStopped) return false
-    const isComing = this.#timer === null ? this.#work !== null && slice.cursor < this.#work.last : this.#window.isSoon()
+    const isComing = hasTime || (this.#timer === null ? this.#work !== null && slice.cursor < this.#work.last : this.#window.isSoon())
     if (isComing) slice.hold(member)
     return isComing
   }

@@ -67,13 +67,16 @@ export class Slice {
       last.index = member.index
     }
     if (isOpen) member.viewer.unsubscribe(this.topic)
-    if (!this.#held.includes(member)) return
+    if (!member.isHeld) return
+    member.isHeld = false
     this.#held = this.#held.filter((other) => other !== member)
     if (isOpen) member.viewer.flush()
   }
 
   /** The member's viewer has something to send that goes along with the next write to it. */
   hold (member: Member): void {
+    if (member.isHeld) return
+    member.isHeld = true
     this.#held.push(member)
   }
 
@@ -82,7 +85,10 @@ export class Slice {
     if (this.#held.length === 0) return
     const held = this.#held
     this.#held = []
-    for (const member of held) member.viewer.flush()
+    for (const member of held) {
+      member.isHeld = false
+      member.viewer.flush()
+    }
   }
 
   /** Members that hold more than `slowBytes`, when so much is about to be published that it is time to look. */

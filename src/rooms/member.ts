@@ -19,6 +19,8 @@ export class Member {
   slice: Slice | null = null
   /** Place in slice.members. */
   index = 0
+  /** Its viewer has something to send that goes along with the slice's next write. */
+  isHeld = false
   /** Set while it catches up. */
   reader: Reader | null = null
   /** Catching up because it was slow, not because it just joined. */

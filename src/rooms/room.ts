@@ -178,6 +178,9 @@ export class Room implements Watcher {
   /** Whether the member's viewer will be told to flush() soon, when the room next writes to it. */
   hold (member: Member): boolean { return this.#broadcast.hold(member) }
 
+  /** The same for what has time: whenever that write comes. */
+  holdLong (member: Member): boolean { return this.#broadcast.hold(member, true) }
+
   /** The viewer has another token: one that no longer allows the room lets go of it, and tells it. */
   identified (member: Member): void {
     if (can(member.viewer.identity, 'read', { name: this.name, isPrivate: this.settings.private })) this.#broadcast.identified(member)
