@@ -30,9 +30,9 @@ export class Message {
     this.entries = entries
   }
 
-  /** As it is written in that encoding, where what has `deflatedFrom` bytes is deflated; made once. */
+  /** As it is written in that encoding, where what has `deflatedFrom` bytes is deflated; made once. One entry that is longer than a message may be is not. */
   encoded (encoding: Encoding, deflatedFrom: number): Uint8Array {
-    if (encoding === 'plain' || this.bytes.length < deflatedFrom) return this.bytes
+    if (encoding === 'plain' || this.bytes.length < deflatedFrom || this.bytes.length > LIMITS.broadcastBytes) return this.bytes
     if (this.#deflated === undefined) this.#deflated = deflated(this.bytes)
     return this.#deflated ?? this.bytes
   }
@@ -67,16 +67,16 @@ export class Slice {
       last.index = member.index
     }
     if (isOpen) member.viewer.unsubscribe(this.topic)
-    if (!member.isHeld) return
-    member.isHeld = false
+    if (!member.isWaiting) return
+    member.isWaiting = false
     this.#held = this.#held.filter((other) => other !== member)
     if (isOpen) member.viewer.flush()
   }
 
   /** The member's viewer has something to send that goes along with the next write to it. */
   hold (member: Member): void {
-    if (member.isHeld) return
-    member.isHeld = true
+    if (member.isWaiting) return
+    member.isWaiting = true
     this.#held.push(member)
   }
 
@@ -86,7 +86,7 @@ export class Slice {
     const held = this.#held
     this.#held = []
     for (const member of held) {
-      member.isHeld = false
+      member.isWaiting = false
       member.viewer.flush()
     }
   }

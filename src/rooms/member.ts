@@ -20,7 +20,7 @@ export class Member {
   /** Place in slice.members. */
   index = 0
   /** Its viewer has something to send that goes along with the slice's next write. */
-  isHeld = false
+  isWaiting = false
   /** Set while it catches up. */
   reader: Reader | null = null
   /** Catching up because it was slow, not because it just joined. */

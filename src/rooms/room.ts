@@ -151,7 +151,8 @@ export class Room implements Watcher {
   join (viewer: Viewer, rid: number, options: JoinOptions): Member {
     const { next, recovered } = this.#startOf(options)
     const head = Math.max(this.flushed, next - 1)
-    const member = new Member(viewer, this, options, next)
+    const encoding = this.#context.deflate.bytesMin === 0 ? 'plain' : options.encoding
+    const member = new Member(viewer, this, { view: options.view, encoding }, next)
     this.#members.add(member)
     member.reader = new Reader(this.name, this.#context.log, this.#removals, next, this.flushed)
     this.#context.metrics.add('uproar_joins_total', 1, options.position === null ? 'fresh' : recovered ? 'recovered' : 'not_recovered')
@@ -407,7 +408,8 @@ export class Room implements Watcher {
 
   /** A live member holds too much unsent: it leaves the topic and reads on by itself. */
   #demote (member: Member): void {
-    this.#readOnFrom(member, member.slice as Slice)
+    if (member.slice !== null) this.#readOnFrom(member, member.slice)
+    if (member.isGone) return
     member.isSlow = true
     this.#context.metrics.add('uproar_slow_viewers_total', 1, 'behind')
     this.#context.noteBehind(member)
@@ -463,6 +465,7 @@ export class Room implements Watcher {
   /** A live member leaves its slice and reads on by itself from where that stands. */
   #readOnFrom (member: Member, slice: Slice): void {
     this.#broadcast.leave(member)
+    if (member.isGone) return
     member.progressAt = this.#context.clock.elapsed()
     member.reader = new Reader(this.name, this.#context.log, this.#removals, slice.cursor + 1, 0, member.view === 'live' ? LIVE_LAG_ENTRIES : Infinity)
   }

@@ -264,6 +264,37 @@ t.test('a viewer that never reads is told or closed, holds little, and slows nob
   t.equal(good.closed + sleeper.closed, '')
 })
 
+for (const together of [1, 4]) {
+  t.test(`a viewer that turns out to be too slow while it leaves its slice of ${together} takes nobody along`, async (t) => {
+    const { say, open, enter, settle, wire, faults } = await setUp(t, { SLICE_VIEWERS: String(together), SLOW_KB: '16' })
+    const room = await open('a')
+    const [bad, ...good] = Array.from({ length: 4 }, () => enter(room)) as [Watcher, ...Watcher[]]
+    await say('a', 1)
+    await settle()
+    bad.isPaused = true
+    bad.flush = () => { bad.tooSlow() }
+    const topic = bad.member?.slice?.topic
+    let [published, size] = [0, 0]
+    const publish = wire.publish.bind(wire)
+    wire.publish = (to, bytes) => {
+      if (to === topic) published += size = bytes.length
+      publish(to, bytes)
+    }
+    for (let round = 0; round < 40 && bad.closed === ''; round++) {
+      // Before the next message members are looked at, and those who hold too much leave: with them goes what waits for it.
+      if (published + size > SWEEP_BYTES) room.holdLong(bad.member as Member)
+      await say('a', 50, 200)
+      await settle()
+    }
+    t.equal(bad.closed, 'too_slow')
+    t.equal(room.viewers, 3)
+    await say('a', 10)
+    await settle()
+    for (const viewer of good) t.same(viewer.account(), { first: 1, last: room.seq, faults: [] })
+    t.same(faults, [])
+  })
+}
+
 t.test('a live viewer that reports an old position is closed', async (t) => {
   const { say, open, enter, settle, clock } = await setUp(t, { SLOW_TIMEOUT_S: '15' })
   const room = await open('a')
