@@ -3,8 +3,9 @@
 
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { SETTINGS } from './base/config.ts'
 import { NUMBERS } from './docs.ts'
-import { SCALING_HEADS, scalingRows, type Figures } from './scaling.ts'
+import { DEFLATED_FROM_BYTES, SCALING_HEADS, scalingRows, type Figures } from './scaling.ts'
 
 const lines = readFileSync(NUMBERS, 'utf8').split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Figures)
 const median = (question: string, name: string): number => (lines.findLast((line) => line.question === question)?.figures?.[name] as { median: number }).median
@@ -27,6 +28,10 @@ t.test('measured rows agree with their measurement', (t) => {
   t.ok(rows.slice(2).every((row) => row.at(-1) === 'computed'))
   for (const column of [3, 4]) for (let at = 2; at < rows.length; at++) t.ok(Number(rows[at]?.[column]?.replace(/,/g, '')) >= Number(rows[at - 1]?.[column]?.replace(/,/g, '')), `${SCALING_HEADS[column]}: more for more`)
   t.end()
+})
+
+t.test('deflated is what the server deflates', async (t) => {
+  t.equal(DEFLATED_FROM_BYTES, SETTINGS.deflateBytesMin.default)
 })
 
 t.test('a figure that is not there is an error', (t) => {

@@ -57,7 +57,7 @@ const WINDOW_BIG_S = 0.25
 const SHOWN_PER_SECOND = 20
 const MESSAGE_BYTES = 130
 /** Writes with so much in them are deflated, and to what part: real chat, five messages a write (rooms/encoding.ts). */
-const DEFLATED_FROM_BYTES = 500
+export const DEFLATED_FROM_BYTES = 500
 const DEFLATED_TO = 1 / 1.8
 /** TCP/IP and WebSocket headers of a write. */
 const HEADER_BYTES = 60

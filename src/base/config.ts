@@ -79,7 +79,7 @@ export const SETTINGS = {
   windowBigMsMax: { group: 'rooms', env: 'WINDOW_BIG_MS_MAX', type: 'int', default: 250, min: 0, max: 5000, doc: 'the same from 5,000 local viewers on' },
   sliceViewers: { group: 'rooms', env: 'SLICE_VIEWERS', type: 'int', default: 300, min: 1, max: 100_000, doc: 'viewers per topic; one topic is published per turn of the loop, which takes 10 to 20 µs a viewer' },
   deflateBytesMin: { group: 'rooms', env: 'DEFLATE_BYTES_MIN', type: 'int', default: 500, min: 0, max: 16_384, doc: 'a room\'s messages from this length on are deflated, once for all viewers who can inflate them; 0: none' },
-  deflateViewersMin: { group: 'rooms', env: 'DEFLATE_VIEWERS_MIN', type: 'int', default: 100, min: 1, max: 1_000_000, doc: 'with fewer such viewers here a room deflates nothing: it takes up to 0.5 ms a message' },
+  deflateViewersMin: { group: 'rooms', env: 'DEFLATE_VIEWERS_MIN', type: 'int', default: 100, min: 1, max: 1_000_000, doc: 'with fewer viewers here who can inflate a room deflates nothing, for that takes up to 0.5 ms a message' },
   slowKb: { group: 'rooms', env: 'SLOW_KB', type: 'int', default: 256, min: 16, max: 65_536, doc: 'unsent kilobytes from which a viewer counts as slow and is served from the ring' },
   slowTimeoutS: { group: 'rooms', env: 'SLOW_TIMEOUT_S', type: 'int', default: 15, min: 1, max: 600, doc: 'time without progress after which a slow viewer is closed (4408)' },
   blockedTermsFile: { group: 'rooms', env: 'BLOCKED_TERMS_FILE', type: 'optional', check: 'file', doc: 'terms blocked in every room, one a line: `term`, `term*` or `"term"`' },

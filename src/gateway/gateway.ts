@@ -57,6 +57,7 @@ const TICK_MS = 250
 const TICKS_PER_EXPIRY_CHECK = 4
 /** What waits for a write longer than this, and less than twice as long, is sent without one. */
 const TICKS_PER_FLUSH = 2
+const FLUSHES_PER_TURN = 300
 /** After its token expired a connection may still read for so long, and bring a fresh one by AUTH. */
 const EXPIRY_GRACE_MS = 30_000
 /** A drain is no slower than this, so that the last few need not wait for its end. */
@@ -391,17 +392,21 @@ export class Gateway implements SocketEvents {
       session.close('hello_timeout', `no HELLO within ${this.#config.helloTimeoutMs} ms`)
     }
     if (this.#mustReview) this.#review()
-    if (this.#ticks % TICKS_PER_FLUSH === 0) this.#flushLate()
+    if (this.#ticks % TICKS_PER_FLUSH === 0) {
+      const [late, others] = this.#toFlushLater
+      this.#toFlushLater = [others, []]
+      this.#flushLate(late)
+    }
     if (this.#ticks % TICKS_PER_EXPIRY_CHECK !== 0) return
     for (const session of this.#sessions) {
       if (session.identity !== null && session.identity.expiresAt + EXPIRY_GRACE_MS < now) session.close('expired', 'the token has expired')
     }
   }
 
-  #flushLate (): void {
-    const [late, others] = this.#toFlushLater
-    this.#toFlushLater = [others, []]
-    for (const session of late) session.flush()
+  /** Clients that came back together ping together: so many at a time, for the loop's sake. */
+  #flushLate (late: Session[]): void {
+    for (const session of late.splice(0, FLUSHES_PER_TURN)) this.#tell(session, 'PING', () => session.flush())
+    if (late.length > 0) setImmediate(() => this.#flushLate(late))
   }
 
   #review (): void {

@@ -48,7 +48,7 @@ export interface SessionContext {
 const PENDING_MAX = 64
 /** Stands for none: most sessions never send, and need no array of their own. */
 const NO_ANSWERS: Frame[] = []
-/** So many answers wait for a write at most. */
+/** With so many answers waiting a PONG waits no longer. */
 const WAITING_MAX = 64
 /** Frames a connection may send at once, in seconds' worth of its rate. */
 const BURST_SECONDS = 4
@@ -202,8 +202,13 @@ export class Session implements Viewer {
     if (!isComing && (this.isClosed || !member.room.hold(member))) this.#context.flushSoon(this)
   }
 
-  /** A PONG that nothing is measured by goes along with any write, for a crowd's are as many as a room's messages. */
-  #pong (pong: Frame): void {
+  /** A PONG: of a PING without a value it waits for another write, a second at most; with one it goes at once, behind what waits. */
+  #pong (pong: Frame, hasTime: boolean): void {
+    if (!hasTime) {
+      if (this.#waiting === NO_ANSWERS) return this.#answer(pong)
+      this.#wait(pong, false)
+      return this.flush()
+    }
     const isComing = this.#waiting !== NO_ANSWERS
     this.#wait(pong, !isComing || this.#isPatient)
     const [member] = this.#members
@@ -394,8 +399,7 @@ export class Session implements Viewer {
   }
 
   ping (value: unknown, positions: unknown): void {
-    if (value == null) this.#pong([OUT.PONG, null])
-    else this.#answer([OUT.PONG, value])
+    this.#pong([OUT.PONG, value ?? null], value == null)
     if (!isMap(positions)) return
     for (const member of [...this.#members]) {
       const seq = Object.hasOwn(positions, member.room.name) ? positions[member.room.name] : undefined

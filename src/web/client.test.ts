@@ -89,6 +89,15 @@ t.test('a deflated message is heard in its place, however long inflating takes',
   await until(() => server.peers.length === 3 && room.isJoined)
   t.match(states.findLast(({ state }) => state === 'waiting'), { code: 1002, reason: /unreadable/ })
   t.notOk(seqs.includes(114), 'nothing is heard behind what cannot be read')
+  t.same(server.peer.of(IN.JOIN)[0]?.[3], { history: 50, view: 'full', position: ['e1', 113] }, 'and it is not asked for again')
+})
+
+t.test('what inflates beyond any message is refused', async (t) => {
+  const { server, room, states } = await stage(t)
+  await room.ready()
+  server.peer.send([OUT.DEFLATED, deflateSync(new Uint8Array(1_000_000))])
+  await until(() => server.peers.length === 2 && room.isJoined)
+  t.match(states.find(({ state }) => state === 'waiting'), { code: 1002, reason: /unreadable/ })
 })
 
 t.test('several rooms on one connection, each with its own order', async (t) => {

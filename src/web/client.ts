@@ -42,6 +42,7 @@ export class UproarClient extends Emitter<ClientEvents> {
   readonly #tokens: TokenSource
   readonly #outbox: Outbox
   readonly #rooms = new Map<string, ChatRoom>()
+  readonly #inflating = { works: typeof DecompressionStream === 'function' && typeof Response === 'function' }
   readonly #waiting = new Set<() => void>()
   /** Rooms that a fresh token was fetched for since they were last joined. */
   readonly #renewedFor = new WeakSet<ChatRoom>()
@@ -168,6 +169,7 @@ export class UproarClient extends Emitter<ClientEvents> {
       token,
       client: this.#options.client ?? null,
       timing: this.#timing,
+      inflating: this.#inflating,
       positions: () => Object.fromEntries([...this.#rooms.values()].filter(({ isJoined }) => isJoined).map(({ name, position }) => [name, position?.[1]])) as Record<string, number>
     }, this.#sink(() => link))
     return link

@@ -8,8 +8,8 @@ import { unanswered, type Draft, type Link, type LinkSink, type Place } from './
 import { decodeAll, encode } from './wire.ts'
 
 const REQUESTS_MAX = 1000
-/** What every JOIN says of this platform: browsers since 2023 and Node inflate by themselves. */
-const ENCODING = typeof DecompressionStream === 'function' ? { encoding: 'deflate' } : {}
+/** No message of a room is longer inflated. */
+const INFLATED_BYTES_MAX = 16_384
 
 /** What a connection begins with. */
 export interface Dial {
@@ -17,6 +17,8 @@ export interface Dial {
   readonly token: string | null
   readonly client: string | null
   readonly timing: Timing
+  /** Whether this platform inflates (browsers since 2023 and Node do); a link for which it fails says so for those to come. */
+  readonly inflating: { works: boolean }
   /** Where each room stands, told with every PING. */
   readonly positions: () => Record<string, number>
 }
@@ -50,7 +52,7 @@ export class SocketLink implements Link {
     socket.onmessage = ({ data }) => this.#came(new Uint8Array(data as ArrayBuffer))
     socket.onclose = ({ code, reason }) => this.#inTurn(() => this.#end(code, reason))
     // Node 22 tells a connection that never came about as an error alone; where a close follows, it has the code.
-    socket.onerror = () => setTimeout(() => this.#end(1006, 'no connection'), 0)
+    socket.onerror = () => setTimeout(() => this.#inTurn(() => this.#end(1006, 'no connection')), 0)
     this.#timers = {
       open: setTimeout(() => this.#end(1006, 'no welcome in time'), dial.timing.openMs),
       ping: null,
@@ -59,7 +61,7 @@ export class SocketLink implements Link {
   }
 
   join ({ room, position, history, view }: Place): void {
-    const options = { history, view, ...ENCODING, ...position === null ? {} : { position } }
+    const options = { history, view, ...this.#dial.inflating.works ? { encoding: 'deflate' } : {}, ...position === null ? {} : { position } }
     this.#ask(room, (rid) => [IN.JOIN, rid, room, options]).catch((error: UproarError) => this.#tell(room, 'refused', error))
   }
 
@@ -151,8 +153,8 @@ export class SocketLink implements Link {
     this.#timers.pong = null
     if (bytes[1] !== OUT.DEFLATED) return this.#inTurn(() => this.#hear(bytes))
     const inflated = inflate(bytes)
-    // A fault is heard in its turn.
-    inflated.catch(() => null)
+    // The fault itself is heard in its turn.
+    inflated.catch(() => { this.#dial.inflating.works = false })
     this.#hearing ??= Promise.resolve()
     this.#inTurn(async () => this.#hear(await inflated))
   }
@@ -238,8 +240,15 @@ export class SocketLink implements Link {
 /** The message that a DEFLATED frame stands for. */
 async function inflate (bytes: Uint8Array): Promise<Uint8Array> {
   const [[, deflated]] = decodeAll(bytes) as [[number, Uint8Array<ArrayBuffer>]]
-  const stream = (new Response(deflated).body as ReadableStream<Uint8Array<ArrayBuffer>>).pipeThrough(new DecompressionStream('deflate'))
-  return new Uint8Array(await new Response(stream).arrayBuffer())
+  const reader = (new Response(deflated).body as ReadableStream<Uint8Array<ArrayBuffer>>).pipeThrough(new DecompressionStream('deflate')).getReader()
+  const whole = new Uint8Array(INFLATED_BYTES_MAX)
+  for (let length = 0; ;) {
+    const { done, value } = await reader.read()
+    if (done) return whole.subarray(0, length)
+    // Throws where it is too long.
+    whole.set(value, length)
+    length += value.length
+  }
 }
 
 function authorOf (user: [string, string, number] | null): Author | null {
