@@ -72,8 +72,11 @@ const FAULTS: readonly Fault[] = [
   { name: 'a gateway stays away for two minutes', fires: ['UproarInstanceDown'], strike: ({ gateways: [, , third] }) => killed(third as Program, sized(3000, 120_000)) },
   { name: 'the archiver is deployed anew', strike: async ({ archiver }) => { await archiver.stop(); await archiver.launch() } }
 ]
-/** Where somebody is to be woken for any crash at all, a crash may do so. */
-const MAY_FIRE = ['UproarFaults'] as const
+/**
+ * Where somebody is to be woken for any crash at all, a crash may do so. In the suite other stories take the two cores
+ * meanwhile, and what comes late for that (load 15 was seen) is no fault's doing.
+ */
+const MAY_FIRE: readonly string[] = isFull ? ['UproarFaults'] : ['UproarFaults', 'UproarDeliveryBudgetBurnsFast']
 
 async function startStack (t: Test): Promise<Stack & { readonly url: string }> {
   const port = await freePort()

@@ -37,8 +37,8 @@ export async function visit (browser: Browser, url: string, options: BrowserCont
 }
 
 /** Waits until the page says that it is connected, by WebSocket or (`fallback`) without. */
-export async function live (page: Page, look = 'live'): Promise<void> {
-  await page.locator(`#state[data-look=${look}]`).waitFor()
+export async function live (page: Page, look = 'live', timeout?: number): Promise<void> {
+  await page.locator(`#state[data-look=${look}]`).waitFor(timeout === undefined ? {} : { timeout })
 }
 
 /** Chooses a name, as on a server without a key. */
