@@ -198,30 +198,26 @@ export class Session implements Viewer {
   /** An OK goes along with the room's next write where that comes soon: a write of its own costs as much as a window's. */
   #acknowledge (ok: Frame, member: Member): void {
     const isComing = this.#waiting !== NO_ANSWERS && !this.#isPatient
-    this.#wait(ok, false)
+    this.#wait(ok)
+    this.#isPatient = false
     if (!isComing && (this.isClosed || !member.room.hold(member))) this.#context.flushSoon(this)
   }
 
   /** A PONG: of a PING without a value it waits for another write, a second at most; with one it goes at once, behind what waits. */
   #pong (pong: Frame, hasTime: boolean): void {
-    if (!hasTime) {
-      if (this.#waiting === NO_ANSWERS) return this.#answer(pong)
-      this.#wait(pong, false)
-      return this.flush()
-    }
     const isComing = this.#waiting !== NO_ANSWERS
-    this.#wait(pong, !isComing || this.#isPatient)
     const [member] = this.#members
-    if (this.#waiting.length >= WAITING_MAX || member === undefined) this.flush()
-    else if (isComing) return
-    else if (member.room.holdLong(member)) this.#context.flushLater(this)
+    this.#wait(pong)
+    if (!hasTime || member === undefined || this.#waiting.length >= WAITING_MAX) return this.flush()
+    if (isComing) return
+    this.#isPatient = true
+    if (member.room.hold(member, true)) this.#context.flushLater(this)
     else this.flush()
   }
 
-  #wait (answer: Frame, isPatient: boolean): void {
+  #wait (answer: Frame): void {
     if (this.#waiting === NO_ANSWERS) this.#waiting = [answer]
     else this.#waiting.push(answer)
-    this.#isPatient = isPatient
   }
 
   /** Sends the answers that wait, and what was published to this socket before, in one write. */

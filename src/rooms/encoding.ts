@@ -16,7 +16,7 @@ const SAVED_SHARE_MIN = 0.15
 
 /** What is worth deflating. */
 export interface DeflateLimits {
-  /** Messages shorter than this are not; 0: none is. */
+  /** Messages shorter than this are not; 0: none is, for then everybody joins with `plain`. */
   readonly bytesMin: number
   /** Nor are those of rooms with fewer viewers here who asked for it. */
   readonly viewersMin: number
@@ -24,7 +24,7 @@ export interface DeflateLimits {
 
 /** From what length on the messages of a room with so many viewers who asked for it are deflated. */
 export function deflatedFrom ({ bytesMin, viewersMin }: DeflateLimits, viewers: number): number {
-  return bytesMin === 0 || viewers < viewersMin ? Infinity : bytesMin
+  return viewers < viewersMin ? Infinity : bytesMin
 }
 
 /** A room's message as a DEFLATED frame; null when that saves too little. */

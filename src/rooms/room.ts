@@ -176,11 +176,8 @@ export class Room implements Watcher {
   /** In how many milliseconds the log is to commit what comes now, for it cannot be shown before; 0: at once. `now`: clock.elapsed(). */
   askCommit (now: number): number { return this.#broadcast.askCommit(now) }
 
-  /** Whether the member's viewer will be told to flush() soon, when the room next writes to it. */
-  hold (member: Member): boolean { return this.#broadcast.hold(member) }
-
-  /** The same for what has time: whenever that write comes. */
-  holdLong (member: Member): boolean { return this.#broadcast.hold(member, true) }
+  /** Whether the member's viewer will be told to flush() soon, when the room next writes to it; where it `hasTime`, whenever that is. */
+  hold (member: Member, hasTime = false): boolean { return this.#broadcast.hold(member, hasTime) }
 
   /** The viewer has another token: one that no longer allows the room lets go of it, and tells it. */
   identified (member: Member): void {

@@ -282,7 +282,7 @@ for (const together of [1, 4]) {
     }
     for (let round = 0; round < 40 && bad.closed === ''; round++) {
       // Before the next message members are looked at, and those who hold too much leave: with them goes what waits for it.
-      if (published + size > SWEEP_BYTES) room.holdLong(bad.member as Member)
+      if (published + size > SWEEP_BYTES) room.hold(bad.member as Member, true)
       await say('a', 50, 200)
       await settle()
     }

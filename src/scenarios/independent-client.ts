@@ -193,7 +193,8 @@ export class Client extends Arrivals {
   close (): void { this.#socket.close() }
 
   #take (bytes: Uint8Array): void {
-    const [first, ...others] = [...decodeMulti(bytes, DECODE)] as Frame[]
+    const values = [...decodeMulti(bytes, DECODE)]
+    const [first, ...others] = values as Frame[]
     if (first?.[0] === OP.DEFLATED) {
       const inflated = inflateSync(first[1])
       if (others.length > 0 || inflated.length >= 16_384 || inflated[1] === OP.DEFLATED) this.faults.push('DEFLATED beside others, too long, or twice')
@@ -202,7 +203,7 @@ export class Client extends Arrivals {
     }
     let room: string | null = null
     let live = true
-    for (const value of decodeMulti(bytes, DECODE)) {
+    for (const value of values) {
       if (!Array.isArray(value) || !Number.isInteger(value[0]) || value[0] < 32 || value[0] > 127) {
         this.faults.push(`not a server's frame: ${JSON.stringify(value)}`)
         continue
