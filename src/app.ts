@@ -5,6 +5,9 @@
 //
 // so that nothing takes requests before what is behind it stands, and everything accepted is finished before the store
 // closes. The drain is last, so it comes first in a stop: viewers go while everything still serves them.
+//
+// Engines beside the embedded ones are loaded where the configuration names them: Redis', Kafka's and ClickHouse's clients
+// are a third of the files that a start reads.
 
 import { hash } from 'node:crypto'
 import { readFileSync, statfsSync } from 'node:fs'
@@ -16,7 +19,6 @@ import type { Archive } from './archive/archive.ts'
 import { Archiver } from './archive/archiver.ts'
 import { Audience } from './archive/audience.ts'
 import { chdbFault, createChdbArchive } from './archive/chdb-archive.ts'
-import { createClickHouseArchive } from './archive/clickhouse-archive.ts'
 import { ArchiveErasure } from './archive/erasure.ts'
 import { createNoArchive } from './archive/no-archive.ts'
 import { Reads } from './archive/reads.ts'
@@ -31,18 +33,16 @@ import { Metrics } from './base/metrics.ts'
 import { OtlpExporter } from './base/otlp.ts'
 import { reachableHost } from './base/peers.ts'
 import { parseRedisUrl } from './base/redis-place.ts'
-import { Redis } from './base/redis.ts'
+import type { Redis } from './base/redis.ts'
 import { openStore } from './base/store.ts'
 import { Traces } from './base/traces.ts'
 import type { SelfPortrait } from './cluster/cluster.ts'
 import { createLocalCluster } from './cluster/local-cluster.ts'
 import { Orders } from './cluster/orders.ts'
-import { createRedisCluster } from './cluster/redis-cluster.ts'
 import type { Directory } from './directory/directory.ts'
 import { createLmdbDirectory } from './directory/lmdb-directory.ts'
-import { createRedisDirectory } from './directory/redis-directory.ts'
 import type { Feed, Say } from './feed/feed.ts'
-import { KafkaFeed } from './feed/kafka-feed.ts'
+import type { KafkaFeed } from './feed/kafka-feed.ts'
 import { LogFeed } from './feed/log-feed.ts'
 import { Notifier } from './feed/notifier.ts'
 import { Relay } from './feed/relay.ts'
@@ -53,7 +53,6 @@ import { Canary } from './log/canary.ts'
 import { createLmdbLog } from './log/lmdb-log.ts'
 import type { Log } from './log/log.ts'
 import type { Outlet } from './log/outlet.ts'
-import { canaryRooms, openRedisLog } from './log/redis-log.ts'
 import { AUDIT_ROOM, HttpScorer, RulesScorer, type Scorer, Worker } from './moderation/moderation.ts'
 import { compileTerms, loadTermsFile } from './moderation/screen.ts'
 import { issueTicket, Probe } from './probe/probe.ts'
@@ -110,8 +109,8 @@ export function createApp (config: Config, options: AppOptions): App {
     }
     const traces = openTraces(config, { lifecycle, clock, metrics, log, version })
     const { log: roomLog, directory, canaryRooms, redis } = await openEngines(config, { lifecycle, clock, metrics })
-    const feeds = openFeeds(config, { roomLog, lifecycle, clock, metrics, log, traces })
-    const archive = openArchive(config, log)
+    const feeds = await openFeeds(config, { roomLog, lifecycle, clock, metrics, log, traces })
+    const archive = await openArchive(config, log)
     lifecycle.add({ name: 'archive', start: () => archive.start(), stop: () => archive.close() })
     const revocations = new Revocations({ log: roomLog, clock, hours: config.revocationHours, fault })
     lifecycle.add(revocations)
@@ -122,7 +121,7 @@ export function createApp (config: Config, options: AppOptions): App {
     const self: SelfPortrait = () => ({ port: serves('api') ? api.port : 0, wsPort: gateway.port, connections: gateway.size, isDraining: gateway.isDraining })
     const cluster = redis === null
       ? createLocalCluster({ clock, version, self })
-      : createRedisCluster({ redis, prefix: config.redisPrefix, usersMax: config.connectionsPerUserMax, clock, metrics, version, self, fault })
+      : (await import('./cluster/redis-cluster.ts')).createRedisCluster({ redis, prefix: config.redisPrefix, usersMax: config.connectionsPerUserMax, clock, metrics, version, self, fault })
     const reads = new Reads(archive)
     const listener = createListener(config, { sharesPort: sharing.sharesPorts })
     const rooms = new Rooms({ log: roomLog, directory, fanout: serves('gateway') ? listener : noFanout, clock, metrics, config, cluster, past: reads, fault })
@@ -202,7 +201,7 @@ interface Feeds {
 }
 
 /** The feed that consumers read, in Kafka where there are brokers, and the one that the relay brings there. Nothing connects before it is used. */
-function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Lifecycle, clock: Clock, metrics: Metrics, log: Logger, traces: Traces | null }): Feeds {
+async function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Lifecycle, clock: Clock, metrics: Metrics, log: Logger, traces: Traces | null }): Promise<Feeds> {
   const { roomLog, lifecycle, clock, metrics, log, traces } = parts
   const say: Say = (level, message, details = {}) => log[level](details, message)
   const ofLog = new LogFeed({ log: roomLog, clock, metrics, say, traces })
@@ -211,6 +210,7 @@ function openFeeds (config: Config, parts: { roomLog: OutletLog, lifecycle: Life
   if (brokers.length === 0) return { ofLog, kafka: null, feed: ofLog }
   const mechanism = config.kafkaSasl as 'none' | 'plain' | 'scram-sha-256' | 'scram-sha-512'
   const sasl = mechanism === 'none' || username === null || password === null ? null : { mechanism, username, password }
+  const { KafkaFeed } = await import('./feed/kafka-feed.ts')
   const kafka = new KafkaFeed({ brokers, prefix, partitions, tls, sasl, metrics, say, traces })
   lifecycle.add({ name: 'kafka', stop: () => kafka.close() })
   return { ofLog, kafka, feed: kafka }
@@ -238,7 +238,7 @@ function archiveEngine (config: Config, { verdict }: Archive): Engine {
 }
 
 /** The archive, or why there is none. Nothing connects before it is started, and then in the background. */
-function openArchive (config: Config, log: Logger): Archive {
+async function openArchive (config: Config, log: Logger): Promise<Archive> {
   const say: Say = (level, message, details = {}) => log[level](details, message)
   const none = (reason: string): Archive => {
     log[config.archive === 'off' ? 'info' : 'warn']({ reason }, 'there is no archive: search, replay and statistics of the past are not served')
@@ -248,6 +248,7 @@ function openArchive (config: Config, log: Logger): Archive {
   if (config.clickhouseUrl !== null) {
     const { clickhouseUrl: url, clickhouseUser: username, clickhousePassword: password, clickhouseDatabase: database, clickhouseStoragePolicy: storagePolicy, clickhouseCaFile: caFile } = config
     const tiers = config.archiveTiers.map((tier) => ({ volume: tier.split(':')[0] as string, afterDays: Number(tier.split(':')[1]) }))
+    const { createClickHouseArchive } = await import('./archive/clickhouse-archive.ts')
     return createClickHouseArchive({ url, username, password, caCert: caFile === null ? null : readFileSync(caFile), layout: { database, storagePolicy, tiers, isSynced: false }, say })
   }
   if (config.archive === 'auto' && (config.redisUrl !== null || config.kafkaBrokers.length > 0)) return none('with Redis or Kafka it takes CLICKHOUSE_URL')
@@ -278,6 +279,7 @@ async function openEngines (config: Config, parts: { lifecycle: Lifecycle, clock
     }
   }
   if (config.redisUrl !== null) {
+    const [{ Redis }, { canaryRooms, openRedisLog }, { createRedisDirectory }] = await Promise.all([import('./base/redis.ts'), import('./log/redis-log.ts'), import('./directory/redis-directory.ts')])
     const redis = new Redis(parseRedisUrl(config.redisUrl), { timeoutMs: config.redisTimeoutMs })
     lifecycle.add({ name: 'redis', stop: () => redis.close() })
     const { redisPrefix: prefix, redisShards: shards, redisStreamMinutes: minutes, redisStreamBatchesMax: batchesMax, redisStreamUnreadMax: unreadMax } = config
