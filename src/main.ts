@@ -22,10 +22,6 @@ interface Running {
   pass? (signal: NodeJS.Signals): void
 }
 
-// V8 compiles well what was called 3,000 times. Much of a hot room's work is done once a window, 20 times a second: it would
-// run slowly for two and a half minutes after every start.
-setFlagsFromString('--invocation-count-for-turbofan=300')
-
 /** This process's place among workers, from 1; null: it is no worker. */
 const worker = process.send !== undefined && process.env[WORKER_ENV] !== undefined ? Number(process.env[WORKER_ENV]) : null
 const config = readConfig()
@@ -59,6 +55,9 @@ if (worker !== null) process.on('disconnect', () => onSignal('the end of the sup
 
 try {
   const { port, wsPort } = await running.start()
+  // V8 compiles well what was called 3,000 times. Much of a hot room's work is done once a window, 20 times a second: it would
+  // run slowly for two and a half minutes. Not before: what a start does over and over is not done again.
+  setFlagsFromString('--invocation-count-for-turbofan=300')
   const { host, dataDir, tlsCertFile, workers } = config
   const page = `${tlsCertFile === null ? 'http' : 'https'}://${reachableHost(host)}:${port}/`
   log.info({ port, wsPort, host, page, ...(isSupervisor ? { workers } : config.redisUrl === null ? { dataDir } : {}), pid: process.pid }, worker === null ? 'ready' : 'worker ready')
