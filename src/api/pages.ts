@@ -33,15 +33,40 @@ const TYPES: Readonly<Record<string, string>> = {
   webmanifest: 'application/manifest+json'
 }
 
-/** The last two qualities of brotli save a twentieth more, and take ten times as long: a server should be there soon. */
+/** The last two qualities of brotli save a twentieth more, and take ten times as long: whoever asks first waits for it. */
 const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } }
-const PACKS = { br: (bytes: Buffer) => promisify(brotliCompress)(bytes, BROTLI), gzip: promisify(gzip) } as const
+const PACKS = { br: (bytes: Buffer) => promisify(brotliCompress)(bytes, BROTLI), gzip: promisify<Buffer, Buffer>(gzip) } as const
+const CODINGS = ['br', 'gzip'] as const
 
-interface Asset {
+type Coding = keyof typeof PACKS
+
+/** A file in memory, and what it was packed to. */
+class Asset {
   readonly type: string
   readonly etag: string
-  /** By content coding; `identity` is the file as it is. */
-  readonly bytes: Readonly<Record<string, Buffer>>
+  readonly bytes: Buffer
+  readonly #isPackable: boolean
+  readonly #packed = new Map<Coding, Promise<Buffer | null>>()
+
+  constructor (name: string, bytes: Buffer) {
+    this.type = TYPES[name.slice(name.lastIndexOf('.') + 1)] ?? 'application/octet-stream'
+    this.etag = createHash('sha256').update(bytes).digest('base64url').slice(0, 22)
+    this.bytes = bytes
+    // Maps are large and for whoever looks into a page's code: they go as they are.
+    this.#isPackable = /^(text|application|image\/svg)/.test(this.type) && bytes.length > 1024 && !name.endsWith('.map')
+  }
+
+  /** Packed when it is first asked for, and once; null where that saves nothing. */
+  async packed (coding: Coding): Promise<Buffer | null> {
+    if (!this.#isPackable) return null
+    let packed = this.#packed.get(coding)
+    if (packed === undefined) {
+      packed = PACKS[coding](this.bytes).then((small) => small.length < this.bytes.length ? small : null)
+      this.#packed.set(coding, packed)
+      packed.catch(() => this.#packed.delete(coding))
+    }
+    return packed
+  }
 }
 
 /** Reads the folder: path as in a URL → file. An absent folder gives an empty map. */
@@ -52,7 +77,7 @@ export async function loadAssets (folder: string): Promise<ReadonlyMap<string, A
     const bytes = await readFile(join(folder, name))
     total += bytes.length
     if (assets.size === FILES_MAX || total > BYTES_MAX) throw new Error(`${folder} holds more than ${FILES_MAX} files or ${BYTES_MAX} bytes`)
-    assets.set(`/${name.split(sep).join('/')}`, await pack(name, bytes))
+    assets.set(`/${name.split(sep).join('/')}`, new Asset(name, bytes))
   }
   // A folder's page is at the folder's name, with and without a slash at its end.
   for (const [path, asset] of [...assets]) {
@@ -71,19 +96,6 @@ async function filesIn (folder: string): Promise<string[]> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
     throw error
   }
-}
-
-async function pack (name: string, bytes: Buffer): Promise<Asset> {
-  const type = TYPES[name.slice(name.lastIndexOf('.') + 1)] ?? 'application/octet-stream'
-  const packed: Record<string, Buffer> = { identity: bytes }
-  // Maps are large and for whoever looks into a page's code: they go as they are.
-  if (/^(text|application|image\/svg)/.test(type) && bytes.length > 1024 && !name.endsWith('.map')) {
-    for (const [coding, compress] of Object.entries(PACKS)) {
-      const small = await compress(bytes)
-      if (small.length < bytes.length) packed[coding] = small
-    }
-  }
-  return { type, etag: createHash('sha256').update(bytes).digest('base64url').slice(0, 22), bytes: packed }
 }
 
 const CONFIG_SCHEMA = {
@@ -126,19 +138,24 @@ export function pageRoutes (app: FastifyInstance, deps: PageDeps, assets: Readon
   })
 }
 
-function sendAsset (request: FastifyRequest, reply: FastifyReply, asset: Asset, policy: string): FastifyReply {
-  const coding = codingFor(request.headers['accept-encoding'], asset)
+async function sendAsset (request: FastifyRequest, reply: FastifyReply, asset: Asset, policy: string): Promise<FastifyReply> {
+  const [coding, bytes] = await bestOf(asset, request.headers['accept-encoding'])
   const etag = `"${asset.etag}-${coding}"`
   reply.headers({ etag, 'cache-control': 'no-cache', 'content-security-policy': policy })
   reply.header('vary', [reply.getHeader('vary'), 'Accept-Encoding'].filter(Boolean).join(', '))
   if (listed(request.headers['if-none-match']).includes(etag)) return reply.code(304).send()
   if (coding !== 'identity') reply.header('content-encoding', coding)
-  return reply.type(asset.type).send(asset.bytes[coding])
+  return reply.type(asset.type).send(bytes)
 }
 
-function codingFor (accepted: string | string[] | undefined, asset: Asset): string {
+/** The smallest that the client takes, and how it is packed. */
+async function bestOf (asset: Asset, accepted: string | string[] | undefined): Promise<[coding: string, bytes: Buffer]> {
   const wanted = listed(accepted)
-  return Object.keys(PACKS).find((coding) => asset.bytes[coding] !== undefined && wanted.includes(coding)) ?? 'identity'
+  for (const coding of CODINGS) {
+    const packed = wanted.includes(coding) ? await asset.packed(coding) : null
+    if (packed !== null) return [coding, packed]
+  }
+  return ['identity', asset.bytes]
 }
 
 /** The parts of a list header. Split at commas alone: a pattern that takes the blanks too needs half a second for 16 KB of them. */
