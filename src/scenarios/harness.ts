@@ -19,6 +19,9 @@ const READY_MS = 45_000
 const STOP_MS = 20_000
 const LINES_KEPT = 200
 
+/** Of this process's environment, what the programs that a story starts are given. */
+export const HERE: Readonly<Record<string, string | undefined>> = { PATH: process.env.PATH, HOME: process.env.HOME, NODE_OPTIONS: process.env.NODE_OPTIONS }
+
 /** The limits that a crowd from one address runs into. */
 export const OPEN_LIMITS = {
   CONNECTIONS_PER_ADDRESS_MAX: '0', CONNECTIONS_PER_USER_MAX: '0', MESSAGES_PER_SECOND_MAX: '0', MESSAGES_BURST_MAX: '0',
@@ -75,7 +78,7 @@ export class Program {
   /** Starts the program; again on the same ports and folder when it has run before. */
   async launch (): Promise<void> {
     const env: Record<string, string | undefined> = {
-      PATH: process.env.PATH, HOME: process.env.HOME, JWT_SECRET: SECRET, API_KEYS: API_KEY, LOG_LEVEL: 'info', ARCHIVE: 'off',
+      ...HERE, JWT_SECRET: SECRET, API_KEYS: API_KEY, LOG_LEVEL: 'info', ARCHIVE: 'off',
       PORT: portOf(this.http), WS_PORT: portOf(this.ws), DATA_DIR: this.dataDir, ...this.#env
     }
     const child = spawnWithUs(process.execPath, [join(ROOT, 'src', 'main.ts')], { cwd: this.dataDir, env })

@@ -6,7 +6,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { withoutKafka, withoutPrometheus, withoutRedis } from '../../deploy/services/services.ts'
-import { eventually, freePort, OPEN_LIMITS } from './harness.ts'
+import { eventually, freePort, HERE, OPEN_LIMITS } from './harness.ts'
 import { isFull, measured } from './size.ts'
 import { Viewer } from './viewer.ts'
 
@@ -15,7 +15,7 @@ t.setTimeout(isFull ? 300_000 : 240_000)
 interface Run { readonly child: ChildProcess, readonly exit: Promise<number | null>, text (): string }
 
 function run (t: Test, env: Record<string, string>, words: readonly string[] = []): Run {
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../../deploy/cluster.ts'), ...words], { env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../../deploy/cluster.ts'), ...words], { env: { ...HERE, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   let text = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => { text += chunk.toString() })
   const exit = new Promise<number | null>((resolve) => child.once('close', resolve))

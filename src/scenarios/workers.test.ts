@@ -14,7 +14,7 @@ import { signedTokens } from '../replay/tokens.ts'
 import { Watcher } from '../replay/watcher.ts'
 import { backOff } from '../supervisor.ts'
 import { chatLog, measure } from './chat-log.ts'
-import { API_KEY, eventually, freePort, OPEN_LIMITS, Program, SECRET } from './harness.ts'
+import { API_KEY, eventually, freePort, HERE, OPEN_LIMITS, Program, SECRET } from './harness.ts'
 import { wholeHistory } from './history-pages.ts'
 import { measured, sized } from './size.ts'
 
@@ -22,7 +22,7 @@ t.setTimeout(sized(300_000, 900_000))
 const skip = withoutRedis()
 
 async function run (words: readonly string[], env: Record<string, string>, cwd: string): Promise<{ status: number | null, text: string }> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../main.ts'), ...words], { cwd, env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../main.ts'), ...words], { cwd, env: { ...HERE, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   let text = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => { text += chunk.toString() })
   const timer = setTimeout(() => child.kill('SIGKILL'), 30_000)
