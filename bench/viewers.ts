@@ -37,7 +37,9 @@ export interface ViewersReport {
 const OPENING_MAX = 256
 const SAMPLED_ONE_IN = 20
 const VIEWERS_PER_ADDRESS = 15_000
+/** As the thin client does it: a viewer that hears nothing pings, and each does at every third look, however much it hears. */
 const PING_MS = 10_000
+const REPORT_LOOKS = 3
 const PING_PARTS = 200
 const OPEN_TIMEOUT_MS = 60_000
 
@@ -55,7 +57,7 @@ export class Viewers {
 
   /** Opens and joins all; resolves with the seconds it took, rejects when one fails or the time is up. */
   async open (): Promise<number> {
-    const { viewers, rooms = 1 } = this.#options
+    const { viewers } = this.#options
     const started = performance.now()
     let joined = 0
     let timer: NodeJS.Timeout | undefined
@@ -64,8 +66,7 @@ export class Viewers {
       timer = setTimeout(() => fail(`not more in ${OPEN_TIMEOUT_MS / 1000} s`), OPEN_TIMEOUT_MS)
       const fill = (): void => {
         while (this.#viewers.length < viewers && this.#viewers.length - joined < OPENING_MAX) {
-          const index = this.#viewers.length
-          this.#viewers.push(new Viewer(this.#shared, index % rooms, Math.floor(index / rooms) % SAMPLED_ONE_IN === 0, addressOf(index)))
+          this.#viewers.push(new Viewer(this.#shared, this.#viewers.length))
         }
       }
       this.#shared.onJoined = () => {
@@ -120,7 +121,7 @@ export class Viewers {
 
   #ping (): void {
     this.#part = (this.#part + 1) % PING_PARTS
-    for (let at = this.#part; at < this.#viewers.length; at += PING_PARTS) this.#viewers[at]?.ping()
+    for (let at = this.#part; at < this.#viewers.length; at += PING_PARTS) this.#viewers[at]?.pingIfDue()
   }
 }
 
@@ -143,17 +144,22 @@ class Viewer implements LinkOwner, Hearer {
   repeated = 0
   skippedCount = 0
   isStalled = false
+  #looks: number
+  #receivedBefore = 0
   readonly #shared: Shared
   readonly #room: number
   readonly #isSampled: boolean
   /** The number that must come next, by voice (dialect.ts); -1: any. */
   readonly #next: number[] = [-1]
 
-  constructor (shared: Shared, room: number, isSampled: boolean, address: string | undefined) {
+  constructor (shared: Shared, index: number) {
+    const { rooms = 1 } = shared.options
+    const room = index % rooms
     this.#shared = shared
     this.#room = room
-    this.#isSampled = isSampled
-    this.link = new Link(shared.options.port, shared.dialect.path(room), this, address)
+    this.#isSampled = Math.floor(index / rooms) % SAMPLED_ONE_IN === 0
+    this.#looks = index % REPORT_LOOKS
+    this.link = new Link(shared.options.port, shared.dialect.path(room), this, addressOf(index))
   }
 
   opened (link: Link): void {
@@ -210,7 +216,11 @@ class Viewer implements LinkOwner, Hearer {
     this.link.pause()
   }
 
-  ping (): void {
+  pingIfDue (): void {
+    const isSilent = this.received === this.#receivedBefore
+    this.#receivedBefore = this.received
+    this.#looks = (this.#looks + 1) % REPORT_LOOKS
+    if (!isSilent && this.#looks > 0) return
     const frames = this.isStalled ? null : this.#shared.dialect.ping(this.#room, Math.max(0, (this.#next[0] as number) - 1))
     if (frames !== null) this.link.write(frames)
   }

@@ -68,7 +68,7 @@ export const SETTINGS = {
   clientMessageBytesMax: { group: 'limits', env: 'CLIENT_MESSAGE_BYTES_MAX', type: 'int', default: 4096, min: 512, max: 12_288, doc: 'size of a WebSocket message from a client' },
   textCharactersMax: { group: 'limits', env: 'TEXT_CHARACTERS_MAX', type: 'int', default: 500, min: 1, max: 2000, doc: 'length of a message\'s text in characters (code points)' },
   helloTimeoutMs: { group: 'limits', env: 'HELLO_TIMEOUT_MS', type: 'int', default: 5000, min: 100, max: 60_000, doc: 'time from the handshake to HELLO' },
-  idleTimeoutS: { group: 'limits', env: 'IDLE_TIMEOUT_S', type: 'int', default: 60, min: 8, max: 960, doc: 'silence after which a connection is closed (the thin client pings every 10 s)' },
+  idleTimeoutS: { group: 'limits', env: 'IDLE_TIMEOUT_S', type: 'int', default: 60, min: 8, max: 960, doc: 'silence after which a connection is closed (WebSocket pings go out before that, and clients answer them by themselves)' },
 
   roomsOnDemand: { group: 'rooms', env: 'ROOMS_ON_DEMAND', type: 'bool', default: true, doc: 'a room is made when it is first joined or written to; otherwise only by `PUT /v1/rooms/:room`' },
   ringEntriesMax: { group: 'rooms', env: 'RING_ENTRIES_MAX', type: 'int', default: 1000, min: 200, max: 100_000, doc: 'newest entries of an active room kept in memory' },

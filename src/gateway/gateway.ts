@@ -142,7 +142,8 @@ export class Gateway implements SocketEvents {
       rooms: config.roomsPerConnectionMax,
       historyEntries: LIMITS.historyEntries,
       metaBytes: LIMITS.metaBytes,
-      pingSeconds: 10
+      pingSeconds: 10,
+      reportSeconds: 30
     }
     this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, framesIn: framesIn(metrics), config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session), flushLater: (session) => { this.#toFlushLater[1].push(session) }, arrivedAt: () => this.#inbox?.arrivedAt ?? clock.elapsed() }
     this.#note = options.note ?? (() => {})

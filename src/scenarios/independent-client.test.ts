@@ -66,7 +66,7 @@ t.test('HELLO, WELCOME, what one message may hold', async (t) => {
   const welcome = await ann.first(OP.WELCOME)
   t.match(welcome, [OP.WELCOME, /^.+$/, ['ann', 'Ann', 68]])
   t.ok(Math.abs(welcome[3] - Date.now()) < 5_000, 'serverTime')
-  t.match(welcome[4], { messageBytes: 4096, textCharacters: 500, framesPerMessage: 32, rooms: 16, historyEntries: 200, pingSeconds: 10, metaBytes: 1024 })
+  t.match(welcome[4], { messageBytes: 4096, textCharacters: 500, framesPerMessage: 32, rooms: 16, historyEntries: 200, pingSeconds: 10, reportSeconds: 30, metaBytes: 1024 })
   t.match(await ann.answer(71), [OP.JOINED, 71, 'hello', /^.{1,32}$/, 0, {}, false])
   const ok = await ann.answer(72)
   t.match(ok, [OP.OK, 72, [1, Number]])

@@ -57,6 +57,20 @@ t.test('a silent link is dead; pings tell how far we are', async (t) => {
   t.match(states.find(({ state }) => state === 'waiting'), { reason: 'the link is dead' })
 })
 
+t.test('where much is heard, pings only tell how far we are', async (t) => {
+  const { server, room } = await stage(t, { timing: { pingMs: 1000, reportMs: 2000 } })
+  await room.ready()
+  const since = performance.now()
+  const talk = setInterval(() => server.say('and on'), 20)
+  t.teardown(() => clearInterval(talk))
+  await until(() => server.peer.of(IN.PING).length === 1)
+  t.ok(performance.now() - since > 1800, 'no silence, no question')
+  t.ok((server.peer.of(IN.PING)[0]?.[2] as Record<string, number>)[ROOM] as number > 1)
+  clearInterval(talk)
+  await until(() => server.peer.of(IN.PING).length === 2, 'and silence is asked about')
+  t.ok(performance.now() - since > 2700)
+})
+
 t.test('no welcome in time is a failure too', async (t) => {
   const { server, client } = await stage(t, { timing: { openMs: 50, socketFailures: 9 } }, (server) => {
     server.twists[IN.HELLO] = () => server.peers.length < 3

@@ -185,8 +185,10 @@ export type TokenProvider = () => string | null | Promise<string | null>
 
 /** Times in milliseconds and counts that tests and unusual networks may change. */
 export interface Timing {
-  /** A PING goes out this often. Default 10 s. */
+  /** A PING goes out after so long without a frame. Default 10 s. */
   pingMs: number
+  /** And however much comes, one goes out this often, to tell how far we are. Default 30 s. */
+  reportMs: number
   /** No frame for so long after a PING (and on the fallback: pingMs + this without a byte) and the link is dead. Default 5 s. */
   pongMs: number
   /** How long opening a connection, the token provider and each request may take. Default 10 s. */

@@ -24,7 +24,7 @@ export type * from './client-types.ts'
 export type { Off } from './emitter.ts'
 
 const TIMING: Timing = {
-  pingMs: 10_000, pongMs: 5_000, openMs: 10_000, backoffMs: 500, backoffMaxMs: 30_000, gapMs: 300, gapMaxMs: 2_000,
+  pingMs: 10_000, reportMs: 30_000, pongMs: 5_000, openMs: 10_000, backoffMs: 500, backoffMaxMs: 30_000, gapMs: 300, gapMaxMs: 2_000,
   socketRetryMs: 60_000, socketFailures: 2
 }
 /** After so many fresh tokens refused in a row nothing that waits is kept waiting for another one. */

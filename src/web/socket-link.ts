@@ -1,5 +1,5 @@
 // The way to the server by WebSocket: frames as MessagePack, deflated where the platform inflates, requests by rid, PING
-// every pingMs.
+// when it is silent, and now and then.
 // Must not know what the client does with what it hears. Bounded: 1,000 unanswered requests, each with a deadline.
 
 import { IN, OUT, PROTOCOL } from '../../proto/ops.ts'
@@ -41,6 +41,9 @@ export class SocketLink implements Link {
   #hearing: Promise<void> | null = null
   #isOpen = false
   #isOver = false
+  /** When the last message came, and when the last PING went. */
+  #heardAt = 0
+  #pingedAt = 0
 
   /** Throws what the constructor throws, as where a page's policy forbids the address. */
   constructor (Socket: new (url: string, protocols?: string | string[]) => WebSocket, dial: Dial, sink: LinkSink) {
@@ -94,11 +97,19 @@ export class SocketLink implements Link {
   // timers may sleep for a minute.
   probe (): void {
     if (!this.#isOpen) return
-    clearTimeout(this.#timers.ping as number)
     this.#write([IN.PING, null, this.#dial.positions()])
-    const { pingMs, pongMs } = this.#dial.timing
-    this.#timers.ping = setTimeout(() => this.probe(), pingMs)
-    this.#timers.pong ??= setTimeout(() => this.#end(1006, 'the link is dead'), pongMs)
+    this.#pingedAt = performance.now()
+    this.#timers.pong ??= setTimeout(() => this.#end(1006, 'the link is dead'), this.#dial.timing.pongMs)
+    this.#watch()
+  }
+
+  /** Until the next PING is due: after silence, and now and then in any case. */
+  #watch (): void {
+    const { pingMs, reportMs } = this.#dial.timing
+    const waitMs = Math.min(Math.max(this.#heardAt, this.#pingedAt) + pingMs, this.#pingedAt + reportMs) - performance.now()
+    clearTimeout(this.#timers.ping as number)
+    if (waitMs <= 0) this.probe()
+    else this.#timers.ping = setTimeout(() => this.#watch(), waitMs)
   }
 
   close (): void {
@@ -149,6 +160,7 @@ export class SocketLink implements Link {
   }
 
   #came (bytes: Uint8Array<ArrayBuffer>): void {
+    this.#heardAt = performance.now()
     clearTimeout(this.#timers.pong as number)
     this.#timers.pong = null
     if (bytes[1] !== OUT.DEFLATED) return this.#inTurn(() => this.#hear(bytes))
@@ -207,7 +219,8 @@ export class SocketLink implements Link {
         this.#isOpen = true
         clearTimeout(this.#timers.open as number)
         this.#sink.opened({ state: 'open', session: a, user: authorOf(b), serverTime: c, limits: d })
-        this.#timers.ping = setTimeout(() => this.probe(), this.#dial.timing.pingMs)
+        this.#pingedAt = performance.now()
+        this.#watch()
         return
       }
       case OUT.OK: return this.#answer(a)?.resolve(b)
