@@ -54,10 +54,11 @@ process.on('unhandledRejection', (error) => die(error, 'an unhandled rejection')
 if (worker !== null) process.on('disconnect', () => onSignal('the end of the supervisor'))
 
 try {
-  const { port, wsPort } = await running.start()
   // V8 compiles well what was called 3,000 times. Much of a hot room's work is done once a window, 20 times a second: it would
-  // run slowly for two and a half minutes. Not before: what a start does over and over is not done again.
+  // run slowly for two and a half minutes. Before anything runs that will run often, for a function keeps the bound that it
+  // began with; behind the loading of everything, most of which is done once.
   setFlagsFromString('--invocation-count-for-turbofan=300')
+  const { port, wsPort } = await running.start()
   const { host, dataDir, tlsCertFile, workers } = config
   const page = `${tlsCertFile === null ? 'http' : 'https'}://${reachableHost(host)}:${port}/`
   log.info({ port, wsPort, host, page, ...(isSupervisor ? { workers } : config.redisUrl === null ? { dataDir } : {}), pid: process.pid }, worker === null ? 'ready' : 'worker ready')
