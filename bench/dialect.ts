@@ -53,14 +53,22 @@ function join (room: number, history: number): Uint8Array {
   return encode([IN.JOIN, 1, roomName(room), { history, encoding: 'deflate' }])
 }
 
-/** What came deflated of late. Many viewers are sent the same bytes, which are looked for instead of being inflated for each. */
-const inflated: { readonly bytes: Buffer, readonly frames: Buffer }[] = []
-const INFLATED_MAX = 8
+/**
+ * What came deflated of late, by the checksum at its end. Many viewers are sent the same bytes, which are looked for instead
+ * of being inflated for each. As much as a crowd's sockets hold when the load was kept from reading for some seconds: it
+ * reads one viewer after the other then, each from its oldest, and would never catch up if it had to inflate for each.
+ */
+const inflated = new Map<number, { readonly bytes: Buffer, readonly frames: Buffer }>()
+const INFLATED_MAX = 400
 
 function inflate (bytes: Buffer): Buffer {
-  for (const known of inflated) if (known.bytes.equals(bytes)) return known.frames
+  const checksum = bytes.readUInt32BE(bytes.length - 4)
+  const known = inflated.get(checksum)
+  if (known?.bytes.equals(bytes) === true) return known.frames
   const frames = inflateSync(bytes)
-  if (inflated.unshift({ bytes: Buffer.from(bytes), frames }) > INFLATED_MAX) inflated.pop()
+  inflated.delete(checksum)
+  inflated.set(checksum, { bytes: Buffer.from(bytes), frames })
+  if (inflated.size > INFLATED_MAX) inflated.delete(inflated.keys().next().value as number)
   return frames
 }
 
