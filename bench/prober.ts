@@ -14,7 +14,7 @@ export interface Probes {
 
 const EVERY_MS = 50
 const TIMEOUT_MS = 5000
-/** The histogram counts the time between two beats of a timer of 20 ms, not what is above them. */
+/** The histogram counts the time between two beats of a timer of so many milliseconds, not what is above them. */
 const BEAT_MS = 50
 
 export async function probe (subject: Subject, over: AbortSignal, probes: Probes): Promise<void> {
