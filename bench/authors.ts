@@ -5,6 +5,7 @@ import { DIALECTS, type Dialect, type DialectName, type Hearer } from './dialect
 import { Link, type LinkOwner } from './link.ts'
 import { authorName } from './message.ts'
 import { tokenOf } from './token.ts'
+import type { Told } from './told.ts'
 
 export interface AuthorsOptions {
   readonly port: number
@@ -159,11 +160,15 @@ class Author implements LinkOwner, Hearer {
     this.#onReady()
   }
 
-  heard (number: number): void {
-    this.#report.received++
-    if (this.#next > 0 && number > this.#next) this.#report.missing += number - this.#next
-    if (number < this.#next) this.#report.repeated++
-    else this.#next = number + 1
+  heard (told: Told): void {
+    this.#report.received += told.size
+    for (let run = 0; run < told.runs; run++) {
+      const first = told.firsts[run] as number
+      const after = first + (told.counts[run] as number)
+      if (this.#next > 0 && first > this.#next) this.#report.missing += first - this.#next
+      else if (first < this.#next) this.#report.repeated += Math.min(after, this.#next) - first
+      this.#next = Math.max(this.#next, after)
+    }
   }
 
   skipped (first: number, last: number): void { this.#report.missing += last - first + 1 }

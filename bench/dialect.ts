@@ -6,6 +6,7 @@ import { inflateSync } from 'node:zlib'
 import { decodeTrusted, encode, type Frame } from '../proto/codec.ts'
 import { IN, OUT } from '../proto/ops.ts'
 import { BINARY, clientFrame, clientText } from './link.ts'
+import { Known, Told, WINDOW_BYTES_MIN } from './told.ts'
 import { bodyNow, entryTimeMs, isOurEntry, MESSAGE_BYTES, peerAuthor, peerCount, peerMessageNow, peerTimeMs } from './message.ts'
 
 export type DialectName = 'uproar' | 'plain' | 'socket.io'
@@ -15,10 +16,10 @@ export interface Hearer {
   /** The connection may be used: joined, subscribed. `last` is the number of the last message that will not come. */
   joined (last: number): void
   /**
-   * A message with this number; `timeAt` is where `timeMs` finds its time. Uproar numbers a room's messages; a peer's are
-   * numbered by each author for itself, since what comes over two connections has no order there: then `author` says whose.
+   * Messages came; what is told of them is good during the call only. Uproar numbers a room's messages (author 0); a peer's
+   * are numbered by each author for itself, since what comes over two connections has no order there.
    */
-  heard (number: number, bytes: Buffer, timeAt: number, author?: number): void
+  heard (told: Told): void
   /** Messages from first to last are announced as not sent. */
   skipped (first: number, last: number): void
   /** One of this connection's own messages was accepted (its number) or refused (why). */
@@ -33,7 +34,6 @@ export interface Dialect {
   /** What is sent as soon as the handshake is done; null: nothing, and the connection is joined with it. */
   greeting (room: number, token: string | null, history: number): Uint8Array | null
   read (hearer: Hearer, bytes: Buffer, start: number, end: number, opcode: number): void
-  timeMs (bytes: Buffer, at: number): number
   /** A message into a room; `count` is this author's own count. */
   message (room: number, author: number, count: number): Uint8Array
   /** Said every ten seconds; null: nothing. */
@@ -53,55 +53,64 @@ function join (room: number, history: number): Uint8Array {
   return encode([IN.JOIN, 1, roomName(room), { history, encoding: 'deflate' }])
 }
 
-/**
- * What came deflated of late, by the checksum at its end. Many viewers are sent the same bytes, which are looked for instead
- * of being inflated for each. As much as a crowd's sockets hold when the load was kept from reading for some seconds: it
- * reads one viewer after the other then, each from its oldest, and would never catch up if it had to inflate for each.
- */
-const inflated = new Map<number, { readonly bytes: Buffer, readonly frames: Buffer }>()
-const INFLATED_MAX = 400
-
-function inflate (bytes: Buffer): Buffer {
-  const checksum = bytes.readUInt32BE(bytes.length - 4)
-  const known = inflated.get(checksum)
-  if (known?.bytes.equals(bytes) === true) return known.frames
-  const frames = inflateSync(bytes)
-  inflated.delete(checksum)
-  inflated.set(checksum, { bytes: Buffer.from(bytes), frames })
-  if (inflated.size > INFLATED_MAX) inflated.delete(inflated.keys().next().value as number)
-  return frames
-}
+const known = new Known()
 
 const uproar: Dialect = {
   path: () => '/ws',
   greeting (room, token, history) {
     return clientFrame(Buffer.concat([encode([IN.HELLO, token, 'bench/1']), join(room, history)]))
   },
-  read (hearer, bytes, start, end, opcode) {
-    let at = start
-    while (at < end) {
-      if (isOurEntry(bytes, at, end)) {
-        hearer.heard(bytes.readUInt32BE(at + 3), bytes, at)
-        at += MESSAGE_BYTES
-      } else {
-        const next = afterValue(bytes, at)
-        if (bytes[at + 1] === OUT.DEFLATED) {
-          const frames = inflate(bytes.subarray(at + (bytes[at + 2] === 0xc4 ? 4 : 5), next))
-          uproar.read(hearer, frames, 0, frames.length, opcode)
-        } else if (bytes[at + 1] !== OUT.ROOM) {
-          const frames = decodeTrusted(bytes.subarray(at, next))
-          if (!Array.isArray(frames)) throw new Error(`not of the protocol: ${bytes.toString('hex', at, Math.min(end, at + 64))}`)
-          for (const frame of frames) hearFrame(hearer, frame)
-        }
-        at = next
-      }
-    }
+  read (hearer, bytes, start, end) {
+    const told = end - start < WINDOW_BYTES_MIN ? null : known.find(bytes, start, end)
+    if (told !== null) return hearer.heard(told)
+    entries.clear()
+    const isShared = readFrames(hearer, bytes, start, end)
+    if (isShared && end - start >= WINDOW_BYTES_MIN) known.keep(bytes, start, end, entries)
+    hearEntries(hearer)
   },
-  timeMs: entryTimeMs,
   message (room, author, count) {
     return clientFrame(encode([IN.SEND, count, roomName(room), `n${author}-${count}`, 0, bodyNow(), null]))
   },
   ping: (room, last) => clientFrame(encode([IN.PING, null, { [roomName(room)]: last }]))
+}
+
+/** Entries of the message that is being read, until they are heard. */
+const entries = new Told(entryTimeMs)
+
+function hearEntries (hearer: Hearer): void {
+  if (entries.size > 0) hearer.heard(entries)
+  entries.clear()
+}
+
+/** Reads frames; true: there were entries and nothing that is for this connection alone. What is neither is passed over. */
+function readFrames (hearer: Hearer, bytes: Buffer, start: number, end: number): boolean {
+  let isShared = true
+  let at = start
+  while (at < end) {
+    if (isOurEntry(bytes, at, end)) {
+      entries.add(0, bytes.readUInt32BE(at + 3), bytes, at)
+      at += MESSAGE_BYTES
+      continue
+    }
+    const next = afterValue(bytes, at)
+    const op = bytes[at + 1]
+    if (op === OUT.DEFLATED) {
+      const frames = inflateSync(bytes.subarray(at + (bytes[at + 2] === 0xc4 ? 4 : 5), next))
+      // Entries of one message of bytes are heard together, and those before it are of another.
+      const isAll = entries.size === 0 && next === end
+      hearEntries(hearer)
+      isShared = readFrames(hearer, frames, 0, frames.length) && isAll && isShared
+      if (!isShared) hearEntries(hearer)
+    } else if (op !== OUT.ROOM && op !== OUT.VIEWERS) {
+      const frames = decodeTrusted(bytes.subarray(at, next))
+      if (!Array.isArray(frames)) throw new Error(`not of the protocol: ${bytes.toString('hex', at, Math.min(end, at + 64))}`)
+      hearEntries(hearer)
+      isShared = false
+      for (const frame of frames) hearFrame(hearer, frame)
+    }
+    at = next
+  }
+  return isShared
 }
 
 // Bytes of the values whose head tells their length, by head from c0 to d8; 0: see below.
@@ -144,15 +153,22 @@ function hearFrame (hearer: Hearer, frame: Frame): void {
   }
 }
 
+/** A peer's messages of the message that is being read. */
+const texts = new Told(peerTimeMs)
+
 /** The bare programs on uWebSockets.js and ws: messages of 130 bytes, alone or back to back. */
 const plain: Dialect = {
   path: (room) => room < 0 ? '/ws' : `/ws?room=${room}`,
   greeting: () => null,
   read (hearer, bytes, start, end) {
     if ((end - start) % MESSAGE_BYTES !== 0) throw new Error(`a message of ${end - start} bytes`)
-    for (let at = start; at < end; at += MESSAGE_BYTES) hearer.heard(peerCount(bytes, at), bytes, at, peerAuthor(bytes, at))
+    const told = end - start < WINDOW_BYTES_MIN ? null : known.find(bytes, start, end)
+    if (told !== null) return hearer.heard(told)
+    texts.clear()
+    for (let at = start; at < end; at += MESSAGE_BYTES) texts.add(peerAuthor(bytes, at), peerCount(bytes, at), bytes, at)
+    if (end - start >= WINDOW_BYTES_MIN) known.keep(bytes, start, end, texts)
+    hearer.heard(texts)
   },
-  timeMs: peerTimeMs,
   message (room, author, count) {
     const body = Buffer.allocUnsafe(2 + MESSAGE_BYTES)
     body.writeUInt16BE(room)
@@ -174,14 +190,15 @@ const socketIo: Dialect = {
     if (first === 0x34 && bytes[start + 1] === 0x32) {
       const at = start + SOCKET_IO_EVENT.length
       if (end - at !== MESSAGE_BYTES + 2) throw new Error(`a Socket.IO message of ${end - start} bytes`)
-      hearer.heard(peerCount(bytes, at), bytes, at, peerAuthor(bytes, at))
+      texts.clear()
+      texts.add(peerAuthor(bytes, at), peerCount(bytes, at), bytes, at)
+      hearer.heard(texts)
     } else if (first === 0x32) {
       hearer.reply(clientText('3'))
     } else if (first === 0x34 && bytes[start + 1] === 0x30) {
       hearer.joined(0)
     }
   },
-  timeMs: peerTimeMs,
   message: (room, author, count) => clientText(`42["m",${room},"${peerMessageNow(author, count)}"]`),
   ping: () => null
 }

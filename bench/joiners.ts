@@ -3,6 +3,7 @@
 
 import { DIALECTS, joinFrame, type Hearer } from './dialect.ts'
 import { BINARY, Link, type LinkOwner } from './link.ts'
+import type { Told } from './told.ts'
 
 export interface JoinersOptions {
   readonly port: number
@@ -89,10 +90,13 @@ class Joiner implements LinkOwner, Hearer {
     this.#left = Math.min(this.#options.history, last)
   }
 
-  heard (number: number): void {
-    if (this.#left === 0) return
-    this.#left--
-    if (number !== this.#head - this.#left) this.#shared.faulty++
+  heard (told: Told): void {
+    for (let run = 0; run < told.runs; run++) {
+      for (let at = 0; at < (told.counts[run] as number) && this.#left > 0; at++) {
+        this.#left--
+        if ((told.firsts[run] as number) + at !== this.#head - this.#left) this.#shared.faulty++
+      }
+    }
   }
 
   skipped (): void { this.#shared.faulty++ }

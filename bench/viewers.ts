@@ -4,6 +4,7 @@
 import { Latency, type LatencySummary } from '../src/replay/latency.ts'
 import { DIALECTS, type Dialect, type DialectName, type Hearer } from './dialect.ts'
 import { clockMs, Link, type LinkOwner } from './link.ts'
+import type { Told } from './told.ts'
 
 export interface ViewersOptions {
   readonly port: number
@@ -185,19 +186,21 @@ class Viewer implements LinkOwner, Hearer {
     this.#shared.onJoined()
   }
 
-  heard (number: number, bytes: Buffer, timeAt: number, author = 0): void {
-    this.received++
-    const voice = author === 0 ? 0 : Math.floor(author / (this.#shared.options.rooms ?? 1))
-    const next = this.#next[voice] ?? -1
-    if (number === next || next < 0) {
-      this.#next[voice] = number + 1
-    } else if (number > next) {
-      this.missing += number - next
-      this.#next[voice] = number + 1
-    } else {
-      this.repeated++
+  heard (told: Told): void {
+    this.received += told.size
+    for (let run = 0; run < told.runs; run++) {
+      const author = told.authors[run] as number
+      const first = told.firsts[run] as number
+      const after = first + (told.counts[run] as number)
+      const voice = author === 0 ? 0 : Math.floor(author / (this.#shared.options.rooms ?? 1))
+      const next = this.#next[voice] ?? -1
+      if (next >= 0 && first > next) this.missing += first - next
+      else if (first < next) this.repeated += Math.min(after, next) - first
+      this.#next[voice] = Math.max(next, after)
     }
-    if (this.#isSampled) this.#shared.latency.add(clockMs() - this.#shared.dialect.timeMs(bytes, timeAt))
+    if (!this.#isSampled) return
+    const now = clockMs()
+    for (let index = 0; index < told.size; index++) this.#shared.latency.add(now - told.timeMs(index))
   }
 
   skipped (first: number, last: number): void {
