@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 
 const STORIES = [
-  'real-log', 'kill9', 'slow', 'crowd', 'hostile', 'instances', 'in-flight', 'workers', 'drain', 'rolling', 'local-cluster', 'feed', 'archiver', 'archive', 'removal', 'rights', 'smooth', 'full-stack', 'dashboards'
+  'real-log', 'kill9', 'slow', 'crowd', 'hostile', 'instances', 'in-flight', 'workers', 'drain', 'rolling', 'local-cluster', 'feed', 'archiver', 'archive', 'moderation', 'removal', 'rights', 'smooth', 'full-stack', 'dashboards'
 ] as const
 const STORY_MS_MAX = 3_600_000
 

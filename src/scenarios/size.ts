@@ -14,6 +14,12 @@ export function measured (t: Test, text: string): void {
   t.comment(`measured: ${text}`)
 }
 
+/** What something took. What the clock says depends on what else the machine does: told in the suite, held to in `npm run prove`. */
+export function timely (t: Test, what: string, tookMs: number, limitMs: number): void {
+  measured(t, `${what}: ${tookMs.toFixed(0)} ms`)
+  if (isFull) t.ok(tookMs < limitMs, `${what}: in ${limitMs} ms`)
+}
+
 export function megabytes (bytes: number): string {
   return `${(bytes / 1_048_576).toFixed(1)} MB`
 }
