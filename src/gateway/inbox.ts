@@ -33,6 +33,8 @@ export class Inbox {
   readonly #times = new Float64Array(INBOX_MAX)
   #count = 0
   #isFull = false
+  /** The commit that comes next, counted from the start. */
+  #commit = 0
   #arrivedAt: number | null = null
 
   constructor (rhythm: Rhythm, clock: Clock, read: Read) {
@@ -41,6 +43,7 @@ export class Inbox {
     this.#read = read
     rhythm.listen(() => {
       this.#isFull = false
+      this.#commit++
       this.readAll()
     })
   }
@@ -61,7 +64,11 @@ export class Inbox {
     this.#ends[this.#count] = start + bytes.length
     this.#times[this.#count] = now
     this.#count++
-    this.#rhythm.want(session.askCommit(now))
+    // Once for each commit: what comes later of the same connection wants it no sooner.
+    if (session.askedFor !== this.#commit) {
+      session.askedFor = this.#commit
+      this.#rhythm.want(session.askCommit(now))
+    }
     if (this.#count === INBOX_MAX || start + bytes.length + KEPT_BYTES_MAX > BYTES_MAX) {
       this.#isFull = true
       this.readAll()

@@ -68,6 +68,8 @@ export class Session implements Viewer {
   identity: Identity | null = null
   isReady = false
   isClosed = false
+  /** The commit of the log that its rooms were last asked about; the inbox's. */
+  askedFor = -1
   readonly #context: SessionContext
   #members: Member[] = []
   /** Frames that wait for the one under way; null when nothing is under way. */

@@ -11,6 +11,7 @@
 // (a room that shows nothing before its window ends). A caller that awaits each publish before the next never waits.
 // Bounds: the queue, the batch, UNSETTLED_BYTES_MAX of what waits for the tables, a slice of retention a batch.
 
+import { performance } from 'node:perf_hooks'
 import { BoundedQueue } from '../base/bounded.ts'
 import { systemClock, type Clock, type Timer } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
