@@ -10,6 +10,8 @@ export interface DeliveryPlan {
   readonly viewers: number
   readonly perSecond: number
   readonly warmS: number
+  /** The pace of all but the last WARM_AT_PACE_S seconds of that (default the same): what V8 compiles it finds by calls. */
+  readonly warmPerSecond?: number
   readonly countS: number
   readonly rooms?: number
   /** Connections that write (default 20), the same for all: what is read of one connection costs less together. Uproar's are viewers too, and are taken off `viewers`; a peer's where they watch. */
@@ -54,6 +56,7 @@ export interface Delivery {
 
 const AUTHORS = 20
 const SETTLE_MS = 2000
+const WARM_AT_PACE_S = 8
 
 export async function measureDelivery (kind: SubjectKind, plan: DeliveryPlan): Promise<Delivery> {
   const subject = await Subject.start(kind, plan.nodeOptions)
@@ -76,7 +79,7 @@ export async function measureBetween (subject: Subject, viewersAt: Subject, plan
 }
 
 async function measure (subject: Subject, viewersAt: Subject, watching: Load, writing: Load, plan: DeliveryPlan): Promise<Delivery> {
-  const { viewers, perSecond, warmS, countS, rooms = 1, authorsWatch = false, stalled = 0 } = plan
+  const { viewers, perSecond, warmS, countS, rooms = 1, authorsWatch = false, stalled = 0, warmPerSecond = perSecond } = plan
   const { dialect } = subject.kind
   const ownsEyes = dialect === 'uproar' || authorsWatch
   const authors = plan.authors ?? AUTHORS
@@ -84,8 +87,12 @@ async function measure (subject: Subject, viewersAt: Subject, watching: Load, wr
   await writing.order('authors.open', { port: subject.wsPort, dialect, authors, rooms, watch: authorsWatch })
   const idle = subject.memory().rss
   if (stalled > 0) await watching.order('viewers.stall', stalled)
+  if (warmPerSecond !== perSecond) {
+    await writing.order('authors.pace', warmPerSecond)
+    await sleep((warmS - WARM_AT_PACE_S) * 1000)
+  }
   await writing.order('authors.pace', perSecond)
-  await sleep(warmS * 1000)
+  await sleep(Math.min(warmS, warmPerSecond === perSecond ? Infinity : WARM_AT_PACE_S) * 1000)
   const memoryBefore = subject.memory().rss
   const before = await snapshot(subject, watching, writing)
   const over = AbortSignal.timeout(countS * 1000)
