@@ -1,6 +1,7 @@
 // What else the server can do meanwhile: asks /healthz twenty times a second and times the answers, and reads the delay of the
 // event loop from /metrics.
 
+import { LOOP_BEAT_MS } from '../src/base/metrics.ts'
 import type { Subject } from './subject.ts'
 import { sleep } from './delivery.ts'
 
@@ -14,8 +15,6 @@ export interface Probes {
 
 const EVERY_MS = 50
 const TIMEOUT_MS = 5000
-/** The histogram counts the time between two beats of a timer of so many milliseconds, not what is above them. */
-const BEAT_MS = 50
 
 export async function probe (subject: Subject, over: AbortSignal, probes: Probes): Promise<void> {
   await loopP99Ms(subject)
@@ -36,7 +35,7 @@ export async function probe (subject: Subject, over: AbortSignal, probes: Probes
 
 /** Reading it begins a new count. */
 async function loopP99Ms (subject: Subject): Promise<number> {
-  return Math.max(0, await readMetric(subject, 'nodejs_eventloop_lag_p99_seconds') * 1000 - BEAT_MS)
+  return Math.max(0, await readMetric(subject, 'nodejs_eventloop_lag_p99_seconds') * 1000 - LOOP_BEAT_MS)
 }
 
 /** A value from /metrics, by name and labels as they stand there; 0 when it is not there (yet). */

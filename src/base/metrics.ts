@@ -111,6 +111,8 @@ export const UNCOUNTED: Counting = { add () {}, set () {}, observe () {}, tally:
 export interface Tally { value: number }
 
 const OPEN_FILES = 'process_open_fds'
+/** The loop's delay is looked at by a timer of so many milliseconds, which are in what it says; each look wakes an idle process. */
+export const LOOP_BEAT_MS = 100
 
 /** One instance's numbers. Counters and gauges are added to or set; histograms observe seconds. */
 export class Metrics {
@@ -122,8 +124,7 @@ export class Metrics {
 
   constructor () {
     for (const [name, row] of Object.entries(METRICS) as [MetricName, Row][]) this.#register(name, row)
-    // The loop's delay is looked at by a timer of so many milliseconds, which are in what it says; each look wakes an idle process.
-    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: 50 })
+    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: LOOP_BEAT_MS })
     this.#countFiles()
   }
 
