@@ -8,7 +8,7 @@ import { OUT } from '../proto/ops.ts'
 import { DIALECTS, type DialectName, type Hearer } from './dialect.ts'
 import { BINARY, clockMs, offsetOf } from './link.ts'
 import { authorName, bodyNow, MESSAGE_BYTES, peerMessageNow } from './message.ts'
-import type { Told } from './told.ts'
+import { WINDOW_BYTES_MIN, type Told } from './told.ts'
 
 class Listener implements Hearer {
   readonly told: string[] = []
@@ -69,6 +69,9 @@ t.test('windows of Uproar, plain and deflated', async (t) => {
     t.ok(times[0]?.length === 100 && times[0].every((ms) => ms > before - 0.02 && ms < after + 0.02), 'with the times of writing')
     t.same(times[2], times[0], 'from memory too')
   }
+  const small = encode([OUT.DEFLATED, deflateSync(Buffer.concat([room, ...from(71_000, 5)]))])
+  t.ok(small.length >= WINDOW_BYTES_MIN, 'the smallest that are deflated are not inflated for each viewer')
+  for (let viewer = 0; viewer < 2; viewer++) t.same(read('uproar', small).told, ['0: 71000 ×5'])
 })
 
 t.test('what is missing, doubled or another\'s is never taken for what is known', async (t) => {

@@ -73,7 +73,7 @@ export class Told {
  */
 const WINDOWS_MAX = 400
 /** Shorter messages are read sooner than found. */
-export const WINDOW_BYTES_MIN = 600
+export const WINDOW_BYTES_MIN = 200
 const SAMPLED_BYTES = 132
 const SAMPLED_EVERY = 12
 
