@@ -145,11 +145,11 @@ export class Gateway implements SocketEvents {
       pingSeconds: 10,
       reportSeconds: 30
     }
-    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, framesIn: framesIn(metrics), config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session), flushLater: (session) => { this.#toFlushLater[1].push(session) }, arrivedAt: () => this.#inbox?.arrivedAt ?? clock.elapsed() }
+    this.#context = { rooms, ingest, moderator, authenticator, clock, metrics, framesIn: framesIn(metrics), socketWrites: metrics.tally('uproar_socket_writes_total'), config, limits, fault, identified: (session) => this.#identified(session), flushSoon: (session) => this.#flushSoon(session), flushLater: (session) => { this.#toFlushLater[1].push(session) }, arrivedAt: () => this.#inbox?.arrivedAt ?? clock.elapsed() }
     this.#note = options.note ?? (() => {})
     const { probe } = options
     this.#probeSecret = probe?.secret ?? null
-    this.#probeContext = probe === undefined ? this.#context : { ...this.#context, metrics: UNCOUNTED, framesIn: framesIn(UNCOUNTED), authenticator: { verify: async () => probe.identity } }
+    this.#probeContext = probe === undefined ? this.#context : { ...this.#context, metrics: UNCOUNTED, framesIn: framesIn(UNCOUNTED), socketWrites: UNCOUNTED.tally('uproar_socket_writes_total'), authenticator: { verify: async () => probe.identity } }
   }
 
   get port (): number { return this.#listener.port }

@@ -32,6 +32,8 @@ export interface SessionContext {
   readonly metrics: Counting
   /** Of framesIn(metrics). */
   readonly framesIn: FramesIn
+  /** Of metrics: messages given to a socket. */
+  readonly socketWrites: Tally
   readonly config: Config
   readonly limits: Readonly<Record<string, number>>
   /** The session has (another) user now: limits per user are the gateway's. */
@@ -147,7 +149,7 @@ export class Session implements Viewer {
 
   send (bytes: Uint8Array): boolean {
     if (this.isClosed) return false
-    this.#context.metrics.add('uproar_socket_writes_total')
+    this.#context.socketWrites.value++
     if (this.socket.send(bytes)) return true
     this.tooSlow()
     return false
@@ -232,7 +234,7 @@ export class Session implements Viewer {
     if (this.#isUnread()) return this.tooSlow()
     const bytes = encodeAll(answers)
     let isSent = true
-    this.#context.metrics.add('uproar_socket_writes_total')
+    this.#context.socketWrites.value++
     this.socket.cork(() => { isSent = this.socket.send(bytes) })
     if (!isSent) this.tooSlow()
   }

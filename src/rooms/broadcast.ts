@@ -14,7 +14,7 @@
 import { entryAuthor, entrySeq, entryTs, isShadow } from '../../proto/entry.ts'
 import { LIMITS } from '../../proto/values.ts'
 import type { Clock, Timer } from '../base/clock.ts'
-import type { Counting } from '../base/metrics.ts'
+import type { Counting, Tally } from '../base/metrics.ts'
 import { isVeiled, joinEntries, joinMarked, shownToStaff, Message, Slice, type Mark } from './delivery.ts'
 import { deflatedFrom, type DeflateLimits, type Encoding } from './encoding.ts'
 import type { Member } from './member.ts'
@@ -30,10 +30,35 @@ export interface BroadcastContext {
   readonly fanout: Fanout
   readonly clock: Clock
   readonly metrics: Counting
+  /** Of seriesOf(metrics). */
+  readonly series: BroadcastSeries
   readonly window: WindowLimits
   readonly sliceViewers: number
   readonly slowBytes: number
   readonly deflate: DeflateLimits
+}
+
+/** What is counted with every publish, found once: five looks into tables, all cold, took a hot room 0.8 ms of CPU a second. */
+export interface BroadcastSeries {
+  readonly flushes: Tally
+  readonly publishes: Tally
+  readonly writes: Tally
+  readonly deliveries: Tally
+  readonly plainBytes: Tally
+  readonly deflatedBytes: Tally
+  readonly savedBytes: Tally
+}
+
+export function seriesOf (metrics: Counting): BroadcastSeries {
+  return {
+    flushes: metrics.tally('uproar_flushes_total'),
+    publishes: metrics.tally('uproar_publishes_total'),
+    writes: metrics.tally('uproar_socket_writes_total'),
+    deliveries: metrics.tally('uproar_deliveries_total'),
+    plainBytes: metrics.tally('uproar_broadcast_bytes_total', 'plain'),
+    deflatedBytes: metrics.tally('uproar_broadcast_bytes_total', 'deflate'),
+    savedBytes: metrics.tally('uproar_deflate_saved_bytes_total')
+  }
 }
 
 export interface BroadcastHooks {
@@ -276,7 +301,7 @@ export class Broadcast {
     // Views that nobody holds are passed in this very turn, so what they would be sent need not be made.
     const whole = sample === null || this.#holds('full') ? [...this.#join(entries, veil), ...tail] : []
     const live = sample === null ? whole : [...this.#join(entries, sample), ...tail]
-    this.#context.metrics.add('uproar_flushes_total')
+    this.#context.series.flushes.value++
     this.#work = { view: 'full', slice: 0, message: 0, last, ts: entries[0] === undefined ? 0 : entryTs(entries[0]), editions: { full: { messages: whole, sample: veil }, live: { messages: live, sample: sample ?? veil } } }
     this.#turn()
   }
@@ -350,13 +375,17 @@ export class Broadcast {
 
   /** `apart`: so many of its members were not published to. */
   #count (slice: Slice, message: Message, written: Uint8Array, sample: Sample | null, apart: number): void {
-    const { metrics } = this.#context
+    const { metrics, series } = this.#context
     const viewers = slice.members.length - apart
-    metrics.add('uproar_publishes_total')
-    metrics.add('uproar_socket_writes_total', viewers)
-    metrics.add('uproar_deliveries_total', slice.members.length * message.entries)
-    metrics.add('uproar_broadcast_bytes_total', viewers * written.length, written === message.bytes ? 'plain' : 'deflate')
-    if (written !== message.bytes) metrics.add('uproar_deflate_saved_bytes_total', viewers * (message.bytes.length - written.length))
+    series.publishes.value++
+    series.writes.value += viewers
+    series.deliveries.value += slice.members.length * message.entries
+    if (written === message.bytes) {
+      series.plainBytes.value += viewers * written.length
+    } else {
+      series.deflatedBytes.value += viewers * written.length
+      series.savedBytes.value += viewers * (message.bytes.length - written.length)
+    }
     if (sample !== null && sample.left > 0 && message.last === this.#work?.last) metrics.add('uproar_skipped_total', slice.members.length * sample.left, 'sampled')
   }
 

@@ -17,6 +17,7 @@ import type { Cluster } from '../cluster/cluster.ts'
 import { ROOM_KINDS, type Directory, type RoomKind, type RoomRecord } from '../directory/directory.ts'
 import type { Log } from '../log/log.ts'
 import { Audit } from '../moderation/moderation.ts'
+import { seriesOf } from './broadcast.ts'
 import { Busiest } from './busiest.ts'
 import type { Member } from './member.ts'
 import type { Past } from './pages.ts'
@@ -115,7 +116,7 @@ export class Rooms {
     this.#audit = new Audit(log)
     this.#busiest = new Busiest(metrics)
     this.#context = {
-      log, clock, metrics, fault, fanout: options.fanout, past: options.past ?? null,
+      log, clock, metrics, series: seriesOf(metrics), fault, fanout: options.fanout, past: options.past ?? null,
       window: { maxMs: config.windowMsMax, bigMaxMs: config.windowBigMsMax },
       sliceViewers: config.sliceViewers,
       slowBytes: config.slowKb * 1024,
@@ -283,7 +284,7 @@ export class Rooms {
       if (!this.#config.roomsOnDemand && !can(by, 'create', { name, isPrivate: false })) return missing(name)
       record = (await this.#directory.create({ room: name, kind: 'stream', createdAt: this.#clock.now(), createdBy: null })).record
     }
-    const room = await Room.open(isProbe ? { ...this.#context, metrics: UNCOUNTED } : this.#context, record)
+    const room = await Room.open(isProbe ? { ...this.#context, metrics: UNCOUNTED, series: seriesOf(UNCOUNTED) } : this.#context, record)
     if (room.isClosed) return new Refusal('unavailable', `the room ${name} is being closed`, 1000)
     this.#active.set(name, room)
     this.#noteRooms()
