@@ -3,7 +3,7 @@
 
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { LIMITS } from '../../proto/values.ts'
+import { LIMITS, type Position } from '../../proto/values.ts'
 import { Refusal } from '../base/errors.ts'
 import type { Timer } from '../base/clock.ts'
 import { paced } from '../base/pace.ts'
@@ -157,10 +157,12 @@ export function eventRoutes (app: FastifyInstance, deps: StreamDeps, streams: St
       let isRunning = false
       try {
         const { identity } = request.caller
-        const room = await deps.rooms.open(request.params.room, identity)
+        const resumeAt = lastEventIdOf(request) ?? request.query.lastEventId
+        const position = resumeAt === undefined ? null : parseEventId(resumeAt)
+        const room = await deps.rooms.open(request.params.room, identity, position)
         if (room instanceof Refusal) return refuse(reply, room)
         if (request.raw.socket.destroyed) return reply.hijack()
-        const stream: EventStream = openStream(request, reply, deps, room, () => {
+        const stream: EventStream = openStream(request, reply, deps, room, position, () => {
           streams.release(address)
           streams.forget(stream)
         })
@@ -174,12 +176,10 @@ export function eventRoutes (app: FastifyInstance, deps: StreamDeps, streams: St
   })
 }
 
-function openStream (request: FastifyRequest<EventsRequest>, reply: FastifyReply, deps: StreamDeps, room: Room, gone: () => void): EventStream {
+function openStream (request: FastifyRequest<EventsRequest>, reply: FastifyReply, deps: StreamDeps, room: Room, position: Position | null, gone: () => void): EventStream {
   const { config, clock, metrics, log } = deps
   const { identity } = request.caller
-  const { history, lastEventId } = request.query
-  const resumeAt = lastEventIdOf(request) ?? lastEventId
-  const position = resumeAt === undefined ? null : parseEventId(resumeAt)
+  const { history } = request.query
   const cursor = room.cursor(position, history, identity)
   metrics.add('uproar_joins_total', 1, position === null ? 'fresh' : cursor.recovered ? 'recovered' : 'not_recovered')
   reply.hijack()

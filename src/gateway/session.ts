@@ -338,7 +338,7 @@ export class Session implements Viewer {
     if (before === undefined && this.#members.length >= this.#context.config.roomsPerConnectionMax) {
       return this.#refuse(frame, new Refusal('forbidden', `a connection is in at most ${this.#context.config.roomsPerConnectionMax} rooms`))
     }
-    const room = await this.#context.rooms.open(name, this.identity)
+    const room = await this.#context.rooms.open(name, this.identity, options.position)
     if (this.isClosed) return
     if (room instanceof Refusal) return this.#refuse(frame, room)
     if (this.#isUnread()) return this.tooSlow()

@@ -16,6 +16,7 @@ import type { RoomRecord } from '../directory/directory.ts'
 import type { Log, LogPage, RoomState, Watcher } from '../log/log.ts'
 import { rankOf, RANK, type Guard } from '../moderation/moderation.ts'
 import type { Terms } from '../moderation/screen.ts'
+import { Awaited } from './awaited.ts'
 import { Cursor } from './cursor.ts'
 import { Broadcast, type BroadcastContext, type View } from './broadcast.ts'
 import { partsFor, roomFrame, skippedFrame, type Slice } from './delivery.ts'
@@ -75,6 +76,7 @@ export class Room implements Watcher {
   readonly ring: Ring
   readonly #broadcast: Broadcast
   readonly #removals = new Removals()
+  readonly awaited: Awaited
   readonly pages: Pages
   /** Staff who are sent everything at once while others wait for the publication delay. */
   #prompt = new Set<Member>()
@@ -90,6 +92,7 @@ export class Room implements Watcher {
 
   private constructor (context: RoomContext, record: RoomRecord, page: LogPage, state: RoomState) {
     this.#context = context
+    this.awaited = new Awaited(context.clock)
     this.name = record.room
     this.record = record
     this.epoch = page.head.epoch
@@ -146,6 +149,9 @@ export class Room implements Watcher {
   get isClosed (): boolean { return this.#isClosed }
   /** Nothing was ever said or set here: the room may be forgotten. */
   get isBlank (): boolean { return this.ring.last === 0 }
+
+  /** Whether somebody has been sent, elsewhere, what this instance has not heard of yet; or says so. */
+  isBehind ([epoch, seq]: Position): boolean { return epoch === this.epoch && seq > this.seq && !this.#isClosed }
 
   /** Takes a viewer in: JOINED, then entries by its options, then live. */
   join (viewer: Viewer, rid: number, options: JoinOptions): Member {
@@ -264,6 +270,7 @@ export class Room implements Watcher {
       return this.lost()
     }
     this.#broadcast.added(batch)
+    this.awaited.heard(this.seq)
     for (const member of this.#prompt) this.drained(member)
   }
 
@@ -478,6 +485,7 @@ export class Room implements Watcher {
     this.#isClosed = true
     this.#unwatch()
     this.#broadcast.stop()
+    this.awaited.heard(Infinity)
     this.#context.noteEnd(this)
   }
 

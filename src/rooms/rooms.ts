@@ -7,7 +7,7 @@
 
 import { packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
-import { isRoom } from '../../proto/values.ts'
+import { isRoom, type Position } from '../../proto/values.ts'
 import { can, type Identity } from '../auth/auth.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
@@ -163,13 +163,23 @@ export class Rooms {
    * The active room, loaded or made where that is allowed. Refuses with bad_request (name), not_found,
    * unauthorized or forbidden (private), overloaded (too many active rooms), unavailable (the store).
    */
-  async open (name: string, by: Identity | null): Promise<Room | Refusal> {
+  async open (name: string, by: Identity | null, position: Position | null = null): Promise<Room | Refusal> {
     const room = this.#active.get(name) ?? await this.#load(name, by)
     if (room instanceof Refusal) return room
     if (room.name === PROBE_ROOM && by?.isProbe !== true) return checkName(name) as Refusal
     if (room.isClosed) return new Refusal('unavailable', `the room ${name} is being closed`, 1000)
     this.#touch(room)
+    if (position !== null && room.isBehind(position)) {
+      await this.#reach(room, position)
+      return this.open(name, by)
+    }
     return can(by, 'read', { name, isPrivate: room.settings.private }) ? room : closedTo(by, name)
+  }
+
+  /** Waits until the room has heard of what somebody says to have, a while at most, where the log does have it. */
+  async #reach (room: Room, [epoch, seq]: Position): Promise<void> {
+    const head = await this.#log.head(room.name).catch(() => null)
+    if (head !== null && head.epoch === epoch && head.seq >= seq && room.isBehind([epoch, seq])) await room.awaited.until(seq)
   }
 
   /** Like open, but makes nothing: for those who only read what is there. */
