@@ -87,12 +87,13 @@ async function measure (subject: Subject, viewersAt: Subject, watching: Load, wr
   await writing.order('authors.open', { port: subject.wsPort, dialect, authors, rooms, watch: authorsWatch })
   const idle = subject.memory().rss
   if (stalled > 0) await watching.order('viewers.stall', stalled)
-  if (warmPerSecond !== perSecond) {
+  const otherS = warmPerSecond === perSecond ? 0 : warmS - WARM_AT_PACE_S
+  if (otherS > 0) {
     await writing.order('authors.pace', warmPerSecond)
-    await sleep((warmS - WARM_AT_PACE_S) * 1000)
+    await sleep(otherS * 1000)
   }
   await writing.order('authors.pace', perSecond)
-  await sleep(Math.min(warmS, warmPerSecond === perSecond ? Infinity : WARM_AT_PACE_S) * 1000)
+  await sleep((warmS - otherS) * 1000)
   const memoryBefore = subject.memory().rss
   const before = await snapshot(subject, watching, writing)
   const over = AbortSignal.timeout(countS * 1000)

@@ -6,8 +6,8 @@ import { inflateSync } from 'node:zlib'
 import { decodeTrusted, encode, type Frame } from '../proto/codec.ts'
 import { IN, OUT } from '../proto/ops.ts'
 import { BINARY, clientFrame, clientText } from './link.ts'
-import { Known, Told, WINDOW_BYTES_MIN } from './told.ts'
 import { bodyNow, entryTimeMs, isOurEntry, MESSAGE_BYTES, peerAuthor, peerCount, peerMessageNow, peerTimeMs } from './message.ts'
+import { Known, Told } from './told.ts'
 
 export type DialectName = 'uproar' | 'plain' | 'socket.io'
 
@@ -61,11 +61,11 @@ const uproar: Dialect = {
     return clientFrame(Buffer.concat([encode([IN.HELLO, token, 'bench/1']), join(room, history)]))
   },
   read (hearer, bytes, start, end) {
-    const told = end - start < WINDOW_BYTES_MIN ? null : known.find(bytes, start, end)
+    const told = known.find(bytes, start, end)
     if (told !== null) return hearer.heard(told)
     entries.clear()
     const isShared = readFrames(hearer, bytes, start, end)
-    if (isShared && end - start >= WINDOW_BYTES_MIN) known.keep(bytes, start, end, entries)
+    if (isShared) known.keep(bytes, start, end, entries)
     hearEntries(hearer)
   },
   message (room, author, count) {
@@ -162,11 +162,11 @@ const plain: Dialect = {
   greeting: () => null,
   read (hearer, bytes, start, end) {
     if ((end - start) % MESSAGE_BYTES !== 0) throw new Error(`a message of ${end - start} bytes`)
-    const told = end - start < WINDOW_BYTES_MIN ? null : known.find(bytes, start, end)
+    const told = known.find(bytes, start, end)
     if (told !== null) return hearer.heard(told)
     texts.clear()
     for (let at = start; at < end; at += MESSAGE_BYTES) texts.add(peerAuthor(bytes, at), peerCount(bytes, at), bytes, at)
-    if (end - start >= WINDOW_BYTES_MIN) known.keep(bytes, start, end, texts)
+    known.keep(bytes, start, end, texts)
     hearer.heard(texts)
   },
   message (room, author, count) {

@@ -82,11 +82,13 @@ export class Known {
 
   /** What these bytes told before; null: nothing is known of them. */
   find (bytes: Buffer, start: number, end: number): Told | null {
+    if (end - start < WINDOW_BYTES_MIN) return null
     const known = this.#windows.get(keyOf(bytes, end))
     return known !== undefined && known.bytes.length === end - start && known.bytes.compare(bytes, start, end) === 0 ? known.told : null
   }
 
   keep (bytes: Buffer, start: number, end: number, told: Told): void {
+    if (end - start < WINDOW_BYTES_MIN) return
     const key = keyOf(bytes, end)
     this.#windows.delete(key)
     this.#windows.set(key, { bytes: Buffer.from(bytes.subarray(start, end)), told: told.kept() })
