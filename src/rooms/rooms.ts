@@ -161,7 +161,8 @@ export class Rooms {
 
   /**
    * The active room, loaded or made where that is allowed. Refuses with bad_request (name), not_found,
-   * unauthorized or forbidden (private), overloaded (too many active rooms), unavailable (the store).
+   * unauthorized or forbidden (private), overloaded (too many active rooms), unavailable (the store). With a position that
+   * another instance has sent, it waits until this one has heard of it (a while at most).
    */
   async open (name: string, by: Identity | null, position: Position | null = null): Promise<Room | Refusal> {
     const room = this.#active.get(name) ?? await this.#load(name, by)
@@ -169,11 +170,10 @@ export class Rooms {
     if (room.name === PROBE_ROOM && by?.isProbe !== true) return checkName(name) as Refusal
     if (room.isClosed) return new Refusal('unavailable', `the room ${name} is being closed`, 1000)
     this.#touch(room)
-    if (position !== null && room.isBehind(position)) {
-      await this.#reach(room, position)
-      return this.open(name, by)
-    }
-    return can(by, 'read', { name, isPrivate: room.settings.private }) ? room : closedTo(by, name)
+    if (!can(by, 'read', { name, isPrivate: room.settings.private })) return closedTo(by, name)
+    if (position === null || !room.isBehind(position)) return room
+    await this.#reach(room, position)
+    return this.open(name, by)
   }
 
   /** Waits until the room has heard of what somebody says to have, a while at most, where the log does have it. */
