@@ -2,7 +2,7 @@
 // never clears pages that are free, nor the gaps within pages. Asked for by a mark in the file (whoever erased something
 // sets it), done before the store is opened; the new file takes the old one's place in one act of the file system, so a
 // death at any point leaves one whole file. What the disk itself keeps of the old file's blocks is the file system's matter.
-// Bounds: as much space again as the file takes, or it waits for the next start; SLICE records in memory.
+// Bounds: as much space again as the file takes, or it waits for the next start; SLICE records or SLICE_BYTES in memory.
 
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,6 +14,7 @@ export type OpenEnvironment = (folder: string, noSync?: boolean) => RootDatabase
 /** In the table `meta`: the file is to be made anew. */
 export const COMPACTION_DUE = Buffer.from('compact')
 const SLICE = 10_000
+const SLICE_BYTES = 4_194_304
 const FOLDER = 'lmdb'
 const FRESH = 'lmdb-fresh'
 /** Space that must be left beside the new file. */
@@ -60,7 +61,12 @@ async function copyTable (from: Bytes, to: Bytes, fresh: RootDatabase<Uint8Array
   for (;;) {
     const slice: [Uint8Array, Uint8Array][] = []
     // Copies: what a range gives lies in the old file's memory map.
-    for (const { key, value } of from.getRange({ start, limit: SLICE })) slice.push([Buffer.from(key), Buffer.from(value)])
+    let bytes = 0
+    for (const { key, value } of from.getRange({ start, limit: SLICE })) {
+      slice.push([Buffer.from(key), Buffer.from(value)])
+      bytes += value.length
+      if (bytes >= SLICE_BYTES) break
+    }
     if (slice.length === 0) return
     await fresh.batch(() => { for (const [key, value] of slice) if (!(isMeta && COMPACTION_DUE.equals(key))) void to.put(key, value) })
     start = Buffer.concat([(slice.at(-1) as [Uint8Array, Uint8Array])[0], Buffer.alloc(1)])

@@ -95,9 +95,9 @@ t.test('what is wrong is said, with the directory', async (t) => {
 t.test('a store of a newer version is refused', async (t) => {
   const dir = join(root, 'newer')
   const store = await openStore(dir)
-  await store.commit(() => { void store.tables.meta.put(Buffer.from('format'), Buffer.from('3')) })
+  await store.commit(() => { void store.tables.meta.put(Buffer.from('format'), Buffer.from('4')) })
   await store.close()
-  await t.rejects(openStore(dir), { message: `the store in ${dir} has format 3, made by a newer version; this one reads up to 2` })
+  await t.rejects(openStore(dir), { message: `the store in ${dir} has format 4, made by a newer version; this one reads up to 3` })
 })
 
 t.test('a store that is marked for it is made anew: every record is there, and nothing else', async (t) => {

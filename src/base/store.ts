@@ -27,9 +27,10 @@ import { compactIfDue } from './store-compaction.ts'
  * Rises when the records change in a way that older versions cannot read.
  * 2: nonces in parts, and a journal before the tables. A store of format 1 is taken over; its nonces, good for some
  * minutes, are not.
+ * 3: entries in blocks. What format 2 has is read as it is.
  */
-const FORMAT = 2
-const FORMATS_TAKEN_OVER = [1]
+const FORMAT = 3
+const FORMATS_TAKEN_OVER = [1, 2]
 
 const CLOSE_MS_MAX = 5000
 /** MDB_MAGIC, after the header of the first page. */

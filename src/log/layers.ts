@@ -11,9 +11,9 @@
 
 import { BoundedMap } from '../base/bounded.ts'
 import { keyName, nameKey, read, type Store } from '../base/store.ts'
-import { pack } from '../../proto/codec.ts'
 import { EMPTY_STATE } from './batch.ts'
-import { entryKey, META, numberKey, packHead, readNumber, unpackHead, unpackState, type HeadRecord } from './layout.ts'
+import { EntryTable } from './entry-table.ts'
+import { META, numberKey, packHead, PRESENT, readNumber, unpackHead, unpackState, type HeadRecord } from './layout.ts'
 import type { RoomState } from './log.ts'
 import type { NonceHash } from './nonce-filter.ts'
 import type { Made, Nonces } from './nonces.ts'
@@ -25,22 +25,25 @@ const HEADS_MAX = 10_000
 /** So much is done at a time for a settling, with a look at the clock every so many steps: the loop has others to serve. */
 const SLICE_MS = 2
 const STEPS_A_LOOK = 16
-/** Slices of removed logs' entries that one settling deletes. */
+/** Slices of removed logs' entries that one settling deletes, and blocks in each. */
 const REMOVED_SLICES = 16
-const REMOVED_SLICE = 1024
+const REMOVED_BLOCKS = 256
 
 export class Layers {
   readonly #store: Store
   readonly #nonces: Nonces
+  readonly #entries: EntryTable
   readonly #heads = new BoundedMap<string, HeadRecord>(HEADS_MAX)
-  #current = new Unsettled()
+  #current: Unsettled
   #settling: Unsettled | null = null
   #settled: number
   #next: number
 
-  constructor (store: Store, nonces: Nonces) {
+  constructor (store: Store, nonces: Nonces, now: number) {
     this.#store = store
     this.#nonces = nonces
+    this.#entries = new EntryTable(store.tables.entries)
+    this.#current = new Unsettled(nonces.generation(now))
     this.#settled = this.#counter(META.commit, 0)
     this.#next = this.#counter(META.next, 1)
   }
@@ -102,36 +105,41 @@ export class Layers {
   }
 
   entry (number: number, seq: number): Uint8Array | undefined {
-    return this.#current.entry(number, seq) ?? this.#settling?.entry(number, seq) ?? read(this.#store.tables.entries, entryKey(number, seq))
+    return this.#current.entry(number, seq) ?? this.#settling?.entry(number, seq) ?? this.#entries.get(number, seq)
   }
 
   /** The first result of a nonce; whether it is within the window is told by its ts where it is not settled yet. */
   nonce (hash: NonceHash, number: number, author: string, nonce: string, now: number): { seq: number, ts: number } | null {
+    if (!this.#nonces.mayHave(hash)) return null
     return this.#current.nonces.find(hash, number, author, nonce) ?? this.#settling?.nonces.find(hash, number, author, nonce) ??
       this.#nonces.find(hash, number, author, nonce, now)
   }
 
   /** Begins a settling with all that is current; the journal must turn to its other file in the same moment. */
-  begin (): void {
+  begin (now: number): void {
     this.#settling = this.#current
-    this.#current = new Unsettled()
+    this.#current = new Unsettled(this.#nonces.generation(now))
   }
 
   /** Puts what is settling into the tables. Rejects with AppError `unavailable`; it may be called again then. */
   async settle (retention: Retention, now: number): Promise<void> {
     const settling = this.#settling
     if (settling === null) return
-    await this.#inSlices(this.#putEntries(settling))
+    // One after the other: what is rewritten may expire, and each reads what the one before has written.
+    if (settling.runs.size > 0) await this.#inSlices(this.#putRuns(settling))
+    if (settling.rewrites.size > 0) await this.#inSlices(this.#putRewrites(settling))
+    if (settling.expired.size > 0) await this.#inSlices(this.#expire(settling))
     await this.#inSlices(this.#putHeads(settling))
-    const over = this.#nonces.over(now)
+    const over = this.#nonces.over(now, [settling.generation, this.#current.generation])
     if (over.length > 0) await this.#inSlices(this.#nonces.drop(over))
     this.#nonces.forget(over)
     const made = settling.nonces.size === 0 ? null : await inTurns(this.#nonces.make(settling.nonces))
     if (made !== null) await this.#inSlices(this.#nonces.write(made))
     await this.#finish(settling, made)
-    if (made !== null) await inTurns(this.#nonces.settled(made, now))
+    if (made !== null) this.#nonces.settled(made, settling.generation)
     this.#settled = settling.commit
     this.#settling = null
+    this.#entries.forget()
     if (settling.removed.length > 0) retention.noteRemoved()
     await this.#deleteRemoved(retention)
   }
@@ -145,36 +153,23 @@ export class Layers {
   async #finish (settling: Unsettled, made: Made | null): Promise<void> {
     const { meta, removed } = this.#store.tables
     await this.#store.commit(() => {
-      for (const { number, first, seq } of settling.removed) void removed.put(numberKey(number), pack([first, seq]))
+      for (const number of settling.removed) void removed.put(numberKey(number), PRESENT)
       if (made !== null) this.#nonces.finish(made)
       void meta.put(META.next, numberKey(settling.next))
       void meta.put(META.commit, numberKey(settling.commit))
     })
   }
 
-  /** Writes one record a step, within whatever transaction the step is made in. */
-  * #putEntries ({ runs, rewrites, expired }: Unsettled): Generator<void> {
-    const { entries } = this.#store.tables
-    const key = entryKey(0, 0)
-    for (const [number, { first, entries: run }] of runs) {
-      for (let at = 0; at < run.length; at++) {
-        void entries.put(entryKey(number, first + at, key), run[at] as Uint8Array)
-        yield
-      }
-    }
-    // Before what expired goes: one that was rewritten may be among it.
-    for (const [number, own] of rewrites) {
-      for (const [seq, bytes] of own) {
-        void entries.put(entryKey(number, seq, key), bytes)
-        yield
-      }
-    }
-    for (const { number, first, seq } of expired) {
-      for (let at = first; at <= seq; at++) {
-        void entries.remove(entryKey(number, at, key))
-        yield
-      }
-    }
+  * #putRuns ({ runs }: Unsettled): Generator<void> {
+    for (const [number, { first, entries }] of runs) yield * this.#entries.put(number, first, entries)
+  }
+
+  * #putRewrites ({ rewrites }: Unsettled): Generator<void> {
+    for (const [number, changes] of rewrites) yield * this.#entries.rewrite(number, changes)
+  }
+
+  * #expire ({ expired }: Unsettled): Generator<void> {
+    for (const [number, seq] of expired) yield * this.#entries.expire(number, seq)
   }
 
   * #putHeads ({ states: packed, heads: unsettled }: Unsettled): Generator<void> {
@@ -197,9 +192,9 @@ export class Layers {
 
   async #deleteRemoved (retention: Retention): Promise<void> {
     for (let at = 0; at < REMOVED_SLICES; at++) {
-      const slice = retention.removedSlice(REMOVED_SLICE)
-      if (slice === null) return
-      await this.#store.commit(() => retention.writeSlice(slice))
+      const number = retention.nextRemoved()
+      if (number === null) return
+      await this.#store.commit(() => { if (this.#entries.clear(number, REMOVED_BLOCKS)) retention.forgetRemoved(number) })
     }
   }
 

@@ -2,9 +2,9 @@
 //
 //   heads     nameKey of the room           ─▶ [number, epoch, first, seq, bytes, lastTs]
 //   states    number (6)                   ─▶ [seq, settings, guarded]
-//   entries   number (6)  seq (6)          ─▶ the entry's bytes
+//   entries   number (6)  seq (6)          ─▶ entries from that one on (entry-table.ts)
 //   nonces    part (6)  bucket (2)         ─▶ the nonces of one settling (nonces.ts)
-//   removed   number (6)                   ─▶ [first, seq] of a removed log whose entries are still to be deleted
+//   removed   number (6)                   ─▶ a removed log, whose entries are still to be deleted (1)
 //   meta      'next'                       ─▶ the number that the next log gets (6)
 //             'commit'                     ─▶ the last of the journal's commits that the tables have whole (6)
 //             'unsettled'                  ─▶ there while the journal may have what the tables have not (1)
@@ -15,6 +15,9 @@
 
 import { pack, unpack } from '../../proto/codec.ts'
 import type { RoomState } from './log.ts'
+
+/** The value of a record that says all by being there. */
+export const PRESENT = Buffer.of(1)
 
 export const META = { next: Buffer.from('next'), commit: Buffer.from('commit'), unsettled: Buffer.from('unsettled'), seed: Buffer.from('seed') } as const
 
@@ -38,8 +41,9 @@ export function readNumber (bytes: Uint8Array, at = 0): number {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).readUIntBE(at, 6)
 }
 
-/** The first 6 bytes are the number, the last 6 the seq: `entryKey` writes both into one that may be used again. */
-export function entryKey (number: number, seq: number, key: Buffer = Buffer.allocUnsafe(12)): Buffer {
+/** The first 6 bytes are the number, the last 6 the seq. */
+export function entryKey (number: number, seq: number): Buffer {
+  const key = Buffer.allocUnsafe(12)
   key.writeUIntBE(number, 0, 6)
   key.writeUIntBE(seq, 6, 6)
   return key

@@ -7,11 +7,14 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { entrySeq, isRemoved, removedEntry } from '../../proto/entry.ts'
 import { ManualClock, systemClock } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
 import { Metrics } from '../base/metrics.ts'
 import { openStore, type Store } from '../base/store.ts'
+import { entriesOf } from './entry-table.ts'
 import { RECORD_HEAD } from './journal.ts'
+import { entryKey } from './layout.ts'
 import { createLmdbLog, type LmdbLogOptions } from './lmdb-log.ts'
 import type { Log, Rhythm } from './log.ts'
 import { rewritingSuite } from './rewriting.suite.ts'
@@ -53,6 +56,11 @@ function keptAt (place: string): Buffer {
   return Buffer.concat([join('journal', 'journal-0'), join('journal', 'journal-1'), join('lmdb', 'data.mdb')].map((name) => readFileSync(join(place, name))))
 }
 
+/** How many entries the tables have. */
+function stored (store: Store): number {
+  return [...store.tables.entries.getRange({})].flatMap(({ value }) => entriesOf(value).filter((entry) => entry.length > 0)).length
+}
+
 /** Turns the clock and the loop until it holds. */
 async function turning (clock: ManualClock, what: string, holds: () => boolean): Promise<void> {
   for (let turn = 0; turn < 50_000; turn++) {
@@ -85,12 +93,30 @@ t.test('what is published comes into the tables, and the journal is written over
   const log = createLmdbLog(store, { ...DEFAULTS, clock, metrics: new Metrics() })
   for (let round = 0; round < 8; round++) {
     await Promise.all(Array.from({ length: 500 }, (_, i) => log.publish('r', message('x'.repeat(500), `${round}-${i}`))))
-    await turning(clock, 'it is settled', () => store.tables.entries.getCount() === (round + 1) * 500 && store.tables.heads.getCount() === 1)
+    await turning(clock, 'it is settled', () => stored(store) === (round + 1) * 500 && store.tables.heads.getCount() === 1)
   }
   const sizes = ['journal-0', 'journal-1'].map((name) => statSync(join(dir, 'journal', name)).size)
   t.ok(sizes.every((size) => size > 0 && size < 2_000_000), `of 4,000 entries the journal's files hold the last ones: ${sizes.join(' and ')} bytes`)
   t.match(await log.publish('r', message('x', '3-7')), { repeated: true }, 'settled nonces are known')
   t.equal((await readAll(log, 'r')).length, 4000)
+  await log.close()
+  await store.close()
+})
+
+t.test('what was read before it was rewritten is not what is read once that is settled', async (t) => {
+  const clock = new ManualClock()
+  const store = await openStore(fresh())
+  const log = createLmdbLog(store, { ...DEFAULTS, clock, metrics: new Metrics() })
+  const { epoch } = await log.publish('r', message('secret'))
+  await turning(clock, 'it is settled', () => stored(store) === 1)
+  const [was] = await readAll(log, 'r') as [Uint8Array]
+  t.equal(await log.rewrite('r', epoch, [{ seq: 1, was, becomes: removedEntry(was) }]), 1)
+  const kept = (): boolean => [...store.tables.entries.getRange({})].some(({ value }) => Buffer.from(value).includes('secret'))
+  t.ok(kept())
+  await turning(clock, 'that is settled too', () => !kept())
+  await log.publish('other', message('x'))
+  await turning(clock, 'so is what came after it', () => stored(store) === 2)
+  t.ok((await readAll(log, 'r')).every(isRemoved))
   await log.close()
   await store.close()
 })
@@ -102,23 +128,23 @@ t.test('a removed log\'s entries are deleted, also when the process ended in bet
   let log = createLmdbLog(store, { ...DEFAULTS, clock, metrics: new Metrics() })
   await Promise.all(Array.from({ length: 3000 }, (_, i) => log.publish('r', message(`m${i}`))))
   await log.close()
-  t.equal(store.tables.entries.getCount(), 3000)
-  const broken = breakable(store)
+  t.equal(stored(store), 3000)
   const metrics = new Metrics()
-  log = createLmdbLog(broken.store, { ...DEFAULTS, clock, metrics })
+  const broken = { ...store, commit: async (work: () => void) => {
+    if (store.tables.removed.getCount() > 0) throw new AppError('unavailable', 'of the test')
+    await store.commit(work)
+  } }
+  log = createLmdbLog(broken, { ...DEFAULTS, clock, metrics })
   await log.remove('r')
-  await turning(clock, 'the removal is noted, and no more', () => {
-    broken.isBroken ||= store.tables.removed.getCount() > 0
-    return broken.isBroken && metrics.value('uproar_log_failures_total') > 0
-  })
+  await turning(clock, 'the removal is noted, and no more', () => metrics.value('uproar_log_failures_total') > 0)
   await store.close()
   store = await openStore(dir)
-  t.ok(store.tables.entries.getCount() > 0, 'it ended before all were deleted')
+  t.ok(stored(store) > 0, 'it ended before all were deleted')
   clock = new ManualClock()
   log = createLmdbLog(store, { ...DEFAULTS, clock, metrics: new Metrics() })
   await log.publish('other', message('x'))
   await turning(clock, 'the rest is deleted', () => store.tables.removed.getCount() === 0)
-  t.equal(store.tables.entries.getCount() <= 1, true)
+  t.equal(stored(store) <= 1, true)
   await log.close()
   await store.close()
 })
@@ -129,7 +155,7 @@ t.test('nonces do not pile up', async (t) => {
   const log = createLmdbLog(store, { ...DEFAULTS, retention: { ...DEFAULTS.retention, hours: 1000 }, clock, metrics: new Metrics() })
   for (let minute = 0; minute < 30; minute++) {
     await Promise.all(Array.from({ length: 20 }, (_, i) => log.publish('r', message('x', `${minute}-${i}`))))
-    await turning(clock, 'they are settled', () => store.tables.entries.getCount() === (minute + 1) * 20)
+    await turning(clock, 'they are settled', () => stored(store) === (minute + 1) * 20)
     clock.advance(60_000)
   }
   await log.close()
@@ -167,6 +193,26 @@ t.test('a settling that is cut short among its nonces leaves none behind, and fo
   await store.close()
 })
 
+t.test('a nonce that waits longer than the window to be settled is known, and so is one that came meanwhile', async (t) => {
+  const clock = new ManualClock()
+  const store = await openStore(fresh())
+  const broken = breakable(store)
+  const metrics = new Metrics()
+  const log = createLmdbLog(broken.store, { ...DEFAULTS, clock, metrics })
+  broken.isBroken = true
+  await log.publish('r', message('x', 'early'))
+  await turning(clock, 'a settling failed', () => metrics.value('uproar_log_failures_total') > 0)
+  clock.advance(DEFAULTS.dedupMinutes * 2 * 60_000)
+  await log.publish('r', message('x', 'late'))
+  broken.isBroken = false
+  await turning(clock, 'both are settled', () => stored(store) === 2)
+  t.match(await log.publish('r', message('x', 'late')), { repeated: true, seq: 2 })
+  t.match(await log.publish('r', message('x', 'early')), { repeated: false, seq: 3 }, 'its window is over')
+  t.match(await log.publish('r', message('x', 'early')), { repeated: true, seq: 3 })
+  await log.close()
+  await store.close()
+})
+
 t.test('tables that cannot be written: publishing goes on, and nothing is lost by a crash', async (t) => {
   const dir = fresh()
   const published: string[] = []
@@ -192,7 +238,7 @@ t.test('tables that cannot be written: publishing goes on, and nothing is lost b
     await store.close()
   }
   const store = await openStore(dir)
-  t.equal(store.tables.entries.getCount(), published.length, 'once they can be written they have everything')
+  t.equal(stored(store), published.length, 'once they can be written they have everything')
   await store.close()
 })
 
@@ -306,21 +352,37 @@ t.test('a journal that was damaged, or deleted', async (t) => {
   await settled.store.close()
 })
 
-t.test('a store of the format before is taken over', async (t) => {
-  const dir = fresh()
-  let store = await openStore(dir)
-  const before = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
-  await before.publish('r', message('kept', 'n'))
-  await before.close()
-  await store.commit(() => { void store.tables.meta.put(Buffer.from('format'), Buffer.from('1')) })
-  await store.close()
-  rmSync(join(dir, 'journal'), { recursive: true })
-  store = await openStore(dir)
-  const log = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
-  t.same((await readAll(log, 'r')).map(bodyOf), ['kept'])
-  t.equal((await log.publish('r', message('next'))).seq, 2)
-  await log.close()
-  await store.close()
+t.test('stores of the formats before are taken over', async (t) => {
+  for (const format of ['1', '2']) {
+    const dir = fresh()
+    const bodies = Array.from({ length: 100 }, (_, i) => `kept ${i}`)
+    let store = await openStore(dir)
+    const before = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
+    for (const body of bodies) await before.publish('r', message(body))
+    const entries = await readAll(before, 'r')
+    await before.close()
+    // They had a record for every entry, and format 1 no journal.
+    await store.commit(() => {
+      void store.tables.entries.clearAsync()
+      for (const entry of entries) void store.tables.entries.put(entryKey(1, entrySeq(entry)), entry)
+      void store.tables.meta.put(Buffer.from('format'), Buffer.from(format))
+    })
+    await store.close()
+    if (format === '1') rmSync(join(dir, 'journal'), { recursive: true })
+    store = await openStore(dir)
+    const log = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
+    t.same((await readAll(log, 'r')).map(bodyOf), bodies, `format ${format}`)
+    t.equal((await log.publish('r', message('next'))).seq, 101)
+    const { epoch } = await log.head('r')
+    t.equal(await log.rewrite('r', epoch, entries.slice(3, 5).map((was) => ({ seq: entrySeq(was), was, becomes: removedEntry(was) }))), 2)
+    await log.close()
+    const again = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
+    t.same((await readAll(again, 'r')).map((entry) => isRemoved(entry) ? '-' : bodyOf(entry)), bodies.with(3, '-').with(4, '-').concat('next'))
+    await again.remove('r')
+    await again.close()
+    t.equal(store.tables.entries.getCount(), 0, 'removed with all that it had before')
+    await store.close()
+  }
 })
 
 t.test('counts what it does, and survives a watcher that throws', async (t) => {

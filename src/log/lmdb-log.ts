@@ -130,7 +130,7 @@ class LmdbLog implements Log {
     this.#clock = options.clock
     this.#windowMs = options.dedupMinutes * 60_000
     this.#nonces = new Nonces(store, this.#windowMs)
-    this.#layers = new Layers(store, this.#nonces)
+    this.#layers = new Layers(store, this.#nonces, options.clock.now())
     this.#writer = new Writer(store, this.#layers, this.#watchers, options)
   }
 

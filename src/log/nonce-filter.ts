@@ -1,7 +1,8 @@
 // Which nonces may have been seen: a Bloom filter (Bloom 1970) over a 64-bit hash of the nonce, whose bits for one nonce all
 // lie in one block of 64 bytes (Putze, Sanders and Singler 2007): memory is asked once, and it is memory that takes the time.
 // "No" is certain and is what nearly every message gets, without a look at the store; "maybe" is wrong about once in a
-// thousand. Grows by a further table when it is full, twice as large as the one before. Bound: 16 bits a nonce.
+// thousand. Grows by a further table when it is full, GROWTH times as large as the one before: each is a look more.
+// Bound: 16 bits a nonce, and of the last table that again for those that may come.
 
 const BITS_A_NONCE = 16
 const PROBES = 6
@@ -10,8 +11,9 @@ const BLOCK_WORDS = 16
 const CHOICE_BITS = 9
 /** The next choice is the last times this, and one (a linear congruential generator, Knuth 3.2.1): its upper bits are the ones to take. */
 const STEP = 0x19660d
-const NONCES_MIN = 1024
+const NONCES_MIN = 65_536
 const NONCES_MAX = 1_048_576
+const GROWTH = 8
 
 /** A nonce's hash: two halves, signed 32 bits each: the engine keeps other numbers in boxes of their own. */
 export interface NonceHash { readonly low: number, readonly high: number }
@@ -32,7 +34,7 @@ export class NonceFilter {
   add (hash: NonceHash): void {
     let table = this.#tables[this.#tables.length - 1] as Table
     if (table.count >= table.capacity) {
-      table = makeTable(table.capacity * 2)
+      table = makeTable(table.capacity * GROWTH)
       this.#tables.push(table)
     }
     table.count++

@@ -4,12 +4,14 @@
 //   part 7 (one settling)        part 8                 …      all parts of an eighth of the window are one
 //   [bucket 0][bucket 1] … [all hashes]                        generation, with one filter in memory over them
 //
-//   find ─▶ hash ─▶ each generation's filter: "no" (nearly always, no look at the store) │ "maybe" ─▶ that bucket of its parts
+//   find ─▶ hash ─▶ each generation's filter: "no" (nearly always, no look anywhere) │ "maybe" ─▶ what is not settled yet (layers.ts)
+//                                                                                             ─▶ that bucket of its parts
 //
-// So writing is appending, and expiry is dropping old parts whole. Both are made in steps, over as many transactions as the
-// settling likes; a part counts once its hashes are there, which the last of them writes. Whether a nonce still counts is
-// decided by its entry's ts, so it is remembered for the window exactly. At a start the filters are made anew from the
-// parts' hashes. Bound: in memory 2 bytes a nonce of the window; on disk the nonces themselves.
+// A nonce is in its generation's filter once it is accepted, in a part once it is settled. So writing is appending, and expiry
+// is dropping old parts whole. Both are made in steps, over as many transactions as the settling likes; a part counts
+// once its hashes are there, which the last of them writes. Whether a nonce still counts is decided by its entry's ts,
+// so it is remembered for the window exactly. At a start the filters are made anew from the parts' hashes and the journal.
+// Bound: in memory some bytes a nonce of the window (nonce-filter.ts); on disk the nonces themselves.
 
 import { randomBytes } from 'node:crypto'
 import { read, type Store, type Table } from '../base/store.ts'
@@ -20,7 +22,8 @@ import type { NonceTable } from './nonce-table.ts'
 /** One settling's nonces, on disk. `buckets` is a power of two. */
 interface Part { readonly id: number, readonly buckets: number, readonly newest: number }
 
-interface Generation { readonly since: number, readonly parts: Part[], readonly filter: NonceFilter, newest: number }
+/** What the nonces of an eighth of the window have in common. `newest`: when the last of those in its parts was made. */
+export interface Generation { readonly since: number, readonly filter: NonceFilter, readonly parts: Part[], newest: number }
 
 /** A part that does not count yet. `ends`: where each bucket's records end in `rows`; `summary`: newest (6)  buckets (2), then hashes: low (4)  high (4), little-endian. */
 export interface Made { readonly part: Part, readonly rows: Buffer, readonly ends: Int32Array, readonly summary: Buffer }
@@ -31,6 +34,8 @@ const RECORDS_A_BUCKET = 32
 const BUCKETS_MAX = 16_384
 /** Behind the buckets of a part: when its newest entry was made, how many buckets it has, and every hash. */
 const SUMMARY = 0xffff
+const SUMMARY_HEAD = 8
+const HASH = 8
 
 export class Nonces {
   readonly #meta: Table
@@ -52,6 +57,12 @@ export class Nonces {
     return hashNonce(this.#seed, room, author, nonce)
   }
 
+  /** False: it was not accepted within the window, nor a moment before. */
+  mayHave (hash: NonceHash): boolean {
+    for (const { filter } of this.#generations) if (filter.mayHave(hash)) return true
+    return false
+  }
+
   /** The seq and ts that the nonce's entry got, if it was settled and is within the window. */
   find (hash: NonceHash, number: number, author: string, nonce: string, now: number): { seq: number, ts: number } | null {
     for (const { filter, parts } of this.#generations) {
@@ -64,12 +75,21 @@ export class Nonces {
     return null
   }
 
+  /** The generation of what is accepted from now on: whoever accepts a nonce adds it to its filter. A clock that was put back begins one too. */
+  generation (now: number): Generation {
+    const last = this.#generations.at(-1)
+    if (last !== undefined && Math.abs(now - last.since) < this.#windowMs / GENERATIONS) return last
+    const next = { since: now, parts: [], filter: new NonceFilter(last?.filter.count), newest: now }
+    this.#generations.push(next)
+    return next
+  }
+
   /** Makes a part of these nonces, to be written: two steps a record, no transaction needed. */
   * make (table: NonceTable): Generator<void, Made> {
     const { size } = table
     const buckets = Math.min(BUCKETS_MAX, 2 ** Math.ceil(Math.log2(Math.max(1, size / RECORDS_A_BUCKET))))
     const ends = new Int32Array(buckets)
-    const summary = Buffer.allocUnsafe(8 + size * 8)
+    const summary = Buffer.allocUnsafe(SUMMARY_HEAD + size * HASH)
     let newest = 0
     for (let index = 0; index < size; index++) {
       const bucket = table.low(index) & buckets - 1
@@ -87,8 +107,8 @@ export class Nonces {
     for (let index = 0; index < size; index++) {
       const bucket = table.low(index) & buckets - 1
       ends[bucket] = writeRecord(rows, ends[bucket] as number, table, index)
-      summary.writeInt32LE(table.low(index), 8 + index * 8)
-      summary.writeInt32LE(table.high(index), 12 + index * 8)
+      summary.writeInt32LE(table.low(index), SUMMARY_HEAD + index * HASH)
+      summary.writeInt32LE(table.high(index), SUMMARY_HEAD + index * HASH + 4)
       yield
     }
     summary.writeUIntBE(newest, 0, 6)
@@ -111,20 +131,16 @@ export class Nonces {
     void this.#table.put(partKey(part.id, SUMMARY), summary)
   }
 
-  /** The transaction that finished it is durable: its nonces are found here once all steps are made, a nonce each. */
-  * settled ({ part, summary }: Pick<Made, 'part' | 'summary'>, now: number): Generator<void> {
-    const generation = this.#generationFor(part, (summary.length - 8) / 8, now)
-    for (let at = 8; at < summary.length; at += 8) {
-      generation.filter.add({ low: summary.readInt32LE(at), high: summary.readInt32LE(at + 4) })
-      yield
-    }
-    this.#nextPart = part.id + 1
+  /** The transaction that finished it is durable: from here on its nonces are found here. */
+  settled ({ part }: Pick<Made, 'part'>, generation: Generation): void {
+    generation.newest = Math.max(generation.newest, part.newest)
     generation.parts.push(part)
+    this.#nextPart = part.id + 1
   }
 
-  /** Generations of which nothing counts any more. They are dropped, and once that is durable, forgotten. */
-  over (now: number): readonly Generation[] {
-    return this.#generations.filter(({ newest }) => now - newest >= this.#windowMs)
+  /** Generations of which nothing counts any more. They are dropped, and once that is durable, forgotten. What is accepted now, or waits to be settled, is of one `inUse`. */
+  over (now: number, inUse: readonly Generation[]): readonly Generation[] {
+    return this.#generations.filter((generation) => now - generation.newest >= this.#windowMs && !inUse.includes(generation))
   }
 
   forget (generations: readonly Generation[]): void {
@@ -142,17 +158,6 @@ export class Nonces {
         void this.#table.remove(partKey(id, SUMMARY))
       }
     }
-  }
-
-  /** The youngest generation, or a new one, with room in its filter. A clock that was put back begins one too. */
-  #generationFor (part: Part, count: number, now: number): Generation {
-    let last = this.#generations.at(-1)
-    if (last === undefined || Math.abs(now - last.since) >= this.#windowMs / GENERATIONS) {
-      last = { since: now, parts: [], filter: new NonceFilter(Math.max(count, last?.filter.count ?? 0)), newest: 0 }
-      this.#generations.push(last)
-    }
-    last.newest = Math.max(last.newest, part.newest)
-    return last
   }
 
   #findIn (part: Part, hash: NonceHash, number: number, author: string, nonce: string): { seq: number, ts: number } | null {
@@ -186,7 +191,9 @@ export class Nonces {
       }
       const bytes = Buffer.from(summary.buffer, summary.byteOffset, summary.length)
       const part = { id, newest: bytes.readUIntBE(0, 6), buckets: bytes.readUInt16BE(6) }
-      for (const _ of this.settled({ part, summary: bytes }, part.newest)) { /* nothing else waits at a start */ }
+      const generation = this.generation(part.newest)
+      for (let at = SUMMARY_HEAD; at < bytes.length; at += HASH) generation.filter.add({ low: bytes.readInt32LE(at), high: bytes.readInt32LE(at + 4) })
+      this.settled({ part }, generation)
     }
   }
 

@@ -9,11 +9,10 @@
 // Bounds: 10,000 rooms noted as due, 256 rooms looked at a second, one slice a batch.
 
 import { entryTs } from '../../proto/entry.ts'
-import { pack, unpack } from '../../proto/codec.ts'
 import { keyName, type Store } from '../base/store.ts'
 import type { Batch } from './batch.ts'
 import type { Layers } from './layers.ts'
-import { entryKey, numberKey, readNumber, unpackHead, type HeadRecord } from './layout.ts'
+import { numberKey, readNumber, unpackHead, type HeadRecord } from './layout.ts'
 import type { Retentions } from './log.ts'
 
 const KEPT_ENTRIES = 10_000
@@ -30,9 +29,6 @@ export interface RetentionOptions {
   readonly mbMax: number
   readonly apart?: Retentions
 }
-
-/** A slice of a removed log's entries. */
-interface Slice { readonly number: number, readonly first: number, readonly end: number, readonly seq: number }
 
 export class Retention {
   readonly #tables: Store['tables']
@@ -88,23 +84,17 @@ export class Retention {
     if (count === slice) this.#due.add(room)
   }
 
-  /** The next slice of a removed log, if there is any left. */
-  removedSlice (slice: number): Slice | null {
+  /** The number of a removed log that has entries in the tables yet; null: there is none. */
+  nextRemoved (): number | null {
     if (!this.#hasRemoved) return null
-    for (const { key, value } of this.#tables.removed.getRange({ limit: 1 })) {
-      const [first, seq] = unpack(value) as [number, number]
-      return { number: readNumber(key), first, end: Math.min(seq + 1, first + slice), seq }
-    }
+    for (const key of this.#tables.removed.getKeys({ limit: 1 })) return readNumber(key)
     this.#hasRemoved = false
     return null
   }
 
-  /** Within a transaction: deletes a slice of a removed log. */
-  writeSlice (slice: Slice): void {
-    const key = entryKey(slice.number, slice.first)
-    for (let seq = slice.first; seq < slice.end; seq++) void this.#tables.entries.remove(entryKey(slice.number, seq, key))
-    if (slice.end > slice.seq) void this.#tables.removed.remove(numberKey(slice.number))
-    else void this.#tables.removed.put(numberKey(slice.number), pack([slice.end, slice.seq]))
+  /** Within a transaction: nothing of it is left. */
+  forgetRemoved (number: number): void {
+    void this.#tables.removed.remove(numberKey(number))
   }
 
   #of (room: string): RetentionOptions {

@@ -4,7 +4,8 @@
 
 import type { HeadRecord } from './layout.ts'
 import { NonceTable } from './nonce-table.ts'
-import type { Append, Change, Rewrite, Span } from './record.ts'
+import type { Generation } from './nonces.ts'
+import type { Append, Change, Rewrite } from './record.ts'
 
 /** Consecutive entries of one log. */
 interface Run { readonly first: number, readonly entries: Uint8Array[] }
@@ -19,8 +20,12 @@ export class Unsettled {
   readonly states = new Map<number, Uint8Array | null>()
   readonly runs = new Map<number, Run>()
   readonly nonces = new NonceTable()
-  readonly removed: Span[] = []
-  readonly expired: Span[] = []
+  /** Of the nonces here; its filter has them too. */
+  readonly generation: Generation
+  /** Numbers of logs that are gone. */
+  readonly removed: number[] = []
+  /** The last entry that retention let go, by log: all up to it are gone. */
+  readonly expired = new Map<number, number>()
   /** New bytes of entries that lie further down, by log and seq. */
   readonly rewrites = new Map<number, Map<number, Uint8Array>>()
   next = 0
@@ -30,19 +35,24 @@ export class Unsettled {
   count = 0
   bytes = 0
 
+  constructor (generation: Generation) {
+    this.generation = generation
+  }
+
   add (commit: number, change: Change): void {
     this.commit = commit
     this.count++
     this.next = change.next
     for (const append of change.appends) this.#append(append)
     for (const [number, state] of change.states) this.states.set(number, state?.bytes ?? null)
-    for (const span of change.removed) {
-      this.removed.push(span)
-      this.runs.delete(span.number)
-      this.rewrites.delete(span.number)
+    for (const { number } of change.removed) {
+      this.removed.push(number)
+      this.runs.delete(number)
+      this.rewrites.delete(number)
+      this.expired.delete(number)
     }
     for (const rewrite of change.rewrites) this.#rewrite(rewrite)
-    for (const span of change.expired) this.expired.push(span)
+    for (const { number, seq } of change.expired) this.expired.set(number, seq)
     for (const [room, head] of change.heads) this.heads.set(room, head)
   }
 
@@ -68,6 +78,8 @@ export class Unsettled {
     if (run === undefined) this.runs.set(number, { first: seq, entries: [bytes] })
     else run.entries.push(bytes)
     this.bytes += bytes.length + ENTRY_BYTES
-    if (nonce !== null) this.nonces.add({ hash: nonce.hash, number, author: nonce.author, nonce: nonce.nonce, seq, ts })
+    if (nonce === null) return
+    this.nonces.add({ hash: nonce.hash, number, author: nonce.author, nonce: nonce.nonce, seq, ts })
+    this.generation.filter.add(nonce.hash)
   }
 }

@@ -20,7 +20,7 @@ import { read, type Store } from '../base/store.ts'
 import { Batch, type Act } from './batch.ts'
 import { Journal } from './journal.ts'
 import type { Layers } from './layers.ts'
-import { META } from './layout.ts'
+import { META, PRESENT } from './layout.ts'
 import type { Rhythm } from './log.ts'
 import { decodeRecord, RecordWriter } from './record.ts'
 import { Retention, type RetentionOptions } from './retention.ts'
@@ -119,7 +119,7 @@ export class Writer implements Rhythm {
     this.#store = store
     this.#journal = new Journal(store.dir, { isSynced: options.durability === 'flush', isNeeded: read(store.tables.meta, META.unsettled) !== undefined })
     // From here until a clean end the tables alone are not the log.
-    store.tables.meta.putSync(META.unsettled, new Uint8Array([1]))
+    store.tables.meta.putSync(META.unsettled, PRESENT)
     this.#commits = layers.settled
     for (const { commit, payload } of this.#journal.after(layers.settled)) {
       layers.add(commit, decodeRecord(payload))
@@ -367,7 +367,7 @@ export class Writer implements Rhythm {
     const layers = this.#layers
     if (!layers.isSettling) {
       if (layers.current.count === 0) return
-      layers.begin()
+      layers.begin(this.#options.clock.now())
       this.#journal.turn(layers.settled)
     }
     try {
