@@ -52,7 +52,8 @@ function bodyOf (body: unknown, kind: number, limits: ShapeLimits): string | Uin
   if (typeof body !== 'string') return bad('body must be text')
   const text = cleanText(body)
   if (text === '') return bad('body is empty')
-  const length = codePoints(text)
+  // A character takes a unit at least: what is short enough in units need not be counted.
+  const length = text.length <= limits.textCharactersMax ? text.length : codePoints(text)
   return length > limits.textCharactersMax ? new Refusal('too_long', `the text has ${length} characters; ${limits.textCharactersMax} are allowed`) : text
 }
 
