@@ -92,6 +92,19 @@ t.test('what is wrong is said, with the directory', async (t) => {
   t.same(readdirSync(broken), ['lmdb'], 'a directory that could not be opened is given up')
 })
 
+t.test('work that throws: its commit rejects with that, and leaves nothing behind that nobody waits for', async (t) => {
+  const store = await openStore(join(root, 'throwing'))
+  const work = (): void => {
+    void store.tables.entries.put(Buffer.from('before'), Buffer.of(1))
+    throw new Error('of the work')
+  }
+  await t.rejects(store.commit(work), { message: 'of the work' })
+  t.same(read(store.tables.entries, Buffer.from('before')), Uint8Array.of(1), 'what it had written is there, as lmdb has it')
+  await store.commit(() => { void store.tables.entries.put(Buffer.from('after'), Buffer.of(2)) })
+  t.same(read(store.tables.entries, Buffer.from('after')), Uint8Array.of(2))
+  await store.close()
+})
+
 t.test('a store of a newer version is refused', async (t) => {
   const dir = join(root, 'newer')
   const store = await openStore(dir)

@@ -48,7 +48,8 @@ export interface Store {
   readonly tables: Readonly<Record<TableName, Table>>
   /**
    * Carries out the writes that `work` makes (put, remove, clearAsync on tables, synchronously) as one transaction,
-   * and resolves when it is durable. Rejects with AppError `unavailable` when it failed.
+   * and resolves when it is durable. Rejects with AppError `unavailable` when it failed, and with what `work` threw: what
+   * it had written before that is written still.
    * `isFlushed`: also wait for the sync's own word.
    */
   commit (work: () => void, isFlushed?: boolean): Promise<void>
@@ -136,7 +137,7 @@ function openOwned (dir: string, owner: Claim): Store {
     tables,
     commit (work, isFlushed = false) {
       if (closing !== null) return Promise.reject(new AppError('unavailable', 'the store is closed'))
-      const commit = settle(env, env.batch(work) as Commit, isFlushed)
+      const commit = carryOut(env, work, isFlushed)
       underWay.add(commit)
       const done = (): void => { underWay.delete(commit) }
       commit.then(done, done)
@@ -216,7 +217,16 @@ function checkFormat (meta: Table, dir: string): void {
 
 type Commit = Promise<boolean> & { flushed?: Promise<unknown> }
 
-async function settle (env: RootDatabase<Uint8Array, Uint8Array>, commit: Commit, isFlushed: boolean): Promise<void> {
+async function carryOut (env: RootDatabase<Uint8Array, Uint8Array>, work: () => void, isFlushed: boolean): Promise<void> {
+  const thrown: unknown[] = []
+  // lmdb carries out what was written before a throw, and gives nobody the promise of it then.
+  const commit = env.batch(() => {
+    try {
+      work()
+    } catch (error) {
+      thrown.push(error)
+    }
+  }) as Commit
   try {
     await commit
   } catch (error) {
@@ -224,6 +234,7 @@ async function settle (env: RootDatabase<Uint8Array, Uint8Array>, commit: Commit
   } finally {
     env.resetReadTxn()
   }
+  if (thrown.length > 0) throw thrown[0]
   if (isFlushed) await commit.flushed
 }
 
