@@ -49,6 +49,7 @@ export class Journal {
   /** Files with appends that may not be on the disk: the one written before too, until what it held is settled. */
   #dirty = new Set<File>()
   #isSyncing = false
+  #synced: Promise<void> = Promise.resolve()
   #asideUntil = -Infinity
   /** A failed write could not be taken back: whether its record counts will show at the next start. */
   isBroken = false
@@ -132,14 +133,26 @@ export class Journal {
     if (!this.#isSynced) this.#dirty.add(file)
   }
 
-  /** Brings to the disk what was appended until now, where appending does not. Rejects with the system's error. */
-  async sync (): Promise<void> {
-    if (this.#dirty.size === 0 || this.#isSyncing) return
+  /** Whether a sync is under way. */
+  get isSyncing (): boolean { return this.#isSyncing }
+
+  /** Brings to the disk what was appended until now, where appending does not, after the sync that is under way. Rejects with the system's error. */
+  sync (): Promise<void> {
+    const sync = this.#synced.then(() => this.#syncDirty())
+    this.#synced = sync.catch(() => {})
+    return sync
+  }
+
+  async #syncDirty (): Promise<void> {
     const files = [...this.#dirty]
+    if (files.length === 0) return
     this.#dirty.clear()
     this.#isSyncing = true
     try {
       await Promise.all(files.map(({ fd }) => sync(fd)))
+    } catch (error) {
+      for (const file of files) this.#dirty.add(file)
+      throw error
     } finally {
       this.#isSyncing = false
     }

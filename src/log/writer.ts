@@ -128,7 +128,7 @@ export class Writer implements Rhythm {
     const { clock } = options
     options.metrics.read('uproar_log_queue', () => this.#queue.size)
     this.#stallWatch = systemClock.every(STALL_MS / 10, () => this.#watchStall())
-    this.#timers = [clock.every(SWEEP_MS, () => this.#sweep()), clock.every(SETTLE_MS, () => this.#settleSoon()), clock.every(SYNC_MS, () => { void this.#sync() })]
+    this.#timers = [clock.every(SWEEP_MS, () => this.#sweep()), clock.every(SETTLE_MS, () => this.#settleSoon()), clock.every(SYNC_MS, () => { if (!this.#journal.isSyncing) void this.#sync() })]
   }
 
   /** Retention lets nothing go beyond what this says. */
@@ -371,6 +371,8 @@ export class Writer implements Rhythm {
       this.#journal.turn(layers.settled)
     }
     try {
+      // The tables must have nothing that a loss of power could take from the journal: numbers, and seqs, would be given twice.
+      await this.#journal.sync()
       await layers.settle(this.#retention, this.#options.clock.now())
       if (!this.#closed) this.#sweep()
     } catch (error) {
