@@ -35,7 +35,7 @@ const markOf = (bytes: Uint8Array): string => /<\d+>/.exec(Buffer.from(bytes).to
 async function take (table: EntryTable, steps: Generator<void>, many: number): Promise<void> {
   for (let isDone = false; !isDone;) {
     await store.commit(() => { for (let step = 0; step < many && !isDone; step++) isDone = steps.next().done === true })
-    table.forget()
+    if (isDone) table.settled()
   }
 }
 
@@ -54,11 +54,16 @@ t.test('whatever becomes of entries, each reads as it should', async (t) => {
       void store.tables.entries.put(entryKey(old.number, old.next), old.entries.get(old.next) as Uint8Array)
     }
   })
-  old.again = old.next
+  // The last of them are of a settling that was cut short: it will be made again, here, with what has become of them since.
+  old.again = 41
+  for (let seq = 41; seq <= 60; seq++) {
+    gone.add(markOf(old.entries.get(seq) as Uint8Array))
+    old.entries.set(seq, entry(seq, 30))
+  }
 
-  const put = async (model: Model): Promise<void> => {
+  const put = async (model: Model, round: number): Promise<void> => {
     // Sometimes with what was there before: a settling that was cut short is made again, and has more in it then.
-    if (below(3) > 0) model.again = model.next
+    if (round > 0 && below(3) > 0) model.again = model.next
     const from = model.again
     for (let left = [1, 5, 64, 200][below(4)] as number; left > 0; left--) {
       model.entries.set(model.next, entry(model.next, below(50) === 0 ? 70_000 : below(300)))
@@ -97,7 +102,7 @@ t.test('whatever becomes of entries, each reads as it should', async (t) => {
     model.entries.clear()
     model.first = model.again = model.next
     for (let isDone = false; !isDone;) await store.commit(() => { isDone = table.clear(model.number, 2) })
-    table.forget()
+    table.settled()
   }
   const wrong = ({ number, entries, first, next }: Model): string[] => {
     const found: string[] = []
@@ -113,9 +118,9 @@ t.test('whatever becomes of entries, each reads as it should', async (t) => {
   }
 
   for (let round = 0; round < ROUNDS; round++) {
-    const model = models[below(models.length)] as Model
-    const kind = below(20)
-    await (kind < 10 ? put(model) : kind < 15 ? rewrite(model) : kind < 19 ? expire(model) : clear(model))
+    const model = round === 0 ? old : models[below(models.length)] as Model
+    const kind = round === 0 ? 0 : below(20)
+    await (kind < 10 ? put(model, round) : kind < 15 ? rewrite(model) : kind < 19 ? expire(model) : clear(model))
     const found = wrong(model)
     if (found.length > 0) return t.same(found, [], `round ${round} of seed ${SEED}`)
   }

@@ -22,7 +22,8 @@ const END = 4
 /** Keys that are looked at in one go. */
 const PAGE = 256
 
-interface Block { readonly number: number, readonly first: number, readonly entries: readonly Uint8Array[] }
+/** A record of the table, as it lies there. */
+interface Block { readonly number: number, readonly first: number, readonly count: number, readonly value: Uint8Array }
 
 const GONE = new Uint8Array(0)
 
@@ -30,22 +31,27 @@ export class EntryTable {
   readonly #table: Table
   /** What was read last: whoever reads one entry mostly reads those around it. */
   #last: Block | null = null
+  /** Whether a run may come to lie over what an older version left of a settling that was cut short: a record for each entry. */
+  #mayOverlap = true
 
   constructor (table: Table) {
     this.#table = table
   }
 
-  /** The entry, if the table has it. Throws AppError `unavailable` when the store cannot be read. */
+  /** The entry, if the table has it: bytes of its own. Throws AppError `unavailable` when the store cannot be read. */
   get (number: number, seq: number): Uint8Array | undefined {
     const last = this.#last
-    const block = last !== null && last.number === number && seq >= last.first && seq < last.first + last.entries.length ? last : this.#find(number, seq)
-    const entry = block?.entries[seq - block.first]
-    return entry === undefined || entry.length === 0 ? undefined : entry
+    const block = last !== null && last.number === number && seq >= last.first && seq < last.first + last.count ? last : this.#find(number, seq)
+    if (block === null) return undefined
+    const entry = entryIn(block.value, seq - block.first)
+    // Whoever keeps it must not keep its neighbours.
+    return entry.length === 0 ? undefined : block.count === 1 ? entry : entry.slice()
   }
 
-  /** To be called when what was written is durable: what was read before may have been of another time. */
-  forget (): void {
+  /** All that was written is durable: what was read before may have been of another time. */
+  settled (): void {
     this.#last = null
+    this.#mayOverlap = false
   }
 
   /** Writes a log's entries from the seq `first` on, a block a step. */
@@ -54,6 +60,7 @@ export class EntryTable {
       const seq = first + at
       const end = Math.min(entries.length, at + BLOCK_ENTRIES - seq % BLOCK_ENTRIES)
       void this.#table.put(entryKey(number, seq), packBlock(entries, at, end))
+      if (this.#mayOverlap) for (const over of this.#keys(number, seq + 1, first + end, PAGE)) void this.#table.remove(entryKey(number, over))
       at = end
       yield
     }
@@ -65,10 +72,11 @@ export class EntryTable {
     for (const seq of [...changes.keys()].sort((a, b) => a - b)) {
       if (seq < end) continue
       const block = this.#find(number, seq)
-      if (block === null) continue
-      const { first, entries } = block
-      end = first + entries.length
-      void this.#table.put(entryKey(number, first), packBlock(entries.map((entry, at) => entry.length === 0 ? entry : changes.get(first + at) ?? entry)))
+      if (block !== null) {
+        const { first, value } = block
+        end = first + block.count
+        void this.#table.put(entryKey(number, first), packBlock(entriesOf(value).map((entry, at) => entry.length === 0 ? entry : changes.get(first + at) ?? entry)))
+      }
       yield
     }
   }
@@ -101,29 +109,28 @@ export class EntryTable {
 
   /** The last block that may have entries beyond those that go. */
   #expireIn (number: number, first: number, seq: number): void {
-    const entries = this.#read(number, first)
-    if (entries === null) return
-    if (first + entries.length - 1 <= seq) void this.#table.remove(entryKey(number, first))
-    else void this.#table.put(entryKey(number, first), packBlock(entries.map((entry, at) => first + at <= seq ? GONE : entry)))
+    const value = this.#read(number, first)
+    if (value === undefined) return
+    if (first + countOf(value) - 1 <= seq) void this.#table.remove(entryKey(number, first))
+    else void this.#table.put(entryKey(number, first), packBlock(entriesOf(value).map((entry, at) => first + at <= seq ? GONE : entry)))
   }
 
   /** The block that has the entry, if any does. */
   #find (number: number, seq: number): Block | null {
     // One that begins with it is found by its key: blocks of one entry, and those that are read in their order.
     let first: number | undefined = seq
-    let entries = this.#read(number, seq)
-    if (entries === null) {
+    let value = this.#read(number, seq)
+    if (value === undefined) {
       first = this.#firstBefore(number, seq)
       if (first === undefined) return null
-      entries = this.#read(number, first)
+      value = this.#read(number, first)
     }
-    if (entries === null || seq >= first + entries.length) return null
-    return this.#last = { number, first, entries }
+    if (value === undefined || seq >= first + countOf(value)) return null
+    return this.#last = { number, first, count: countOf(value), value }
   }
 
-  #read (number: number, first: number): Uint8Array[] | null {
-    const bytes = read(this.#table, entryKey(number, first))
-    return bytes === undefined ? null : entriesOf(bytes)
+  #read (number: number, first: number): Uint8Array | undefined {
+    return read(this.#table, entryKey(number, first))
   }
 
   /** Where the last block before that seq begins. */
@@ -143,16 +150,20 @@ export class EntryTable {
 
 /** The entries of a record of the table, as views of it. One that expired is empty. */
 export function entriesOf (value: Uint8Array): Uint8Array[] {
-  if (value[0] !== MARK) return [value]
-  const view = new DataView(value.buffer, value.byteOffset, value.length)
-  const entries: Uint8Array[] = []
-  const count = view.getUint8(1)
-  for (let at = 0, start = HEAD + count * END; at < count; at++) {
-    const end = view.getUint32(HEAD + at * END)
-    entries.push(value.subarray(start, end))
-    start = end
-  }
-  return entries
+  return Array.from({ length: countOf(value) }, (_, at) => entryIn(value, at))
+}
+
+function countOf (value: Uint8Array): number {
+  return value[0] === MARK ? value[1] as number : 1
+}
+
+function entryIn (value: Uint8Array, at: number): Uint8Array {
+  return value[0] === MARK ? value.subarray(at === 0 ? HEAD + countOf(value) * END : endOf(value, at - 1), endOf(value, at)) : value
+}
+
+function endOf (value: Uint8Array, at: number): number {
+  const start = HEAD + at * END
+  return ((value[start] as number) << 24 | (value[start + 1] as number) << 16 | (value[start + 2] as number) << 8 | (value[start + 3] as number)) >>> 0
 }
 
 function packBlock (entries: readonly Uint8Array[], from = 0, to = entries.length): Uint8Array {

@@ -27,7 +27,7 @@ const SLICE_MS = 2
 const STEPS_A_LOOK = 16
 /** Slices of removed logs' entries that one settling deletes, and blocks in each. */
 const REMOVED_SLICES = 16
-const REMOVED_BLOCKS = 256
+const REMOVED_BLOCKS = 1024
 
 export class Layers {
   readonly #store: Store
@@ -139,7 +139,7 @@ export class Layers {
     if (made !== null) this.#nonces.settled(made, settling.generation)
     this.#settled = settling.commit
     this.#settling = null
-    this.#entries.forget()
+    this.#entries.settled()
     if (settling.removed.length > 0) retention.noteRemoved()
     await this.#deleteRemoved(retention)
   }

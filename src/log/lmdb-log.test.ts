@@ -7,14 +7,13 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { entrySeq, isRemoved, removedEntry } from '../../proto/entry.ts'
+import { isRemoved, removedEntry } from '../../proto/entry.ts'
 import { ManualClock, systemClock } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
 import { Metrics } from '../base/metrics.ts'
 import { openStore, type Store } from '../base/store.ts'
 import { entriesOf } from './entry-table.ts'
 import { RECORD_HEAD } from './journal.ts'
-import { entryKey } from './layout.ts'
 import { createLmdbLog, type LmdbLogOptions } from './lmdb-log.ts'
 import type { Log, Rhythm } from './log.ts'
 import { rewritingSuite } from './rewriting.suite.ts'
@@ -167,11 +166,12 @@ t.test('nonces do not pile up', async (t) => {
 t.test('a settling that is cut short among its nonces leaves none behind, and forgets none', async (t) => {
   const clock = new ManualClock()
   const dir = fresh()
-  let store = await openStore(dir)
+  const short = await openStore(dir)
+  let store = short
   const metrics = new Metrics()
-  const broken = { ...store, commit: async (work: () => void) => {
-    if (store.tables.nonces.getCount() > 0) throw new AppError('unavailable', 'of the test')
-    await store.commit(work)
+  const broken = { ...short, commit: async (work: () => void) => {
+    if (short.tables.nonces.getCount() > 0) throw new AppError('unavailable', 'of the test')
+    await short.commit(work)
   } }
   let log = createLmdbLog(broken, { ...DEFAULTS, clock, metrics })
   await Promise.all(Array.from({ length: 1000 }, (_, i) => log.publish('r', message('x', `n${i}`))))
@@ -350,39 +350,6 @@ t.test('a journal that was damaged, or deleted', async (t) => {
   t.same((await readAll(settled.log, 'r')).map(bodyOf), ['one', 'two', 'three', 'four'], 'after a clean stop the tables have everything')
   await settled.log.close()
   await settled.store.close()
-})
-
-t.test('stores of the formats before are taken over', async (t) => {
-  for (const format of ['1', '2']) {
-    const dir = fresh()
-    const bodies = Array.from({ length: 100 }, (_, i) => `kept ${i}`)
-    let store = await openStore(dir)
-    const before = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
-    for (const body of bodies) await before.publish('r', message(body))
-    const entries = await readAll(before, 'r')
-    await before.close()
-    // They had a record for every entry, and format 1 no journal.
-    await store.commit(() => {
-      void store.tables.entries.clearAsync()
-      for (const entry of entries) void store.tables.entries.put(entryKey(1, entrySeq(entry)), entry)
-      void store.tables.meta.put(Buffer.from('format'), Buffer.from(format))
-    })
-    await store.close()
-    if (format === '1') rmSync(join(dir, 'journal'), { recursive: true })
-    store = await openStore(dir)
-    const log = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
-    t.same((await readAll(log, 'r')).map(bodyOf), bodies, `format ${format}`)
-    t.equal((await log.publish('r', message('next'))).seq, 101)
-    const { epoch } = await log.head('r')
-    t.equal(await log.rewrite('r', epoch, entries.slice(3, 5).map((was) => ({ seq: entrySeq(was), was, becomes: removedEntry(was) }))), 2)
-    await log.close()
-    const again = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
-    t.same((await readAll(again, 'r')).map((entry) => isRemoved(entry) ? '-' : bodyOf(entry)), bodies.with(3, '-').with(4, '-').concat('next'))
-    await again.remove('r')
-    await again.close()
-    t.equal(store.tables.entries.getCount(), 0, 'removed with all that it had before')
-    await store.close()
-  }
 })
 
 t.test('counts what it does, and survives a watcher that throws', async (t) => {

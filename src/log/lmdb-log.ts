@@ -37,7 +37,7 @@ const UNREAD_MAX = 1_000_000
 /** Of publishes under way; a power of two. */
 const PLACES = 4096
 /** A batch holds up everybody who publishes: not too many at once. */
-const REWRITINGS_AN_ACT = 500
+const REWRITINGS_AN_ACT = 100
 
 /** A publish of a nonce on its way; it is what the writer is handed. */
 class Once implements Publishing {

@@ -2,7 +2,7 @@
 // lie in one block of 64 bytes (Putze, Sanders and Singler 2007): memory is asked once, and it is memory that takes the time.
 // "No" is certain and is what nearly every message gets, without a look at the store; "maybe" is wrong about once in a
 // thousand. Grows by a further table when it is full, GROWTH times as large as the one before: each is a look more.
-// Bound: 16 bits a nonce, and of the last table that again for those that may come.
+// Bound: 16 bits for each nonce that there is room for, of NONCES_MAX (2 MB) at most in a table.
 
 const BITS_A_NONCE = 16
 const PROBES = 6
