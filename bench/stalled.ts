@@ -19,7 +19,7 @@ export const stalled: Row = {
   async run (bench: Bench): Promise<Finding[]> {
     const kind = uproar()
     const behind: number[] = []
-    const plan = { viewers: VIEWERS, perSecond: PER_SECOND, warmS: bench.isQuick ? 4 : 11, countS: 6 }
+    const plan = { viewers: VIEWERS, perSecond: PER_SECOND, warmS: bench.isQuick ? 4 : 9, countS: 6 }
     const measured = await alternate(bench, { none: kind, some: kind }, (key) => key === 'none' ? plan : {
       ...plan,
       stalled: STALLED,
