@@ -3,6 +3,7 @@
 
 import { entrySeq, packTail } from '../proto/entry.ts'
 import { OUT } from '../proto/ops.ts'
+import { AppError } from '../src/base/errors.ts'
 import type { Log } from '../src/log/log.ts'
 
 export interface PublishingPlan {
@@ -39,7 +40,16 @@ export async function publishInto (log: Log, { seconds, atOnce, rooms, prefix }:
   const author = async (): Promise<void> => {
     for (let now = performance.now(); now < end; now = performance.now()) {
       const n = count++
-      await log.publish(`${prefix}-${n % rooms}`, { op: OUT.MESSAGE, tail, author: `user-${n % 5000}`, nonce: `${prefix}-${n}` })
+      for (let isTaken = false; !isTaken;) {
+        try {
+          await log.publish(`${prefix}-${n % rooms}`, { op: OUT.MESSAGE, tail, author: `user-${n % 5000}`, nonce: `${prefix}-${n}` })
+          isTaken = true
+        } catch (error) {
+          // It takes more than it can settle for a while, and says so then: an author waits and comes again.
+          if (!(error instanceof AppError) || error.retryAfterMs === null) throw error
+          await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs as number))
+        }
+      }
       took.push(performance.now() - now)
     }
   }
