@@ -62,13 +62,17 @@ export interface Store {
  * `unavailable` when the store cannot be read.
  */
 export function read (table: Table, key: Uint8Array): Uint8Array | undefined {
-  let found: Buffer | undefined
+  const found = reading(() => table.getBinary(key))
+  return found === undefined ? undefined : new Uint8Array(found.buffer, found.byteOffset, found.length)
+}
+
+/** What a look at the store finds. Throws AppError `unavailable` when it cannot be read. */
+export function reading<T> (look: () => T): T {
   try {
-    found = table.getBinary(key)
+    return look()
   } catch (error) {
     throw new AppError('unavailable', 'the store could not be read', { cause: error })
   }
-  return found === undefined ? undefined : new Uint8Array(found.buffer, found.byteOffset, found.length)
 }
 
 /**

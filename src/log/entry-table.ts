@@ -10,8 +10,7 @@
 // What has expired leaves its block at once (its place is empty then), and a block goes with its last entry.
 // Must not know transactions: whoever takes the steps makes them. Bound: one block in memory, of what was read last.
 
-import { AppError } from '../base/errors.ts'
-import { read, type Table } from '../base/store.ts'
+import { read, reading, type Table } from '../base/store.ts'
 import { entryKey, readNumber } from './layout.ts'
 
 /** Entries in a block at most; what is written in one go, and read for any of them. */
@@ -135,7 +134,7 @@ export class EntryTable {
 
   /** Where the last block before that seq begins. */
   #firstBefore (number: number, seq: number): number | undefined {
-    return guarded(() => {
+    return reading(() => {
       for (const key of this.#table.getKeys({ start: entryKey(number, seq), end: entryKey(number, 0), reverse: true, limit: 1 })) return readNumber(key, 6)
       return undefined
     })
@@ -144,7 +143,7 @@ export class EntryTable {
   /** Where a log's blocks begin, from `from` to before `end`. */
   #keys (number: number, from: number, end: number, limit: number): number[] {
     const last = end === Infinity ? entryKey(number + 1, 0) : entryKey(number, end)
-    return guarded(() => Array.from(this.#table.getKeys({ start: entryKey(number, from), end: last, limit }), (key) => readNumber(key, 6)))
+    return reading(() => Array.from(this.#table.getKeys({ start: entryKey(number, from), end: last, limit }), (key) => readNumber(key, 6)))
   }
 }
 
@@ -182,12 +181,4 @@ function packBlock (entries: readonly Uint8Array[], from = 0, to = entries.lengt
     block.writeUInt32BE(end, HEAD + (at - from) * END)
   }
   return block
-}
-
-function guarded<T> (work: () => T): T {
-  try {
-    return work()
-  } catch (error) {
-    throw new AppError('unavailable', 'the store could not be read', { cause: error })
-  }
 }

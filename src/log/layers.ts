@@ -136,7 +136,7 @@ export class Layers {
     const made = settling.nonces.size === 0 ? null : await inTurns(this.#nonces.make(settling.nonces))
     if (made !== null) await this.#inSlices(this.#nonces.write(made))
     await this.#finish(settling, made)
-    if (made !== null) this.#nonces.settled(made, settling.generation)
+    if (made !== null) this.#nonces.settled(made.part, settling.generation)
     this.#settled = settling.commit
     this.#settling = null
     this.#entries.settled()

@@ -1,30 +1,19 @@
 // Stores that older versions left: what format 1 and 2 have is read as it is, and written anew as it changes, also after a
 // settling that was cut short.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { entrySeq, isRemoved, removedEntry } from '../../proto/entry.ts'
-import { ManualClock, systemClock } from '../base/clock.ts'
+import { ManualClock } from '../base/clock.ts'
 import { Metrics } from '../base/metrics.ts'
 import { openStore } from '../base/store.ts'
 import { entryKey } from './layout.ts'
 import { createLmdbLog } from './lmdb-log.ts'
+import { DEFAULTS, freshPlaces } from './lmdb-log.suite.ts'
 import { bodyOf, message, readAll } from './log.suite.ts'
 
-const root = mkdtempSync(join(tmpdir(), 'uproar-formats-'))
-t.teardown(() => rmSync(root, { recursive: true, force: true }))
-let places = 0
-const fresh = (): string => join(root, String(places++))
-
-const DEFAULTS = {
-  clock: systemClock,
-  durability: 'commit',
-  queueMax: 20_000,
-  retention: { hours: 1, entriesMax: 1_000_000, mbMax: 1000 },
-  dedupMinutes: 10
-} as const
+const fresh = freshPlaces(t)
 
 t.test('stores of the formats before are taken over', async (t) => {
   for (const format of ['1', '2']) {

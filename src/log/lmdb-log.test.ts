@@ -3,34 +3,23 @@
 
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { isRemoved, removedEntry } from '../../proto/entry.ts'
-import { ManualClock, systemClock } from '../base/clock.ts'
+import { ManualClock } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
 import { Metrics } from '../base/metrics.ts'
 import { openStore, type Store } from '../base/store.ts'
 import { entriesOf } from './entry-table.ts'
 import { RECORD_HEAD } from './journal.ts'
 import { createLmdbLog, type LmdbLogOptions } from './lmdb-log.ts'
+import { DEFAULTS, freshPlaces } from './lmdb-log.suite.ts'
 import type { Log, Rhythm } from './log.ts'
 import { rewritingSuite } from './rewriting.suite.ts'
 import { bodyOf, logSuite, message, readAll, type Engine, type EngineOptions } from './log.suite.ts'
 
-const root = mkdtempSync(join(tmpdir(), 'uproar-log-'))
-t.teardown(() => rmSync(root, { recursive: true, force: true }))
-let places = 0
-const fresh = (): string => join(root, String(places++))
-
-const DEFAULTS = {
-  clock: systemClock,
-  durability: 'commit',
-  queueMax: 20_000,
-  retention: { hours: 1, entriesMax: 1_000_000, mbMax: 1000 },
-  dedupMinutes: 10
-} as const
+const fresh = freshPlaces(t)
 
 const opener = (durability: LmdbLogOptions['durability']) => async (options: EngineOptions = {}): Promise<Engine> => {
   const { place = fresh(), ...rest } = options

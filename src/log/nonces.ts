@@ -132,7 +132,7 @@ export class Nonces {
   }
 
   /** The transaction that finished it is durable: from here on its nonces are found here. */
-  settled ({ part }: Pick<Made, 'part'>, generation: Generation): void {
+  settled (part: Part, generation: Generation): void {
     generation.newest = Math.max(generation.newest, part.newest)
     generation.parts.push(part)
     this.#nextPart = part.id + 1
@@ -193,7 +193,7 @@ export class Nonces {
       const part = { id, newest: bytes.readUIntBE(0, 6), buckets: bytes.readUInt16BE(6) }
       const generation = this.generation(part.newest)
       for (let at = SUMMARY_HEAD; at < bytes.length; at += HASH) generation.filter.add({ low: bytes.readInt32LE(at), high: bytes.readInt32LE(at + 4) })
-      this.settled({ part }, generation)
+      this.settled(part, generation)
     }
   }
 
