@@ -58,7 +58,7 @@ export function encodeEntries (drafts: readonly EntryDraft[]): Uint8Array[] {
       const draft = drafts[from] as EntryDraft
       const end = at + entryLength(draft)
       writeEntry(shared, at, draft)
-      all.push(shared.subarray(at, end))
+      all.push(new Uint8Array(shared.buffer, at, end - at))
       at = end
     }
   }

@@ -100,12 +100,24 @@ function writeText (text: string): void {
     }
     at = start
   }
-  const size = Buffer.byteLength(text)
+  // Written behind the head that plain text would have, which most is; moved where it takes a longer one.
+  const start = at
+  const plain = headLength(length)
+  const size = scratch.write(text, start + plain, 'utf8')
+  const head = headLength(size)
+  if (head !== plain) scratch.copyWithin(start + head, start + plain, start + plain + size)
   if (size < 32) scratch[at++] = 0xa0 | size
   else if (size < 0x100) uint8(0xd9, size)
   else if (size < 0x10000) uint16(0xda, size)
   else uint32(0xdb, size)
-  at += scratch.write(text, at, 'utf8')
+  at += size
+}
+
+/** Bytes before a text of so many. */
+function headLength (size: number): number {
+  if (size < 32) return 1
+  if (size < 0x100) return 2
+  return size < 0x10000 ? 3 : 5
 }
 
 function writeBinary (bytes: Uint8Array): void {

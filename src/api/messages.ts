@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { KIND } from '../../proto/ops.ts'
 import { LIMITS } from '../../proto/values.ts'
 import { Refusal } from '../base/errors.ts'
+import { Author } from '../ingest/ingest.ts'
 import { refuse, sendRefusal } from './answers.ts'
 import { actor } from './callers.ts'
 import type { ApiDeps } from './deps.ts'
@@ -87,8 +88,8 @@ export function messageRoutes (app: FastifyInstance, deps: Pick<ApiDeps, 'rooms'
     if (body instanceof Refusal) return refuse(reply, body)
     const room = await rooms.open(request.params.room, identity)
     if (room instanceof Refusal) return refuse(reply, room)
-    const author = { identity, address: request.caller.isServer ? '' : request.address, via: 'rest' } as const
-    const result = await ingest.accept(room, author, { nonce, kind, body, ext: ext ?? null })
+    const author = new Author(room, identity, request.caller.isServer ? '' : request.address, 'rest')
+    const result = await ingest.accept(author, { nonce, kind, body, ext: ext ?? null })
     // Ingest has counted it already.
     if (result instanceof Refusal) return sendRefusal(reply, result)
     const { seq, ts, epoch, repeated } = result

@@ -19,7 +19,8 @@ import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { Refusal, refusalOf } from '../base/errors.ts'
 import type { Counting, Tally } from '../base/metrics.ts'
-import { Held, type Ingest, type Moderator, type Submitter } from '../ingest/ingest.ts'
+import { Author, Held, type Ingest, type Moderator } from '../ingest/ingest.ts'
+import type { Published } from '../log/log.ts'
 import { SWEEP_BYTES, type JoinOptions, type Member, type Rooms, type Viewer } from '../rooms/rooms.ts'
 import type { Socket } from './socket.ts'
 
@@ -80,8 +81,8 @@ export class Session implements Viewer {
   #waiting: Frame[] = NO_ANSWERS
   /** Nothing but PONGs waits, which have time. */
   #isPatient = false
-  /** As whom it sends; null: it has not yet. */
-  #submitter: Submitter | null = null
+  /** As whom it sent last, and where; null: it has not yet. */
+  #author: Author | null = null
   #bucket: TokenBucket
   #overrun = 0
 
@@ -164,6 +165,7 @@ export class Session implements Viewer {
 
   evicted (member: Member): void {
     this.#members = this.#members.filter((other) => other !== member)
+    if (this.#author?.room === member.room) this.#author = null
   }
 
   tooSlow (): void {
@@ -254,7 +256,11 @@ export class Session implements Viewer {
   }
 
   #refuse (frame: Frame, refusal: Refusal): void {
-    this.#answer([OUT.ERR, ridOf(frame), refusal.code, refusal.name, refusal.message, refusal.retryAfterMs])
+    this.#refuseTo(ridOf(frame), refusal)
+  }
+
+  #refuseTo (rid: number | null, refusal: Refusal): void {
+    this.#answer([OUT.ERR, rid, refusal.code, refusal.name, refusal.message, refusal.retryAfterMs])
   }
 
   // ---- frames ---------------------------------------------------------------------------------------------------------
@@ -362,15 +368,17 @@ export class Session implements Viewer {
     if (this.identity === null) return this.#refuse(frame, new Refusal('unauthorized', 'reading needs no token, writing does'))
     const member = this.#memberOf(name)
     if (member === undefined) return this.#refuse(frame, notJoined(name))
-    const { identity, address } = this
-    if (this.#submitter?.identity !== identity) this.#submitter = { identity, address, via: 'socket' }
+    const { room } = member
+    if (this.#author?.room !== room || this.#author.identity !== this.identity) this.#author = new Author(room, this.identity, this.address, 'socket')
     const submission = { nonce: frame[3], kind: frame[4], body: frame[5], ext: frame[6] ?? null }
     const rid = frame[1] as number
-    this.#context.ingest.accept(member.room, this.#submitter, submission, this.#context.arrivedAt()).then((result) => {
-      if (result instanceof Held) this.#answer([OUT.HELD, rid, result.ref, result.text])
-      else if (result instanceof Refusal) this.#refuse(frame, result)
-      else this.#acknowledge([OUT.OK, rid, [result.seq, result.ts]], member)
-    }, (error: unknown) => this.#context.fault(error, 'SEND'))
+    this.#context.ingest.take(this.#author, submission, this.#context.arrivedAt(), (result) => this.#submitted(rid, member, result))
+  }
+
+  #submitted (rid: number, member: Member, result: Published | Refusal): void {
+    if (result instanceof Held) this.#answer([OUT.HELD, rid, result.ref, result.text])
+    else if (result instanceof Refusal) this.#refuseTo(rid, result)
+    else this.#acknowledge([OUT.OK, rid, [result.seq, result.ts]], member)
   }
 
   history (frame: Frame): void {

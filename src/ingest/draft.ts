@@ -1,7 +1,9 @@
 // A message on its way in: what the author sent, then what the steps made of it.
 
-import type { Identity } from '../auth/auth.ts'
+import type { User } from '../../proto/values.ts'
+import { userIn, type Identity } from '../auth/auth.ts'
 import { Refusal } from '../base/errors.ts'
+import type { Published } from '../log/log.ts'
 import type { Verdict } from '../moderation/moderation.ts'
 import type { Room } from '../rooms/rooms.ts'
 
@@ -13,13 +15,32 @@ export interface Submission {
   readonly ext: unknown
 }
 
-/** Who sends, from where, and by which way in. */
-export interface Submitter {
+export type WayIn = 'socket' | 'rest'
+
+/** Who writes in a room, from where and by which way in, with what is the same for all their messages there: worth keeping for the next one. */
+export class Author {
+  readonly room: Room
   readonly identity: Identity
   /** '' where it says nothing about the author: a server acts for it. */
   readonly address: string
-  readonly via: 'socket' | 'rest'
+  readonly via: WayIn
+  /** As entries of the room show them, with their roles there. */
+  readonly user: User
+  /** Of room and user, for what is remembered of both. The same string each time: a map hashes it once. */
+  readonly key: string
+
+  constructor (room: Room, identity: Identity, address: string, via: WayIn) {
+    this.room = room
+    this.identity = identity
+    this.address = address
+    this.via = via
+    this.user = userIn(identity, room.name)
+    this.key = `${room.name} ${identity.id}`
+  }
 }
+
+/** What became of a submission: its place in the log, or why it has none; Held where it waits for a moderator. */
+export type Answer = (result: Published | Refusal) => void
 
 /** The extra fields of a message, checked; absent keys are not sent. */
 export interface Ext {
@@ -32,7 +53,7 @@ export interface Ext {
 /** A submission whose shape is right. The steps after `shape` may rely on its types. */
 export interface MessageDraft {
   readonly room: Room
-  readonly author: Submitter
+  readonly author: Author
   /** Roles of the author in this room. */
   readonly roles: number
   readonly nonce: string
@@ -43,6 +64,8 @@ export interface MessageDraft {
   /** When it was read: Unix milliseconds and clock.elapsed(). */
   readonly now: number
   readonly elapsed: number
+  /** Called once. */
+  readonly answer: Answer
   /** What the steps have found so far: allowed, unless one of them holds it or hides it from others. */
   verdict: Verdict
   /** Its author's place in the slow mode of the room; null: none is kept. */

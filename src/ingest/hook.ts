@@ -38,7 +38,7 @@ export class Hook {
   /** What the hook says of it, or what its absence means in this room. Never rejects. */
   async ask (draft: MessageDraft): Promise<Verdict | Refusal> {
     const { metrics } = this.#options
-    const verdict = await this.#inOrder(`${draft.room.name} ${draft.author.identity.id}`, this.#answer(draft))
+    const verdict = await this.#inOrder(draft.author.key, this.#answer(draft))
     metrics.add('uproar_hook_calls_total', 1, verdict?.judgement ?? 'away')
     if (verdict !== null) return verdict
     return draft.room.modes.hook === 'open' ? ALLOWED : new Refusal('unavailable', 'messages of this room are checked elsewhere first, and that does not answer; try again', 2000)

@@ -16,7 +16,7 @@ import { createLmdbDirectory } from '../directory/lmdb-directory.ts'
 import { createLmdbLog } from '../log/lmdb-log.ts'
 import { compileTerms } from '../moderation/screen.ts'
 import { Rooms } from '../rooms/rooms.ts'
-import { Ingest, type Step } from './ingest.ts'
+import { Author, Ingest, type Step } from './ingest.ts'
 import { cleanText, codePoints } from './text.ts'
 
 type Test = Pick<typeof t, 'teardown'>
@@ -43,7 +43,7 @@ async function setUp (t: Test, env: Record<string, string> = {}, gates: Step[] =
   let nonces = 0
   const send = (options: { by?: Partial<Identity>, nonce?: unknown, kind?: unknown, body?: unknown, ext?: unknown } = {}) => {
     const identity: Identity = { id: 'ann', name: 'Ann', roles: 0, rooms: new Map(), expiresAt: Infinity, tokenId: null, ...options.by }
-    return ingest.accept(room, { identity, address: '127.0.0.1', via: 'socket' }, {
+    return ingest.accept(new Author(room, identity, '127.0.0.1', 'socket'), {
       nonce: 'nonce' in options ? options.nonce : `n${nonces++}`,
       kind: 'kind' in options ? options.kind : 0,
       body: 'body' in options ? options.body : 'hello',

@@ -12,7 +12,6 @@ import { hash } from 'node:crypto'
 import { packShadowTail, packTail } from '../../proto/entry.ts'
 import { OUT } from '../../proto/ops.ts'
 import { isNonce } from '../../proto/values.ts'
-import { userIn } from '../auth/auth.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { AppError, Refusal, refusalOf } from '../base/errors.ts'
@@ -21,15 +20,14 @@ import type { Traces } from '../base/traces.ts'
 import type { Log, Published } from '../log/log.ts'
 import { Audit, heldPatch, holdRefusal, textOf } from '../moderation/moderation.ts'
 import type { Terms } from '../moderation/screen.ts'
-import type { Room } from '../rooms/rooms.ts'
 import { BoundedMap } from '../base/bounded.ts'
 import { addressRange } from '../base/peers.ts'
-import { Held, type MessageDraft, type Submission, type Submitter } from './draft.ts'
+import { Held, type Answer, type Author, type MessageDraft, type Submission, type WayIn } from './draft.ts'
 import { Hook } from './hook.ts'
 import { shape } from './shape.ts'
 import { lock, modes, permission, rate, sanctions, screening, slowMode, type Step } from './steps.ts'
 
-export { Held, type Submission, type Submitter } from './draft.ts'
+export { Author, Held, type Answer, type Submission } from './draft.ts'
 export { Moderator, type Person } from './moderator.ts'
 export type { Step } from './steps.ts'
 
@@ -60,7 +58,7 @@ export class Ingest {
   readonly #steps: readonly Step[]
   /** Those of them that are told what became of a draft. */
   readonly #told: readonly Step[]
-  readonly #accepted: Readonly<Record<Submitter['via'], Tally>>
+  readonly #accepted: Readonly<Record<WayIn, Tally>>
   readonly #acceptSeconds: Pick<Durations, 'observe'>
   readonly #fault: (error: unknown, what: string) => void
   readonly #audit: Audit
@@ -108,41 +106,48 @@ export class Ingest {
     this.#addresses.delete(user)
   }
 
+  /** Takes a message in. Resolves once it is durably in the log, or with the reason why not: Held where it waits. Never rejects. */
+  accept (author: Author, submission: Submission): Promise<Published | Refusal> {
+    return new Promise((resolve) => this.take(author, submission, this.#clock.elapsed(), resolve))
+  }
+
   /**
-   * Takes a message in. Never throws; resolves once it is durably in the log, or with the reason why not: Held where it
-   * waits. No async functions here: each costs every message a promise and two turns of the microtask queue.
+   * The same for those who send many, told by a call, which must not throw, and may come before this returns. No promises where
+   * the log makes one already: each costs every message five objects that live as long as it waits, and a turn of the microtask queue.
    * `arrivedAt`: when the submission came, by clock.elapsed().
    */
-  accept (room: Room, author: Submitter, submission: Submission, arrivedAt = this.#clock.elapsed()): Promise<Published | Refusal> {
-    const draft = shape(room, author, submission, this.#clock.now(), arrivedAt, this.#config)
-    if (draft instanceof Refusal) return this.#refuseUnlessKnown(room, author, submission.nonce, draft)
+  take (author: Author, submission: Submission, arrivedAt: number, answer: Answer): void {
+    const draft = shape(author, submission, answer, this.#clock.now(), arrivedAt, this.#config)
+    if (draft instanceof Refusal) return this.#refuseUnlessKnown(author, submission.nonce, draft, answer)
     for (const step of this.#steps) {
       const refusal = step.check(draft)
       if (refusal === null) continue
-      return MAY_BE_RETRY.has(refusal.name) ? this.#refuseUnlessKnown(room, author, draft.nonce, refusal) : Promise.resolve(this.#refuse(refusal))
+      return MAY_BE_RETRY.has(refusal.name) ? this.#refuseUnlessKnown(author, draft.nonce, refusal, answer) : answer(this.#refuse(refusal))
     }
     this.#noteAddress(author)
-    return room.modes.hook === 'off' ? this.#take(draft) : this.#ask(draft)
+    if (author.room.modes.hook === 'off') this.#proceed(draft)
+    else void this.#ask(draft)
   }
 
-  #take (draft: MessageDraft): Promise<Published | Refusal> {
-    return draft.verdict.judgement === 'hold' ? this.#hold(draft) : this.#publish(draft)
+  #proceed (draft: MessageDraft): void {
+    if (draft.verdict.judgement === 'hold') void this.#hold(draft).then(draft.answer)
+    else this.#publish(draft)
   }
 
   /** Shows a message to the hook first. A repeat of one that was accepted is not shown again. */
-  async #ask (draft: MessageDraft): Promise<Published | Refusal> {
-    const { room, author, nonce } = draft
+  async #ask (draft: MessageDraft): Promise<void> {
+    const { author, nonce, answer } = draft
     // Where the log does not answer the hook is not asked: the message would wait for the log once more, and be refused then.
-    const first = await this.#lookUp(room, author, nonce).catch((error: unknown) => this.#lost(draft, error))
-    if (first !== null) return first
+    const first = await this.#lookUp(author, nonce).catch((error: unknown) => this.#lost(draft, error))
+    if (first !== null) return answer(first)
     const verdict = await this.#hook.ask(draft)
     if (verdict instanceof Refusal || verdict.judgement === 'block') {
       this.#settle(draft, false)
-      return this.#refuse(verdict instanceof Refusal ? verdict : await this.#blocked(draft, verdict.reason))
+      return answer(this.#refuse(verdict instanceof Refusal ? verdict : await this.#blocked(draft, verdict.reason)))
     }
     // A shadow stays one, whatever the hook says.
     if (verdict.judgement === 'hold' && draft.verdict.judgement !== 'shadow') draft.verdict = verdict
-    return this.#take(draft)
+    this.#proceed(draft)
   }
 
   async #blocked ({ room, author, body }: MessageDraft, reason: string): Promise<Refusal> {
@@ -155,35 +160,35 @@ export class Ingest {
     return new Refusal('blocked', reason)
   }
 
-  #publish (draft: MessageDraft): Promise<Published | Refusal> {
-    const { room, author, kind, body, ext, nonce } = draft
+  #publish (draft: MessageDraft): void {
+    const { room, author: { identity, user }, kind, body, ext, nonce } = draft
     this.#underWay++
     const handed = this.#traces === null ? 0 : this.#clock.elapsed()
-    const user = userIn(author.identity, room.name)
     const tail = draft.verdict.judgement === 'shadow' ? packShadowTail([user, kind, body, ext]) : packTail([user, kind, body, ext])
-    return this.#log.publish(room.name, { op: OUT.MESSAGE, tail, author: author.identity.id, nonce, epoch: room.epoch }).then(
+    this.#log.publish(room.name, { op: OUT.MESSAGE, tail, author: identity.id, nonce, epoch: room.epoch }).then(
       (published) => this.#published(draft, published, handed),
-      (error: unknown) => this.#failed(draft, error)
+      (error: unknown) => {
+        this.#underWay--
+        draft.answer(this.#lost(draft, error))
+      }
     )
   }
 
-  #published (draft: MessageDraft, published: Published, handed: number): Published {
+  #published (draft: MessageDraft, published: Published, handed: number): void {
     this.#underWay--
     this.#settle(draft, true)
     const isProbe = draft.author.identity.isProbe === true
     const trace = this.#traces === null || published.repeated ? null : this.#traces.accepted({ room: draft.room.name, epoch: published.epoch, seq: published.seq }, draft.elapsed, handed, draft.author.via, isProbe)
-    if (isProbe) return published
+    if (!isProbe) this.#count(draft, published, trace)
+    draft.answer(published)
+  }
+
+  #count (draft: MessageDraft, published: Published, trace: string | null): void {
     if (published.repeated) this.#metrics.add('uproar_messages_repeated_total')
     else this.#accepted[draft.author.via].value++
     const seconds = (this.#clock.elapsed() - draft.elapsed) / 1000
     this.#acceptSeconds.observe(seconds)
     if (trace !== null) this.#metrics.exemplify('uproar_accept_seconds', { trace, seconds, at: this.#clock.now() })
-    return published
-  }
-
-  #failed (draft: MessageDraft, error: unknown): Refusal {
-    this.#underWay--
-    return this.#lost(draft, error)
   }
 
   #lost (draft: MessageDraft, error: unknown): Refusal {
@@ -193,15 +198,14 @@ export class Ingest {
   }
 
   /** What was refused is looked up, for it may be the repeat of what was accepted; where that cannot be told it stays refused. */
-  async #refuseUnlessKnown (room: Room, author: Submitter, nonce: unknown, refusal: Refusal): Promise<Published | Refusal> {
-    const first = await this.#lookUp(room, author, nonce).catch((error: unknown) => {
+  #refuseUnlessKnown (author: Author, nonce: unknown, refusal: Refusal, answer: Answer): void {
+    void this.#lookUp(author, nonce).catch((error: unknown) => {
       this.#fault(error, 'looking up a nonce')
       return null
-    })
-    return first ?? this.#refuse(refusal)
+    }).then((first) => answer(first ?? this.#refuse(refusal)))
   }
 
-  #noteAddress ({ identity: { id }, address }: Submitter): void {
+  #noteAddress ({ identity: { id }, address }: Author): void {
     if (address !== '' && this.#addresses.get(id) !== address) this.#addresses.set(id, address)
   }
 
@@ -212,14 +216,14 @@ export class Ingest {
     const held = new Held(ref, textOf({ body }), reason)
     this.#underWay++
     try {
-      const first = await this.#lookUp(room, author, nonce)
+      const first = await this.#lookUp(author, nonce)
       if (first !== null) return first
       if (room.guard.held.has(ref)) return held
       const full = holdRefusal(room.guard, author.identity.id)
       if (full !== null) throw new AppError('overloaded', full.message, { retryAfterMs: full.retryAfterMs as number })
       const { id } = author.identity
       await this.#audit.append({ room: room.name, action: 'hold', by: null, source: rule === 'hook' ? 'hook' : 'rule', whom: id, text: held.text, reason, args: { ref, rule }, failure: null })
-      const guarded = heldPatch({ ref, user: userIn(author.identity, room.name), kind, body, ext, nonce, address: addressRange(author.address), reason, at: now })
+      const guarded = heldPatch({ ref, user: author.user, kind, body, ext, nonce, address: addressRange(author.address), reason, at: now })
       await this.#log.publish(room.name, { op: OUT.STATE, tail: packTail([{}]), author: id, nonce: null, epoch: room.epoch, patch: { guarded } })
       await room.settled()
       this.#settle(draft, true)
@@ -238,8 +242,8 @@ export class Ingest {
   }
 
   /** What a message with this nonce was answered when it was accepted; null when none was. Rejects as the log does. */
-  async #lookUp (room: Room, author: Submitter, nonce: unknown): Promise<Published | null> {
-    return isNonce(nonce) ? this.#log.find(room.name, author.identity.id, nonce) : null
+  async #lookUp (author: Author, nonce: unknown): Promise<Published | null> {
+    return isNonce(nonce) ? this.#log.find(author.room.name, author.identity.id, nonce) : null
   }
 
   #refuse (refusal: Refusal): Refusal {

@@ -11,7 +11,7 @@ import type { Published } from '../log/log.ts'
 import { compileTerms } from '../moderation/screen.ts'
 import { partsFor, Rooms, type Room } from '../rooms/rooms.ts'
 import { person, setUp, type Watcher } from '../rooms/stage.suite.ts'
-import { Ingest, Moderator } from './ingest.ts'
+import { Author, Ingest, Moderator } from './ingest.ts'
 
 export const ROOM = 'den'
 export const MOD = person('mod', 0, { [ROOM]: ROLE.moderator })
@@ -34,7 +34,7 @@ export async function stage (t: Test, env: Record<string, string> = {}) {
   const one = parts(bench.rooms)
   let nonces = 0
   const say = async (room: Room, by: Identity, body: string, options: { nonce?: string, address?: string, at?: string[] } = {}): Promise<Published | Refusal> =>
-    one.ingest.accept(room, { identity: by, address: options.address ?? '10.0.0.1', via: 'socket' }, { nonce: options.nonce ?? `n${nonces++}`, kind: 0, body, ext: options.at === undefined ? null : { at: options.at } })
+    one.ingest.accept(new Author(room, by, options.address ?? '10.0.0.1', 'socket'), { nonce: options.nonce ?? `n${nonces++}`, kind: 0, body, ext: options.at === undefined ? null : { at: options.at } })
   const said = async (room: Room, by: Identity, body: string): Promise<number> => {
     const result = await say(room, by, body)
     if (result instanceof Refusal) throw new Error(`${result.name}: ${result.message}`)

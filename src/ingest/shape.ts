@@ -3,11 +3,11 @@
 import { pack } from '../../proto/codec.ts'
 import { KIND, ROLE } from '../../proto/ops.ts'
 import { isMap, isNonce, isUint, LIMITS, nestsWithin } from '../../proto/values.ts'
-import { rolesIn, type Identity } from '../auth/auth.ts'
+import type { Identity } from '../auth/auth.ts'
 import { Refusal } from '../base/errors.ts'
 import { ALLOWED } from '../moderation/moderation.ts'
 import type { Room } from '../rooms/rooms.ts'
-import type { Ext, MessageDraft, Submission, Submitter } from './draft.ts'
+import type { Answer, Author, Ext, MessageDraft, Submission } from './draft.ts'
 import { cleanText, codePoints } from './text.ts'
 
 export interface ShapeLimits {
@@ -27,20 +27,20 @@ const SENDABLE: Readonly<Record<number, number>> = {
 }
 
 /** Checks the submission's fields and cleans its text. */
-export function shape (room: Room, author: Submitter, submission: Submission, now: number, elapsed: number, limits: ShapeLimits): MessageDraft | Refusal {
+export function shape (author: Author, submission: Submission, answer: Answer, now: number, elapsed: number, limits: ShapeLimits): MessageDraft | Refusal {
   const { nonce, kind } = submission
+  const { room, user: [,, roles] } = author
   if (!isNonce(nonce)) return bad('nonce must be a string of 1 to 64 characters')
   if (!nonce.isWellFormed()) return bad('nonce must be well-formed text')
   if (!isUint(kind)) return bad('kind must be a whole number')
   const wanted = SENDABLE[kind]
   if (wanted === undefined) return new Refusal('unsupported', `messages of kind ${kind} are not served`)
-  const roles = rolesIn(author.identity, room.name)
   if (wanted !== 0 && (roles & wanted) === 0) return new Refusal('forbidden', `messages of kind ${kind} need another role`)
   const body = bodyOf(submission.body, kind, limits)
   if (body instanceof Refusal) return body
   const ext = submission.ext == null ? null : extOf(submission.ext, room)
   if (ext instanceof Refusal) return ext
-  return { room, author, roles, nonce, kind, body, ext, now, elapsed, verdict: ALLOWED, place: null }
+  return { room, author, roles, nonce, kind, body, ext, now, elapsed, answer, verdict: ALLOWED, place: null }
 }
 
 function bodyOf (body: unknown, kind: number, limits: ShapeLimits): string | Uint8Array | Refusal {

@@ -134,13 +134,12 @@ const FRESH = { own: 0, others: 0, agoMs: Infinity }
 export function slowMode (): Step {
   // By room and user, also while slow mode is off; the nonce lets the retry of a message that is still under way pass.
   const last = new BoundedMap<string, SlowPlace>(200_000)
-  const keyOf = ({ room, author }: MessageDraft): string => `${room.name} ${author.identity.id}`
   return {
     name: 'slow mode',
     check (draft) {
       const seconds = draft.room.modes.slowModeSeconds
       if ((draft.roles & STAFF) !== 0) return null
-      const key = keyOf(draft)
+      const { key } = draft.author
       const before = last.get(key)
       if (before !== undefined && before.nonce === draft.nonce) {
         draft.place = before
@@ -164,7 +163,7 @@ export function slowMode (): Step {
       if (place?.nonce !== draft.nonce) return
       // From here on the log answers a retry. Once it has forgotten the nonce, that is a message like any other.
       if (isPublished) place.nonce = ''
-      else if (last.get(keyOf(draft)) === place) last.delete(keyOf(draft))
+      else if (last.get(draft.author.key) === place) last.delete(draft.author.key)
     }
   }
 }

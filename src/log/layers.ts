@@ -108,9 +108,8 @@ export class Layers {
     return this.#current.entry(number, seq) ?? this.#settling?.entry(number, seq) ?? this.#entries.get(number, seq)
   }
 
-  /** The first result of a nonce; whether it is within the window is told by its ts where it is not settled yet. */
+  /** The first result of a nonce that the filters do not deny; whether it is within the window is told by its ts where it is not settled yet. */
   nonce (hash: NonceHash, number: number, author: string, nonce: string, now: number): { seq: number, ts: number } | null {
-    if (!this.#nonces.mayHave(hash)) return null
     return this.#current.nonces.find(hash, number, author, nonce) ?? this.#settling?.nonces.find(hash, number, author, nonce) ??
       this.#nonces.find(hash, number, author, nonce, now)
   }

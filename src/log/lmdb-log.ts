@@ -279,6 +279,7 @@ class LmdbLog implements Log {
   }
 
   #find (hash: NonceHash, room: string, author: string, nonce: string): Published | null {
+    if (!this.#nonces.mayHave(hash)) return null
     const now = this.#clock.now()
     const head = this.#layers.head(room)
     const found = head === null ? null : this.#layers.nonce(hash, head.number, author, nonce, now)

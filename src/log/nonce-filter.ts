@@ -1,11 +1,11 @@
 // Which nonces may have been seen: a Bloom filter (Bloom 1970) over a 64-bit hash of the nonce, whose bits for one nonce all
 // lie in one block of 64 bytes (Putze, Sanders and Singler 2007): memory is asked once, and it is memory that takes the time.
-// "No" is certain and is what nearly every message gets, without a look at the store; "maybe" is wrong about once in a
+// "No" is certain and is what nearly every message gets, without a look at the store; "maybe" is wrong twice in ten
 // thousand. Grows by a further table when it is full, GROWTH times as large as the one before: each is a look more.
-// Bound: 16 bits for each nonce that there is room for, of NONCES_MAX (2 MB) at most in a table.
+// Bound: 24 bits for each nonce that there is room for, of NONCES_MAX (3 MB) at most in a table.
 
-const BITS_A_NONCE = 16
-const PROBES = 6
+const BITS_A_NONCE = 24
+const PROBES = 8
 /** Words of 32 bits in a block, and bits of the hash that choose one of its bits. */
 const BLOCK_WORDS = 16
 const CHOICE_BITS = 9
@@ -18,7 +18,6 @@ const GROWTH = 8
 /** A nonce's hash: two halves, signed 32 bits each: the engine keeps other numbers in boxes of their own. */
 export interface NonceHash { readonly low: number, readonly high: number }
 
-/** `blocks`: a power of two. */
 interface Table { readonly words: Uint32Array, readonly blocks: number, readonly capacity: number, count: number }
 
 export class NonceFilter {
@@ -64,7 +63,7 @@ function isIn (table: Table, hash: NonceHash): boolean {
 
 /** Of its first word. */
 function blockOf ({ blocks }: Table, { low }: NonceHash): number {
-  return (low & blocks - 1) * BLOCK_WORDS
+  return Math.floor((low >>> 0) / 0x1_0000_0000 * blocks) * BLOCK_WORDS
 }
 
 function makeTable (expected: number): Table {
