@@ -194,6 +194,17 @@ t.test('gates stand before the screen and are told what became of a draft', asyn
   t.equal(metrics.value('uproar_refusals_total', 'banned'), 1)
 })
 
+t.test('an author who cannot be answered costs the others of the same commit nothing', async (t) => {
+  const { ingest, room, send, faults } = await setUp(t, NO_RATE)
+  const identity: Identity = { id: 'ann', name: 'Ann', roles: 0, rooms: new Map(), expiresAt: Infinity, tokenId: null }
+  const author = new Author(room, identity, '127.0.0.1', 'socket')
+  ingest.take(author, { nonce: 'first', kind: 0, body: 'hello', ext: null }, 0, () => { throw new Error('cannot be answered') })
+  t.match(await send(), { seq: 2, repeated: false })
+  t.match(faults, [{ message: 'cannot be answered' }])
+  t.equal(ingest.underWay, 0)
+  t.match(await send({ nonce: 'first' }), { seq: 1, repeated: true }, 'it is in the log, once')
+})
+
 t.test('a full log refuses with a wait, a closed one as unavailable; slow mode forgets what failed', async (t) => {
   const { send, log, faults } = await setUp(t, { ...NO_RATE, LOG_QUEUE_MAX: '1' })
   const results = await Promise.all(Array.from({ length: 50 }, () => send()))

@@ -15,15 +15,16 @@ import { isNonce } from '../../proto/values.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { AppError, Refusal, refusalOf } from '../base/errors.ts'
-import type { Durations, Metrics, Tally } from '../base/metrics.ts'
+import type { Metrics } from '../base/metrics.ts'
 import type { Traces } from '../base/traces.ts'
 import type { Log, Published } from '../log/log.ts'
 import { Audit, heldPatch, holdRefusal, textOf } from '../moderation/moderation.ts'
 import type { Terms } from '../moderation/screen.ts'
 import { BoundedMap } from '../base/bounded.ts'
 import { addressRange } from '../base/peers.ts'
-import { Held, type Answer, type Author, type MessageDraft, type Submission, type WayIn } from './draft.ts'
+import { Held, type Answer, type Author, type MessageDraft, type Submission } from './draft.ts'
 import { Hook } from './hook.ts'
+import { Outcomes } from './outcomes.ts'
 import { shape } from './shape.ts'
 import { lock, modes, permission, rate, sanctions, screening, slowMode, type Step } from './steps.ts'
 
@@ -53,28 +54,20 @@ const ADDRESSES_MAX = 100_000
 export class Ingest {
   readonly #log: Log
   readonly #clock: Clock
-  readonly #metrics: Metrics
   readonly #config: Config
   readonly #steps: readonly Step[]
-  /** Those of them that are told what became of a draft. */
-  readonly #told: readonly Step[]
-  readonly #accepted: Readonly<Record<WayIn, Tally>>
-  readonly #acceptSeconds: Pick<Durations, 'observe'>
+  readonly #outcomes: Outcomes
   readonly #fault: (error: unknown, what: string) => void
   readonly #audit: Audit
   readonly #hook: Hook
-  readonly #traces: Traces | null
   readonly #addresses = new BoundedMap<string, string>(ADDRESSES_MAX)
-  #underWay = 0
 
   constructor (options: IngestOptions) {
     const { config } = options
     this.#log = options.log
     this.#clock = options.clock
-    this.#metrics = options.metrics
     this.#config = config
     this.#fault = options.fault
-    this.#traces = options.traces ?? null
     this.#audit = new Audit(options.log)
     this.#hook = new Hook({ url: config.hookUrl, token: config.hookToken, timeoutMs: config.hookTimeoutMs, clock: options.clock, metrics: options.metrics })
     this.#steps = [
@@ -87,13 +80,11 @@ export class Ingest {
       screening(options.terms, options.metrics),
       slowMode()
     ]
-    this.#told = this.#steps.filter((step) => step.settled !== undefined)
-    this.#accepted = { socket: this.#metrics.tally('uproar_messages_accepted_total', 'socket'), rest: this.#metrics.tally('uproar_messages_accepted_total', 'rest') }
-    this.#acceptSeconds = this.#metrics.durations('uproar_accept_seconds')
+    this.#outcomes = new Outcomes({ steps: this.#steps, clock: options.clock, metrics: options.metrics, traces: options.traces ?? null, fault: options.fault })
   }
 
   /** Drafts that wait for the log. */
-  get underWay (): number { return this.#underWay }
+  get underWay (): number { return this.#outcomes.underWay }
 
   /** The range of the address that a user last wrote from, on this instance; null when that is not known. */
   addressOf (user: string): string | null {
@@ -122,7 +113,7 @@ export class Ingest {
     for (const step of this.#steps) {
       const refusal = step.check(draft)
       if (refusal === null) continue
-      return MAY_BE_RETRY.has(refusal.name) ? this.#refuseUnlessKnown(author, draft.nonce, refusal, answer) : answer(this.#refuse(refusal))
+      return MAY_BE_RETRY.has(refusal.name) ? this.#refuseUnlessKnown(author, draft.nonce, refusal, answer) : answer(this.#outcomes.refused(refusal))
     }
     this.#noteAddress(author)
     if (author.room.modes.hook === 'off') this.#proceed(draft)
@@ -138,12 +129,12 @@ export class Ingest {
   async #ask (draft: MessageDraft): Promise<void> {
     const { author, nonce, answer } = draft
     // Where the log does not answer the hook is not asked: the message would wait for the log once more, and be refused then.
-    const first = await this.#lookUp(author, nonce).catch((error: unknown) => this.#lost(draft, error))
+    const first = await this.#lookUp(author, nonce).catch((error: unknown) => this.#outcomes.lost(draft, error))
     if (first !== null) return answer(first)
     const verdict = await this.#hook.ask(draft)
     if (verdict instanceof Refusal || verdict.judgement === 'block') {
-      this.#settle(draft, false)
-      return answer(this.#refuse(verdict instanceof Refusal ? verdict : await this.#blocked(draft, verdict.reason)))
+      this.#outcomes.settle(draft, false)
+      return answer(this.#outcomes.refused(verdict instanceof Refusal ? verdict : await this.#blocked(draft, verdict.reason)))
     }
     // A shadow stays one, whatever the hook says.
     if (verdict.judgement === 'hold' && draft.verdict.judgement !== 'shadow') draft.verdict = verdict
@@ -162,39 +153,8 @@ export class Ingest {
 
   #publish (draft: MessageDraft): void {
     const { room, author: { identity, user }, kind, body, ext, nonce } = draft
-    this.#underWay++
-    const handed = this.#traces === null ? 0 : this.#clock.elapsed()
     const tail = draft.verdict.judgement === 'shadow' ? packShadowTail([user, kind, body, ext]) : packTail([user, kind, body, ext])
-    this.#log.publish(room.name, { op: OUT.MESSAGE, tail, author: identity.id, nonce, epoch: room.epoch }).then(
-      (published) => this.#published(draft, published, handed),
-      (error: unknown) => {
-        this.#underWay--
-        draft.answer(this.#lost(draft, error))
-      }
-    )
-  }
-
-  #published (draft: MessageDraft, published: Published, handed: number): void {
-    this.#underWay--
-    this.#settle(draft, true)
-    const isProbe = draft.author.identity.isProbe === true
-    const trace = this.#traces === null || published.repeated ? null : this.#traces.accepted({ room: draft.room.name, epoch: published.epoch, seq: published.seq }, draft.elapsed, handed, draft.author.via, isProbe)
-    if (!isProbe) this.#count(draft, published, trace)
-    draft.answer(published)
-  }
-
-  #count (draft: MessageDraft, published: Published, trace: string | null): void {
-    if (published.repeated) this.#metrics.add('uproar_messages_repeated_total')
-    else this.#accepted[draft.author.via].value++
-    const seconds = (this.#clock.elapsed() - draft.elapsed) / 1000
-    this.#acceptSeconds.observe(seconds)
-    if (trace !== null) this.#metrics.exemplify('uproar_accept_seconds', { trace, seconds, at: this.#clock.now() })
-  }
-
-  #lost (draft: MessageDraft, error: unknown): Refusal {
-    this.#settle(draft, false)
-    if (!(error instanceof AppError)) this.#fault(error, 'publishing a message')
-    return this.#refuse(refusalOf(error))
+    this.#log.submit(room.name, { op: OUT.MESSAGE, tail, author: identity.id, nonce, epoch: room.epoch }, this.#outcomes.handed(draft))
   }
 
   /** What was refused is looked up, for it may be the repeat of what was accepted; where that cannot be told it stays refused. */
@@ -202,7 +162,7 @@ export class Ingest {
     void this.#lookUp(author, nonce).catch((error: unknown) => {
       this.#fault(error, 'looking up a nonce')
       return null
-    }).then((first) => answer(first ?? this.#refuse(refusal)))
+    }).then((first) => answer(first ?? this.#outcomes.refused(refusal)))
   }
 
   #noteAddress ({ identity: { id }, address }: Author): void {
@@ -214,7 +174,7 @@ export class Ingest {
     const { room, author, kind, body, ext, nonce, verdict: { reason, rule }, now } = draft
     const ref = `h-${hash('sha256', JSON.stringify([author.identity.id, nonce]), 'base64url').slice(0, 16)}`
     const held = new Held(ref, textOf({ body }), reason)
-    this.#underWay++
+    this.#outcomes.underWay++
     try {
       const first = await this.#lookUp(author, nonce)
       if (first !== null) return first
@@ -226,28 +186,19 @@ export class Ingest {
       const guarded = heldPatch({ ref, user: author.user, kind, body, ext, nonce, address: addressRange(author.address), reason, at: now })
       await this.#log.publish(room.name, { op: OUT.STATE, tail: packTail([{}]), author: id, nonce: null, epoch: room.epoch, patch: { guarded } })
       await room.settled()
-      this.#settle(draft, true)
-      return this.#refuse(held)
+      this.#outcomes.settle(draft, true)
+      return this.#outcomes.refused(held)
     } catch (error) {
-      this.#settle(draft, false)
+      this.#outcomes.settle(draft, false)
       if (!(error instanceof AppError)) this.#fault(error, 'holding a message')
-      return this.#refuse(refusalOf(error))
+      return this.#outcomes.refused(refusalOf(error))
     } finally {
-      this.#underWay--
+      this.#outcomes.underWay--
     }
-  }
-
-  #settle (draft: MessageDraft, isPublished: boolean): void {
-    for (const step of this.#told) step.settled?.(draft, isPublished)
   }
 
   /** What a message with this nonce was answered when it was accepted; null when none was. Rejects as the log does. */
   async #lookUp (author: Author, nonce: unknown): Promise<Published | null> {
     return isNonce(nonce) ? this.#log.find(author.room.name, author.identity.id, nonce) : null
-  }
-
-  #refuse (refusal: Refusal): Refusal {
-    this.#metrics.add('uproar_refusals_total', 1, refusal.name)
-    return refusal
   }
 }

@@ -6,21 +6,19 @@ import { randomBytes } from 'node:crypto'
 import { encodeEntries, entryLength, type EntryDraft } from '../../proto/entry.ts'
 import { AppError } from '../base/errors.ts'
 import { packState, type HeadRecord } from './layout.ts'
-import { StateConflict, type Draft, type Head, type Published, type Rewriting, type RoomState, type StatePatch } from './log.ts'
+import { StateConflict, type Draft, type Head, type Outcome, type Rewriting, type RoomState, type StatePatch } from './log.ts'
 import type { NonceHash } from './nonce-filter.ts'
 import type { Append, Change, Rewrite, Span } from './record.ts'
 
 /** What waits in the log's queue: an entry to append, a log to make, entries to rewrite, a log to end. */
 export type Act = Publishing | Making | Rewriters | Removing
 
-export interface Publishing {
+export interface Publishing extends Outcome {
   readonly kind: 'publish'
   readonly room: string
   readonly draft: Draft
   /** Of the draft's nonce; null when it has none. */
   readonly hash: NonceHash | null
-  readonly resolve: (published: Published) => void
-  readonly reject: (error: unknown) => void
 }
 
 export interface Making {

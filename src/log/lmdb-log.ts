@@ -9,7 +9,7 @@ import { COMPACTION_DUE } from '../base/store-compaction.ts'
 import { EMPTY_STATE, type Publishing } from './batch.ts'
 import { Layers } from './layers.ts'
 import type { HeadRecord } from './layout.ts'
-import type { Draft, Head, Log, LogPage, Published, ReadLimit, Rewriting, Rhythm, RoomState, Watcher } from './log.ts'
+import type { Draft, Head, Log, LogPage, Outcome, Published, ReadLimit, Rewriting, Rhythm, RoomState, Watcher } from './log.ts'
 import type { NonceHash } from './nonce-filter.ts'
 import { LmdbOutlet } from './lmdb-outlet.ts'
 import { Nonces } from './nonces.ts'
@@ -45,23 +45,26 @@ class Once implements Publishing {
   readonly room: string
   readonly draft: Draft
   readonly hash: NonceHash
-  readonly published: Promise<Published>
+  readonly #outcome: Outcome
+  /** Who came with the same nonce meanwhile. */
+  #others: Outcome[] | null = null
   /** The next in its place of the table, if any. */
   next: Once | null = null
   readonly #underWay: UnderWay
-  #resolve!: (published: Published) => void
-  #reject!: (error: unknown) => void
 
   /** It is taken from `underWay` before it is answered, whatever the answer. */
-  constructor (room: string, draft: Draft, hash: NonceHash, underWay: UnderWay) {
+  constructor (room: string, draft: Draft, hash: NonceHash, outcome: Outcome, underWay: UnderWay) {
     this.room = room
     this.draft = draft
     this.hash = hash
+    this.#outcome = outcome
     this.#underWay = underWay
-    this.published = new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
+  }
+
+  /** The same message again, while it is on its way. */
+  repeat (outcome: Outcome): void {
+    this.#others ??= []
+    this.#others.push(outcome)
   }
 
   isOf (room: string, author: string, nonce: string): boolean {
@@ -70,12 +73,14 @@ class Once implements Publishing {
 
   resolve (published: Published): void {
     this.#underWay.remove(this)
-    this.#resolve(published)
+    this.#outcome.resolve(published)
+    if (this.#others !== null) for (const other of this.#others) other.resolve({ ...published, repeated: true })
   }
 
   reject (error: unknown): void {
     this.#underWay.remove(this)
-    this.#reject(error)
+    this.#outcome.reject(error)
+    if (this.#others !== null) for (const other of this.#others) other.reject(error)
   }
 }
 
@@ -135,12 +140,17 @@ class LmdbLog implements Log {
   }
 
   publish (room: string, draft: Draft): Promise<Published> {
+    return new Promise((resolve, reject) => this.submit(room, draft, { resolve, reject }))
+  }
+
+  submit (room: string, draft: Draft, outcome: Outcome): void {
     try {
       this.#writer.check()
       checkName(room)
-      return draft.nonce === null ? this.#append(room, draft) : this.#publishOnce(room, draft, draft.nonce)
+      if (draft.nonce === null) this.#append(room, draft, outcome)
+      else this.#publishOnce(room, draft, draft.nonce, outcome)
     } catch (error) {
-      return Promise.reject(error as Error)
+      outcome.reject(error)
     }
   }
 
@@ -251,22 +261,21 @@ class LmdbLog implements Log {
     this.#watchers.clear()
   }
 
-  #append (room: string, draft: Draft): Promise<Published> {
-    return new Promise((resolve, reject) => this.#writer.offer({ kind: 'publish', room, draft, hash: null, resolve, reject }))
+  #append (room: string, draft: Draft, outcome: Outcome): void {
+    this.#writer.offer({ kind: 'publish', room, draft, hash: null, resolve: (published) => outcome.resolve(published), reject: (error) => outcome.reject(error) })
   }
 
-  #publishOnce (room: string, draft: Draft, nonce: string): Promise<Published> {
+  #publishOnce (room: string, draft: Draft, nonce: string, outcome: Outcome): void {
     const { author } = draft
     if (author.length + nonce.length > NONCE_CHARACTERS_MAX) throw new AppError('bad_request', `an author and a nonce have at most ${NONCE_CHARACTERS_MAX} characters`)
     const hash = this.#nonces.hash(room, author, nonce)
     const first = this.#underWay.find(hash, room, author, nonce)
-    if (first !== null) return first.published.then((published) => ({ ...published, repeated: true }))
+    if (first !== null) return first.repeat(outcome)
     const known = this.#find(hash, room, author, nonce)
-    if (known !== null) return Promise.resolve(known)
-    const once = new Once(room, draft, hash, this.#underWay)
+    if (known !== null) return outcome.resolve(known)
+    const once = new Once(room, draft, hash, outcome, this.#underWay)
     this.#writer.offer(once)
     this.#underWay.add(once)
-    return once.published
   }
 
   /** The head of the room's log, which is made when there is none. */

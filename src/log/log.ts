@@ -47,6 +47,13 @@ export interface Published {
   readonly repeated: boolean
 }
 
+/** How a draft ended, told by whichever call, once. They must not throw, and must not wait. */
+export interface Outcome {
+  resolve (published: Published): void
+  /** AppError, as `publish` rejects with. */
+  reject (error: unknown): void
+}
+
 /** A room's extent. An empty log has `first` 1 and `seq` 0; one trimmed whole has `first` = `seq` + 1. */
 export interface Head {
   readonly epoch: string
@@ -121,6 +128,9 @@ export interface Log {
    *   found out by publishing again with the same nonce, which gives the first result or appends it, once.
    */
   publish (room: string, draft: Draft): Promise<Published>
+
+  /** The same for those who publish many: told by a call instead of a promise, which may come before this returns. */
+  submit (room: string, draft: Draft, outcome: Outcome): void
 
   /** The first result of a nonce within the dedup window, or null. Sees only what is durable. */
   find (room: string, author: string, nonce: string): Promise<Published | null>

@@ -7,7 +7,7 @@ import { AppError, StartFault } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import { RedisFault, type Redis, type RedisWord } from '../base/redis.ts'
 import { entrySeq } from '../../proto/entry.ts'
-import type { Draft, Head, Log, LogPage, Published, ReadLimit, Retentions, Rewriting, RoomState, Watcher } from './log.ts'
+import type { Draft, Head, Log, LogPage, Outcome, Published, ReadLimit, Retentions, Rewriting, RoomState, Watcher } from './log.ts'
 import type { Outlet } from './outlet.ts'
 import { callFunction, type RedisFunction } from '../base/redis-functions.ts'
 import { GROUP, isCanary, nonceHash, packDraft, packRewritings, readRun, readState, roomBytes, roomKey, shardOf } from './redis-layout.ts'
@@ -121,13 +121,19 @@ class RedisLog implements Log {
     await this.#reader.start()
   }
 
-  async publish (room: string, draft: Draft): Promise<Published> {
-    this.#check()
-    const place = this.#place(room)
-    const packed = packedOf(room, draft)
-    return new Promise((resolve, reject) => place.publisher.offer({
-      ...actOf(place), kind: isCanary(room) ? GROUP.canary : this.#isApart(room) ? GROUP.apart : GROUP.publish, epoch: draft.epoch ?? '', draft: packed, resolve, reject
-    }))
+  publish (room: string, draft: Draft): Promise<Published> {
+    return new Promise((resolve, reject) => this.submit(room, draft, { resolve, reject }))
+  }
+
+  submit (room: string, draft: Draft, outcome: Outcome): void {
+    try {
+      this.#check()
+      const place = this.#place(room)
+      const kind = isCanary(room) ? GROUP.canary : this.#isApart(room) ? GROUP.apart : GROUP.publish
+      place.publisher.offer({ ...actOf(place), kind, epoch: draft.epoch ?? '', draft: packedOf(room, draft), outcome })
+    } catch (error) {
+      outcome.reject(error)
+    }
   }
 
   async find (room: string, author: string, nonce: string): Promise<Published | null> {
@@ -237,7 +243,7 @@ class RedisLog implements Log {
   async remove (room: string): Promise<void> {
     this.#check()
     const place = this.#place(room)
-    await new Promise<Published>((resolve, reject) => place.publisher.offer({ ...actOf(place), kind: GROUP.remove, epoch: '', draft: null, resolve, reject }))
+    await new Promise<Published>((resolve, reject) => place.publisher.offer({ ...actOf(place), kind: GROUP.remove, epoch: '', draft: null, outcome: { resolve, reject } }))
   }
 
   close (): Promise<void> {

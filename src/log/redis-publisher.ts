@@ -17,7 +17,7 @@ import type { Metrics } from '../base/metrics.ts'
 import { RedisFault, type Redis, type RedisWord } from '../base/redis.ts'
 import { callFunction } from '../base/redis-functions.ts'
 import { GROUP, packBatch, readReply, type BatchResult, type GroupResult, type PackedDraft } from './redis-layout.ts'
-import { StateConflict, type Published } from './log.ts'
+import { StateConflict, type Outcome } from './log.ts'
 import type { Shard } from './redis-shard.ts'
 
 /** What waits: a draft to append, or (draft null) a log to end. */
@@ -29,8 +29,7 @@ export interface RedisAct {
   readonly draft: PackedDraft | null
   /** When it was accepted, by performance.now(). */
   readonly since: number
-  readonly resolve: (published: Published) => void
-  readonly reject: (error: AppError) => void
+  readonly outcome: Outcome
 }
 
 /** The acts of all shards that have not been answered; shared by their publishers. */
@@ -126,7 +125,7 @@ export class RedisPublisher {
       const [act] = this.#queue.take(1)
       if (act === undefined) break
       if (now - act.since > ACT_MS) {
-        this.#settle(() => act.reject(new AppError('unavailable', 'the log is away and did not store this; try again')))
+        this.#settle(() => act.outcome.reject(new AppError('unavailable', 'the log is away and did not store this; try again')))
         continue
       }
       acts.push(act)
@@ -146,7 +145,7 @@ export class RedisPublisher {
     } catch (error) {
       this.#options.metrics.add('uproar_log_failures_total')
       const reason = error instanceof RedisFault ? new AppError('unavailable', 'the log did not say whether it stored this; try again', { cause: error }) : new AppError('internal', 'the log could not take this entry', { cause: error })
-      for (const act of acts) this.#settle(() => act.reject(reason))
+      for (const act of acts) this.#settle(() => act.outcome.reject(reason))
     }
   }
 
@@ -207,13 +206,13 @@ export class RedisPublisher {
     let seq = first
     for (const [i, act] of group.acts.entries()) {
       const other = others.get(i)
-      if (other?.what === 'gone') this.#settle(() => act.reject(this.#gone(act)))
-      else if (other?.what === 'conflict') this.#settle(() => act.reject(new StateConflict()))
-      else if (other !== undefined) this.#settle(() => act.resolve({ epoch, seq: other.seq, ts: other.ts, repeated: true }))
+      if (other?.what === 'gone') this.#settle(() => act.outcome.reject(this.#gone(act)))
+      else if (other?.what === 'conflict') this.#settle(() => act.outcome.reject(new StateConflict()))
+      else if (other !== undefined) this.#settle(() => act.outcome.resolve({ epoch, seq: other.seq, ts: other.ts, repeated: true }))
       else {
         const published = { epoch, seq: seq++, ts, repeated: false }
         if (act.draft !== null) this.#options.metrics.add('uproar_log_entries_total')
-        this.#settle(() => act.resolve(published))
+        this.#settle(() => act.outcome.resolve(published))
       }
     }
   }
