@@ -53,18 +53,20 @@ export function encodeAll (frames: readonly Frame[]): Uint8Array {
  */
 export function decode (bytes: Uint8Array, limits: DecodeLimits = CLIENT_LIMITS, from = 0, end = bytes.length): Frame[] | BadFrame {
   if (from === end) return new BadFrame('an empty message')
-  const frames: Frame[] = []
+  let frames: Frame[] | null = null
   unpacker.open(bytes, limits.nesting, from, end)
   try {
     while (!unpacker.isAtEnd) {
       if (!isArrayHead(unpacker.head)) return new BadFrame('a frame is an array')
-      if (frames.length === limits.frames) return new BadFrame(`more than ${limits.frames} frames in a message`)
+      if (frames?.length === limits.frames) return new BadFrame(`more than ${limits.frames} frames in a message`)
       const frame = unpacker.value() as unknown[]
       const op = frame[0]
       if (typeof op !== 'number' || !Number.isInteger(op) || op < 0 || op > 127) return new BadFrame('a frame starts with its op')
-      frames.push(frame as unknown as Frame)
+      // Nearly always the only one: a list that grows takes room for 16 more.
+      if (frames === null) frames = [frame as unknown as Frame]
+      else frames.push(frame as unknown as Frame)
     }
-    return frames
+    return frames ?? []
   } catch (error) {
     if (error instanceof Malformed) return new BadFrame(error.reason)
     throw error

@@ -258,7 +258,11 @@ export class Gateway implements SocketEvents {
   }
 
   #read (session: Session, bytes: Uint8Array, isBinary: boolean, from = 0, end = bytes.length): void {
-    this.#tell(session, 'a client message', () => session.message(bytes, isBinary, from, end))
+    try {
+      session.message(bytes, isBinary, from, end)
+    } catch (error) {
+      this.#failed(session, 'a client message', error)
+    }
   }
 
   ping (session: Session): void {
@@ -324,9 +328,13 @@ export class Gateway implements SocketEvents {
     try {
       call()
     } catch (error) {
-      this.#fault(error, what)
-      session.close('server_error', 'the server failed at this; it is logged', 1000)
+      this.#failed(session, what, error)
     }
+  }
+
+  #failed (session: Session, what: string, error: unknown): void {
+    this.#fault(error, what)
+    session.close('server_error', 'the server failed at this; it is logged', 1000)
   }
 
   #refused (reason: string, status: string, name: ErrorName, message: string, retryAfterS: number | null = null): Admission {

@@ -113,7 +113,9 @@ export function screening (terms: Terms, metrics: Pick<Metrics, 'add'>): Step {
     check (draft) {
       const { body, kind, room, roles, nonce, elapsed, author } = draft
       if (kind === KIND.encrypted || typeof body !== 'string' || (roles & STAFF) !== 0) return null
-      const repeat = minds(draft) ? repeats.look(room.name, author.identity.id, gist(body), nonce, elapsed) : FRESH
+      const isMinded = minds(draft)
+      if (!isMinded && terms.size === 0 && room.terms.size === 0) return null
+      const repeat = isMinded ? repeats.look(room.name, author.identity.id, gist(body), nonce, elapsed) : FRESH
       const verdict = judge({ text: body, mentions: draft.ext?.at?.length ?? 0, level: room.modes.autoLevel, terms: [terms, room.terms], allowedLinks: room.modes.allowedLinks, repeat })
       if (verdict.judgement !== 'allow') metrics.add('uproar_verdicts_total', 1, verdict.judgement)
       if (verdict.judgement === 'block') return new Refusal(verdict.rule === 'repeat' ? 'duplicate' : 'blocked', verdict.reason, verdict.rule === 'repeat' ? REPEAT_MS - repeat.agoMs : null)

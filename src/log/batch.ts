@@ -78,7 +78,9 @@ export class Batch implements Change {
   readonly rewrites: Rewrite[] = []
   readonly #rewritten = new Set<string>()
   readonly events: Event[] = []
-  readonly #answers: { readonly act: Act, readonly result: unknown }[] = []
+  /** Acts that are staged, and what each is to be told. */
+  readonly #acts: Act[] = []
+  readonly #results: unknown[] = []
   readonly #runs = new Map<string, Run>()
   readonly #sealed: Run[] = []
   #isChanged = false
@@ -116,7 +118,9 @@ export class Batch implements Change {
   /** Nothing more is staged: makes the entries' bytes, those of a room together, since they are kept and let go together. */
   seal (): void {
     for (const { entries, drafts, appends } of this.#sealed) {
-      for (const [at, bytes] of encodeEntries(drafts).entries()) {
+      const encoded = encodeEntries(drafts)
+      for (let at = 0; at < encoded.length; at++) {
+        const bytes = encoded[at] as Uint8Array
         entries.push(bytes)
         ;(appends[at] as { bytes: Uint8Array }).bytes = bytes
       }
@@ -125,7 +129,12 @@ export class Batch implements Change {
 
   /** The batch is durable: answers every act, in order. */
   resolve (): void {
-    for (const { act, result } of this.#answers) act.resolve(result as never)
+    for (let at = 0; at < this.#acts.length; at++) (this.#acts[at] as Act).resolve(this.#results[at] as never)
+  }
+
+  #answer (act: Act, result: unknown): void {
+    this.#acts.push(act)
+    this.#results.push(result)
   }
 
   #publish (act: Publishing): void {
@@ -149,12 +158,12 @@ export class Batch implements Change {
     const run = this.#run(room)
     run.drafts.push(entry)
     run.appends.push(append)
-    this.#answers.push({ act, result: { epoch: head.epoch, seq, ts, repeated: false } })
+    this.#answer(act, { epoch: head.epoch, seq, ts, repeated: false })
   }
 
   #make (act: Making): void {
     const { epoch, first, seq } = this.#head(act.room) ?? this.#create(act.room)
-    this.#answers.push({ act, result: { epoch, first, seq } })
+    this.#answer(act, { epoch, first, seq })
   }
 
   /** Only entries that are durable can be rewritten: what is staged before this in the same batch has no bytes yet. */
@@ -173,12 +182,12 @@ export class Batch implements Change {
       ;(head as Working).bytes += becomes.length - now.length
       count++
     }
-    this.#answers.push({ act, result: count })
+    this.#answer(act, count)
   }
 
   #remove (act: Removing): void {
     const head = this.#head(act.room)
-    this.#answers.push({ act, result: undefined })
+    this.#answer(act, undefined)
     if (head === null) return
     this.#isChanged = true
     this.heads.set(act.room, null)
