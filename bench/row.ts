@@ -1,8 +1,8 @@
 // What a row of the benches is and what it hands back; how rounds alternate and how their figures are summed up. A row
 // answers one question; bench.ts runs it and adds the machine.
 
-import { measureDelivery, type Delivery, type DeliveryPlan } from './delivery.ts'
-import type { SubjectKind } from './subject.ts'
+import { MeasuredCrowd, measureDelivery, type Delivery, type DeliveryPlan } from './delivery.ts'
+import { Subject, type SubjectKind } from './subject.ts'
 
 /** A figure over the rounds. */
 export interface Spread { readonly median: number, readonly min: number, readonly max: number }
@@ -65,6 +65,39 @@ export async function alternate<K extends string> (bench: Bench, kinds: Readonly
     }
   }
   return measured
+}
+
+/**
+ * The same on one start of each kind: all are warmed up, then counted in turns, each while the others rest. Where what the machine
+ * does from minute to minute is more than what is asked for, seconds lie between two counts and not a minute.
+ */
+export async function inTurns<K extends string> (bench: Bench, kinds: Readonly<Record<K, SubjectKind>>, turns: number, plan: (key: K) => DeliveryPlan): Promise<Record<K, Delivery[]>> {
+  const all: { readonly key: K, readonly subject: Subject, readonly crowd: MeasuredCrowd }[] = []
+  const measured = Object.fromEntries(Object.keys(kinds).map((key) => [key, []])) as unknown as Record<K, Delivery[]>
+  try {
+    for (const [key, kind] of Object.entries(kinds) as [K, SubjectKind][]) {
+      bench.progress(`warming up ${kind.name}`)
+      const planned = plan(key)
+      const subject = await Subject.start(kind, kind.dialect === 'uproar' ? bench.nodeOptions : [])
+      const crowd = new MeasuredCrowd(subject, subject, planned)
+      all.push({ key, subject, crowd })
+      await crowd.open()
+      await crowd.rest()
+    }
+    for (let turn = 1; turn <= turns; turn++) {
+      for (const { key, subject, crowd } of all) {
+        const delivery = await crowd.count()
+        bench.progress(`turn ${turn} of ${turns}: ${subject.kind.name}: ${inWords(delivery)}`)
+        measured[key].push(delivery)
+      }
+    }
+    return measured
+  } finally {
+    for (const { subject, crowd } of all) {
+      await crowd.end()
+      await subject.stop()
+    }
+  }
 }
 
 function inWords (delivery: Delivery): string {
