@@ -103,8 +103,8 @@ export class Ingest {
   }
 
   /**
-   * The same for those who send many, told by a call, which must not throw, and may come before this returns. No promises where
-   * the log makes one already: each costs every message five objects that live as long as it waits, and a turn of the microtask queue.
+   * The same for those who send many, told by a call, which must not throw and may come before this returns. No promises on
+   * this way: each costs a message five objects that live as long as it waits, and a turn of the microtask queue.
    * `arrivedAt`: when the submission came, by clock.elapsed().
    */
   take (author: Author, submission: Submission, arrivedAt: number, answer: Answer): void {
