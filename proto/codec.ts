@@ -52,7 +52,7 @@ export function encodeAll (frames: readonly Frame[]): Uint8Array {
  * The message is the bytes from `from` up to `end`.
  */
 export function decode (bytes: Uint8Array, limits: DecodeLimits = CLIENT_LIMITS, from = 0, end = bytes.length): Frame[] | BadFrame {
-  if (from === end) return new BadFrame('an empty message')
+  if (from >= end) return new BadFrame('an empty message')
   let frames: Frame[] | null = null
   unpacker.open(bytes, limits.nesting, from, end)
   try {
@@ -66,7 +66,7 @@ export function decode (bytes: Uint8Array, limits: DecodeLimits = CLIENT_LIMITS,
       if (frames === null) frames = [frame as unknown as Frame]
       else frames.push(frame as unknown as Frame)
     }
-    return frames ?? []
+    return frames as Frame[]
   } catch (error) {
     if (error instanceof Malformed) return new BadFrame(error.reason)
     throw error

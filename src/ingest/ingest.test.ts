@@ -205,6 +205,14 @@ t.test('an author who cannot be answered costs the others of the same commit not
   t.match(await send({ nonce: 'first' }), { seq: 1, repeated: true }, 'it is in the log, once')
 })
 
+t.test('a step that fails once a message is stored is a fault of ours, and its author has the OK', async (t) => {
+  const gate: Step = { name: 'sanctions', check: () => null, settled: () => { throw new Error('cannot be told') } }
+  const { ingest, send, faults } = await setUp(t, NO_RATE, [gate])
+  t.match(await send(), { seq: 1, repeated: false })
+  t.match(faults, [{ message: 'cannot be told' }])
+  t.equal(ingest.underWay, 0)
+})
+
 t.test('a full log refuses with a wait, a closed one as unavailable; slow mode forgets what failed', async (t) => {
   const { send, log, faults } = await setUp(t, { ...NO_RATE, LOG_QUEUE_MAX: '1' })
   const results = await Promise.all(Array.from({ length: 50 }, () => send()))

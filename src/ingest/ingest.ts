@@ -1,7 +1,7 @@
-// The way in: from what an author sent to an entry in the log, as a list of steps. The only await is the log's,
-// and that of the hook in rooms that have it.
+// The way in: from what an author sent to an entry in the log, as a list of steps. Nothing waits but for the log,
+// and for the hook in rooms that have it. Each draft is answered once (outcomes.ts).
 //
-//   submission ─▶ shape ─▶ permission ─▶ lock ─▶ rate ─▶ sanctions ─▶ modes ─▶ screen ─▶ slow mode ─▶ (hook) ─┬▶ log.publish ─▶ OK
+//   submission ─▶ shape ─▶ permission ─▶ lock ─▶ rate ─▶ sanctions ─▶ modes ─▶ screen ─▶ slow mode ─▶ (hook) ─┬▶ log.submit ─▶ OK
 //                   └──────────── a refusal at any step, with its code and wait ────────────▶ ERR             └▶ hold ─▶ HELD
 //
 // A retry must be answered with its first result even when a step would refuse it now (slow mode, a lock set since), so
@@ -97,14 +97,15 @@ export class Ingest {
     this.#addresses.delete(user)
   }
 
-  /** Takes a message in. Resolves once it is durably in the log, or with the reason why not: Held where it waits. Never rejects. */
+  /** Takes a message in. Resolves once it is durably in the log, or with the reason why not: Held where it waits. Rejects only with a fault of ours. */
   accept (author: Author, submission: Submission): Promise<Published | Refusal> {
     return new Promise((resolve) => this.take(author, submission, this.#clock.elapsed(), resolve))
   }
 
   /**
    * The same for those who send many, told by a call, which must not throw and may come before this returns. No promises on
-   * this way: each costs a message five objects that live as long as it waits, and a turn of the microtask queue.
+   * this way: each costs a message five objects that live as long as it waits, and a turn of the microtask queue. Throws only a
+   * fault of ours, and has not answered then.
    * `arrivedAt`: when the submission came, by clock.elapsed().
    */
   take (author: Author, submission: Submission, arrivedAt: number, answer: Answer): void {
@@ -117,12 +118,18 @@ export class Ingest {
     }
     this.#noteAddress(author)
     if (author.room.modes.hook === 'off') this.#proceed(draft)
-    else void this.#ask(draft)
+    else this.#ask(draft).catch((error: unknown) => this.#broken(draft, error))
   }
 
   #proceed (draft: MessageDraft): void {
-    if (draft.verdict.judgement === 'hold') void this.#hold(draft).then(draft.answer)
-    else this.#publish(draft)
+    if (draft.verdict.judgement !== 'hold') return this.#publish(draft)
+    this.#hold(draft).then((result) => this.#outcomes.tell(draft.answer, result), (error: unknown) => this.#broken(draft, error))
+  }
+
+  /** A fault of ours before the draft was answered. */
+  #broken (draft: MessageDraft, error: unknown): void {
+    this.#fault(error, 'a message on its way in')
+    this.#outcomes.tell(draft.answer, this.#outcomes.refused(refusalOf(error)))
   }
 
   /** Shows a message to the hook first. A repeat of one that was accepted is not shown again. */
@@ -130,11 +137,11 @@ export class Ingest {
     const { author, nonce, answer } = draft
     // Where the log does not answer the hook is not asked: the message would wait for the log once more, and be refused then.
     const first = await this.#lookUp(author, nonce).catch((error: unknown) => this.#outcomes.lost(draft, error))
-    if (first !== null) return answer(first)
+    if (first !== null) return this.#outcomes.tell(answer, first)
     const verdict = await this.#hook.ask(draft)
     if (verdict instanceof Refusal || verdict.judgement === 'block') {
       this.#outcomes.settle(draft, false)
-      return answer(this.#outcomes.refused(verdict instanceof Refusal ? verdict : await this.#blocked(draft, verdict.reason)))
+      return this.#outcomes.tell(answer, this.#outcomes.refused(verdict instanceof Refusal ? verdict : await this.#blocked(draft, verdict.reason)))
     }
     // A shadow stays one, whatever the hook says.
     if (verdict.judgement === 'hold' && draft.verdict.judgement !== 'shadow') draft.verdict = verdict
@@ -162,7 +169,7 @@ export class Ingest {
     void this.#lookUp(author, nonce).catch((error: unknown) => {
       this.#fault(error, 'looking up a nonce')
       return null
-    }).then((first) => answer(first ?? this.#outcomes.refused(refusal)))
+    }).then((first) => this.#outcomes.tell(answer, first ?? this.#outcomes.refused(refusal)))
   }
 
   #noteAddress ({ identity: { id }, address }: Author): void {
@@ -174,7 +181,7 @@ export class Ingest {
     const { room, author, kind, body, ext, nonce, verdict: { reason, rule }, now } = draft
     const ref = `h-${hash('sha256', JSON.stringify([author.identity.id, nonce]), 'base64url').slice(0, 16)}`
     const held = new Held(ref, textOf({ body }), reason)
-    this.#outcomes.underWay++
+    this.#outcomes.begun()
     try {
       const first = await this.#lookUp(author, nonce)
       if (first !== null) return first
@@ -193,7 +200,7 @@ export class Ingest {
       if (!(error instanceof AppError)) this.#fault(error, 'holding a message')
       return this.#outcomes.refused(refusalOf(error))
     } finally {
-      this.#outcomes.underWay--
+      this.#outcomes.ended()
     }
   }
 

@@ -60,6 +60,14 @@ type Working = { -readonly [K in keyof HeadRecord]: HeadRecord[K] }
 /** Entries of one room, which become bytes together. */
 interface Run { readonly entries: Uint8Array[], readonly drafts: EntryDraft[], readonly appends: { bytes: Uint8Array }[] }
 
+/** Why an act of a batch is not done. */
+class Refused {
+  readonly error: AppError
+  constructor (error: AppError) {
+    this.error = error
+  }
+}
+
 const NO_BYTES = new Uint8Array(0)
 
 export const EMPTY_STATE: RoomState = { seq: 0, settings: {}, guarded: {} }
@@ -78,7 +86,7 @@ export class Batch implements Change {
   readonly rewrites: Rewrite[] = []
   readonly #rewritten = new Set<string>()
   readonly events: Event[] = []
-  /** Acts that are staged, and what each is to be told. */
+  /** Acts, and what each is to be told once the batch is durable: before that it may be told of a failure. */
   readonly #acts: Act[] = []
   readonly #results: unknown[] = []
   readonly #runs = new Map<string, Run>()
@@ -93,7 +101,7 @@ export class Batch implements Change {
   /** Nothing to write: only questions that the durable past answers. */
   get isEmpty (): boolean { return !this.#isChanged }
 
-  /** Stages an act. One that cannot be (its patch is not data) is rejected alone and leaves nothing behind. */
+  /** Stages an act. One that cannot be (its patch is not data) is refused alone and leaves nothing behind. */
   add (act: Act): void {
     try {
       if (act.kind === 'publish') this.#publish(act)
@@ -101,7 +109,7 @@ export class Batch implements Change {
       else if (act.kind === 'rewrite') this.#rewrite(act)
       else this.#remove(act)
     } catch (error) {
-      act.reject(error instanceof AppError ? error : new AppError('internal', 'the log could not take this entry', { cause: error }))
+      this.#tell(act, new Refused(error instanceof AppError ? error : new AppError('internal', 'the log could not take this entry', { cause: error })))
     }
   }
 
@@ -127,12 +135,21 @@ export class Batch implements Change {
     }
   }
 
-  /** The batch is durable: answers every act, in order. */
+  /** The batch is durable: answers every act, in order. One who cannot be told is a fault of ours: it is said aloud, and the others are still told. */
   resolve (): void {
-    for (let at = 0; at < this.#acts.length; at++) (this.#acts[at] as Act).resolve(this.#results[at] as never)
+    for (let at = 0; at < this.#acts.length; at++) {
+      const act = this.#acts[at] as Act
+      const result = this.#results[at]
+      try {
+        if (result instanceof Refused) act.reject(result.error)
+        else act.resolve(result as never)
+      } catch (error) {
+        process.emitWarning(new Error('what became of a publish could not be told', { cause: error }))
+      }
+    }
   }
 
-  #answer (act: Act, result: unknown): void {
+  #tell (act: Act, result: unknown): void {
     this.#acts.push(act)
     this.#results.push(result)
   }
@@ -158,12 +175,12 @@ export class Batch implements Change {
     const run = this.#run(room)
     run.drafts.push(entry)
     run.appends.push(append)
-    this.#answer(act, { epoch: head.epoch, seq, ts, repeated: false })
+    this.#tell(act, { epoch: head.epoch, seq, ts, repeated: false })
   }
 
   #make (act: Making): void {
     const { epoch, first, seq } = this.#head(act.room) ?? this.#create(act.room)
-    this.#answer(act, { epoch, first, seq })
+    this.#tell(act, { epoch, first, seq })
   }
 
   /** Only entries that are durable can be rewritten: what is staged before this in the same batch has no bytes yet. */
@@ -182,12 +199,12 @@ export class Batch implements Change {
       ;(head as Working).bytes += becomes.length - now.length
       count++
     }
-    this.#answer(act, count)
+    this.#tell(act, count)
   }
 
   #remove (act: Removing): void {
     const head = this.#head(act.room)
-    this.#answer(act, undefined)
+    this.#tell(act, undefined)
     if (head === null) return
     this.#isChanged = true
     this.heads.set(act.room, null)

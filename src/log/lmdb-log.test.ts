@@ -252,8 +252,13 @@ t.test('a commit that fails without a trace', { skip: process.platform !== 'linu
   const log = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
   const first = await log.publish('r', message('one', 'n1'))
   limit('16:unlimited')
-  const lost = await Promise.allSettled([log.publish('r', message('a', 'na')), log.publish('r', message('a', 'na')), log.head('new'), log.remove('r'), log.publish('new', message('b'))])
+  const all = [log.publish('r', message('a', 'na')), log.publish('r', message('a', 'na')), log.head('new'), log.remove('r'), log.publish('new', message('b'))]
+  // Refused for its epoch, behind the removal, in a commit that fails as a whole.
+  const told: unknown[] = []
+  log.submit('r', { ...message('late'), epoch: first.epoch }, { resolve: (published) => { told.push(published) }, reject: (error) => { told.push((error as AppError).code) } })
+  const lost = await Promise.allSettled(all)
   limit('unlimited')
+  t.same(told, ['unavailable'], 'and everybody is told once')
   t.same(lost.map((one) => one.status === 'rejected' && (one.reason as AppError).code), Array(5).fill('unavailable'), 'everything in it is rejected')
   t.same(await log.head('r'), { epoch: first.epoch, first: 1, seq: 1 })
   t.match(await log.publish('r', message('a', 'na')), { seq: 2, epoch: first.epoch, repeated: false }, 'its seq and its nonce are free')

@@ -156,6 +156,10 @@ async function nonces (t: Test, open: OpenEngine): Promise<void> {
   log.submit('r', { ...message('for a room that is gone', 'gone'), epoch: 'another' }, outcome('three'))
   await until('all are told', () => told.length === 3)
   t.same(told.sort(), ['one 4', 'three not_found', 'two 4 again'], 'who is told by a call is told the same, once')
+  const warned = new Promise<Error>((resolve) => process.once('warning', resolve))
+  log.submit('r4', message('told in vain'), { resolve: () => { throw new Error('of the test') }, reject: () => {} })
+  t.match(await log.publish('r4', message('behind it')), { seq: 2 }, 'one who cannot be told costs the others nothing')
+  t.match(await warned, { cause: { message: 'of the test' } })
 
   const tricky: [string, string][] = [['a', 'bc'], ['ab', 'c'], ['a\n', 'b'], ['a', '\nb'], ['\ud800', 'x'], ['\udbff', 'x'], ['ä', '￿'], ['x'.repeat(128), '𝕏'.repeat(32)], ['长'.repeat(128), '长'.repeat(64)]]
   const seqs = await Promise.all(tricky.map(async ([author, nonce]) => (await log.publish('r3', { ...message('x', nonce), author })).seq))

@@ -1,7 +1,7 @@
 // Which nonces may have been seen: a Bloom filter (Bloom 1970) over a 64-bit hash of the nonce, whose bits for one nonce all
 // lie in one block of 64 bytes (Putze, Sanders and Singler 2007): memory is asked once, and it is memory that takes the time.
-// "No" is certain and is what nearly every message gets, without a look at the store; "maybe" is wrong twice in ten
-// thousand. Grows by a further table when it is full, GROWTH times as large as the one before: each is a look more.
+// "No" is certain and is what nearly every message gets, without a look at the store; "maybe" is wrong once in ten
+// thousand for each table that is asked. Grows by a further table when it is full, GROWTH times as large as the one before: each is a look more.
 // Bound: 24 bits for each nonce that there is room for, of NONCES_MAX (3 MB) at most in a table.
 
 const BITS_A_NONCE = 24

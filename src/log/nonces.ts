@@ -31,7 +31,7 @@ export interface Made { readonly part: Part, readonly rows: Buffer, readonly end
 /** Each costs every message a look into memory that no cache holds. */
 const GENERATIONS = 8
 const RECORDS_A_BUCKET = 32
-/** Each step is an object. */
+/** A step is an object to make: none of its own for each record. */
 const RECORDS_A_STEP = 4
 const BUCKETS_MAX = 16_384
 /** Behind the buckets of a part: when its newest entry was made, how many buckets it has, and every hash. */

@@ -222,10 +222,14 @@ export class RedisPublisher {
     return new AppError('not_found', 'the room was deleted')
   }
 
-  /** Answers an act, which makes room for another. */
+  /** Answers an act, which makes room for another. One who cannot be told is a fault of ours: it is said aloud, and the others are still told. */
   #settle (answer: () => void): void {
     this.#options.metrics.set('uproar_log_queue', --this.#options.backlog.size)
-    answer()
+    try {
+      answer()
+    } catch (error) {
+      process.emitWarning(new Error('what became of a publish could not be told', { cause: error }))
+    }
   }
 }
 

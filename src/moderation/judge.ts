@@ -29,7 +29,7 @@ export const ALLOWED: Verdict = { judgement: 'allow', rule: 'none', reason: '' }
 /** What is to become of a text. Linear in its length. */
 export function judge (question: Question): Verdict {
   const { text, level, terms, allowedLinks, repeat } = question
-  if (terms.some(({ size }) => size > 0) && screen(text, ...terms) !== null) return { judgement: 'block', rule: 'term', reason: 'the message has a term that is not allowed here' }
+  if (screen(text, ...terms) !== null) return { judgement: 'block', rule: 'term', reason: 'the message has a term that is not allowed here' }
   if (level <= 0) return ALLOWED
   const limits = thresholdsOf(level)
   if (limits.links !== 'allow' && linkHosts(text).some((host) => !isAllowedHost(host, allowedLinks))) {
