@@ -4,7 +4,7 @@
 import { entrySeq, packTail } from '../proto/entry.ts'
 import { OUT } from '../proto/ops.ts'
 import { AppError } from '../src/base/errors.ts'
-import type { Log } from '../src/log/log.ts'
+import type { Draft, Log } from '../src/log/log.ts'
 
 export interface PublishingPlan {
   readonly seconds: number
@@ -12,6 +12,8 @@ export interface PublishingPlan {
   readonly rooms: number
   /** Of the rooms' names. */
   readonly prefix: string
+  /** Told by calls, as the server is, instead of a promise each. */
+  readonly isTold?: boolean
 }
 
 export interface Published {
@@ -31,35 +33,67 @@ const tail = packTail([user, 0, 'x'.repeat(ENTRY_BYTES - 1 - empty), null])
 export const entryBytes = 16 + tail.bytes.length
 
 /** Publishes for so many seconds, then checks. Throws when anything is missing, doubled or out of order. */
-export async function publishInto (log: Log, { seconds, atOnce, rooms, prefix }: PublishingPlan): Promise<Published> {
+export async function publishInto (log: Log, { seconds, atOnce, rooms, prefix, isTold = false }: PublishingPlan): Promise<Published> {
   const took: number[] = []
   const cpu = process.cpuUsage()
   const start = performance.now()
   const end = start + seconds * 1000
+  const roomOf = (n: number): string => `${prefix}-${n % rooms}`
+  const draftOf = (n: number): Draft => ({ op: OUT.MESSAGE, tail, author: `user-${n % 5000}`, nonce: `${prefix}-${n}` })
   let count = 0
   const author = async (): Promise<void> => {
     for (let now = performance.now(); now < end; now = performance.now()) {
       const n = count++
       for (let isTaken = false; !isTaken;) {
         try {
-          await log.publish(`${prefix}-${n % rooms}`, { op: OUT.MESSAGE, tail, author: `user-${n % 5000}`, nonce: `${prefix}-${n}` })
+          await log.publish(roomOf(n), draftOf(n))
           isTaken = true
         } catch (error) {
-          // It takes more than it can settle for a while, and says so then: an author waits and comes again.
-          if (!(error instanceof AppError) || error.retryAfterMs === null) throw error
-          await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs as number))
+          await new Promise((resolve) => setTimeout(resolve, waitOf(error)))
         }
       }
       took.push(performance.now() - now)
     }
   }
-  await Promise.all(Array.from({ length: atOnce }, author))
+  /** The same, told by calls: each begins the next. */
+  const toldAuthor = (): Promise<void> => new Promise((resolve, reject) => {
+    let n = 0
+    let since = 0
+    const send = (): void => log.submit(roomOf(n), draftOf(n), outcome)
+    const begin = (): void => {
+      since = performance.now()
+      if (since >= end) return resolve()
+      n = count++
+      send()
+    }
+    const outcome = {
+      resolve: () => {
+        took.push(performance.now() - since)
+        begin()
+      },
+      reject: (error: unknown) => {
+        try {
+          setTimeout(send, waitOf(error))
+        } catch (fault) {
+          reject(fault as Error)
+        }
+      }
+    }
+    begin()
+  })
+  await Promise.all(Array.from({ length: atOnce }, isTold ? toldAuthor : author))
   const elapsed = (performance.now() - start) / 1000
   const { user: own, system } = process.cpuUsage(cpu)
   took.sort((a, b) => a - b)
   const at = (share: number): number => Number((took[Math.floor(took.length * share)] ?? 0).toFixed(2))
   await check(log, prefix, rooms, count)
   return { count, perSecond: Math.round(count / elapsed), p50Ms: at(0.5), p99Ms: at(0.99), cpuUs: Number(((own + system) / count).toFixed(1)) }
+}
+
+/** It takes more than it can settle for a while, and says so then: an author waits and comes again. Milliseconds; throws what is no such refusal. */
+function waitOf (error: unknown): number {
+  if (!(error instanceof AppError) || error.retryAfterMs === null) throw error
+  return error.retryAfterMs
 }
 
 /** Every accepted entry is there once: the rooms' logs are dense and together as long as what was published. */
