@@ -89,7 +89,7 @@ async function runAll (rows: readonly Row[]): Promise<number> {
 function benchOf (row: Row, isQuick: boolean, progress: (text: string) => void): Bench {
   const whole = (value: string | undefined, fallback: number): number => /^[1-9]\d*$/.test(value ?? '') ? Number(value) : fallback
   return {
-    rounds: Math.min(row.roundsMax ?? Infinity, whole(values.rounds, isQuick ? 1 : ROUNDS)),
+    rounds: Math.min(row.roundsMax ?? Infinity, whole(values.rounds, isQuick ? 1 : row.rounds ?? ROUNDS)),
     isQuick,
     minutes: whole(values.minutes, isQuick ? 1 : 10),
     nodeOptions: values.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${join(process.cwd(), values.profile)}`],

@@ -34,6 +34,8 @@ export interface Row {
   readonly name: string
   /** One sentence for the list of rows. */
   readonly about: string
+  /** Where the usual number (bench.ts) does not do. */
+  readonly rounds?: number
   /** More rounds than this tell nothing more, or take too long. */
   readonly roundsMax?: number
   /** What it takes beyond the server itself (a service beside it, which it starts, or time); left out: nothing. */
@@ -71,7 +73,7 @@ export async function alternate<K extends string> (bench: Bench, kinds: Readonly
  * The same on one start of each kind: all are warmed up, then counted in turns, each while the others rest. Where what the machine
  * does from minute to minute is more than what is asked for, seconds lie between two counts and not a minute.
  */
-export async function inTurns<K extends string> (bench: Bench, kinds: Readonly<Record<K, SubjectKind>>, turns: number, plan: (key: K) => DeliveryPlan): Promise<Record<K, Delivery[]>> {
+export async function inTurns<K extends string> (bench: Bench, kinds: Readonly<Record<K, SubjectKind>>, plan: (key: K) => DeliveryPlan): Promise<Record<K, Delivery[]>> {
   const all: { readonly key: K, readonly subject: Subject, readonly crowd: MeasuredCrowd }[] = []
   const measured = Object.fromEntries(Object.keys(kinds).map((key) => [key, []])) as unknown as Record<K, Delivery[]>
   try {
@@ -84,10 +86,10 @@ export async function inTurns<K extends string> (bench: Bench, kinds: Readonly<R
       await crowd.open()
       await crowd.rest()
     }
-    for (let turn = 1; turn <= turns; turn++) {
+    for (let turn = 1; turn <= bench.rounds; turn++) {
       for (const { key, subject, crowd } of all) {
         const delivery = await crowd.count()
-        bench.progress(`turn ${turn} of ${turns}: ${subject.kind.name}: ${inWords(delivery)}`)
+        bench.progress(`turn ${turn} of ${bench.rounds}: ${subject.kind.name}: ${inWords(delivery)}`)
         measured[key].push(delivery)
       }
     }

@@ -5,7 +5,7 @@ import { cpuPercent, cpuPerDelivery, figure, inTurns, isComplete, ratio, spread,
 import { bareUws, uproar } from './subject.ts'
 
 /** Some seconds of one and of the other, time and again: what a thousand writes take moves by a tenth from one to the next. */
-const TURNS = 7
+const TURNS = 9
 
 /**
  * V8's threads are busiest from the 300th to the 600th message on, up to 50 ms a second, and V8 tidies up once some 34 s
@@ -17,8 +17,9 @@ const WARM = { ours: { warmS: 40, warmPerSecond: 35 }, bare: { warmS: 4 } }
 export const steady: Row = {
   name: 'steady',
   about: 'steady room: 1,000 viewers, 20 messages a second, against bare uWS unbatched',
+  rounds: TURNS,
   async run (bench: Bench): Promise<Finding[]> {
-    const measured = await inTurns(bench, { ours: uproar(), bare: bareUws(0) }, bench.isQuick ? 1 : TURNS, (key) => ({
+    const measured = await inTurns(bench, { ours: uproar(), bare: bareUws(0) }, (key) => ({
       viewers: 1000, perSecond: 20, countS: 6, ...(bench.isQuick ? { warmS: 4 } : WARM[key])
     }))
     const { ours, bare } = measured
