@@ -55,13 +55,13 @@ type Plan = DeliveryPlan & { readonly roundsMax?: number }
 
 /** Measures each kind in turn, round by round, so that what changes on the machine meanwhile meets all of them. */
 export async function alternate<K extends string> (bench: Bench, kinds: Readonly<Record<K, SubjectKind>>, plan: Plan | ((key: K) => Plan)): Promise<Record<K, Delivery[]>> {
-  const measured = Object.fromEntries(Object.keys(kinds).map((key) => [key, []])) as unknown as Record<K, Delivery[]>
+  const measured = noneYet(kinds)
   for (let round = 1; round <= bench.rounds; round++) {
     for (const [key, kind] of Object.entries(kinds) as [K, SubjectKind][]) {
       const { roundsMax = Infinity, ...planned } = typeof plan === 'function' ? plan(key) : plan
       if (round > roundsMax) continue
       bench.progress(`round ${round} of ${Math.min(bench.rounds, roundsMax)}: ${kind.name}`)
-      const delivery = await measureDelivery(kind, { ...planned, nodeOptions: kind.dialect === 'uproar' ? bench.nodeOptions : [] })
+      const delivery = await measureDelivery(kind, { ...planned, nodeOptions: optionsOf(bench, kind) })
       bench.progress(`  ${inWords(delivery)}`)
       measured[key].push(delivery)
     }
@@ -75,12 +75,12 @@ export async function alternate<K extends string> (bench: Bench, kinds: Readonly
  */
 export async function inTurns<K extends string> (bench: Bench, kinds: Readonly<Record<K, SubjectKind>>, plan: (key: K) => DeliveryPlan): Promise<Record<K, Delivery[]>> {
   const all: { readonly key: K, readonly subject: Subject, readonly crowd: MeasuredCrowd }[] = []
-  const measured = Object.fromEntries(Object.keys(kinds).map((key) => [key, []])) as unknown as Record<K, Delivery[]>
+  const measured = noneYet(kinds)
   try {
     for (const [key, kind] of Object.entries(kinds) as [K, SubjectKind][]) {
       bench.progress(`warming up ${kind.name}`)
       const planned = plan(key)
-      const subject = await Subject.start(kind, kind.dialect === 'uproar' ? bench.nodeOptions : [])
+      const subject = await Subject.start(kind, optionsOf(bench, kind))
       const crowd = new MeasuredCrowd(subject, subject, planned)
       all.push({ key, subject, crowd })
       await crowd.open()
@@ -100,6 +100,15 @@ export async function inTurns<K extends string> (bench: Bench, kinds: Readonly<R
       await subject.stop()
     }
   }
+}
+
+function noneYet<K extends string> (kinds: Readonly<Record<K, SubjectKind>>): Record<K, Delivery[]> {
+  return Object.fromEntries(Object.keys(kinds).map((key) => [key, []])) as unknown as Record<K, Delivery[]>
+}
+
+/** What our server's node is given; peers run as they are. */
+function optionsOf (bench: Bench, kind: SubjectKind): readonly string[] {
+  return kind.dialect === 'uproar' ? bench.nodeOptions : []
 }
 
 function inWords (delivery: Delivery): string {

@@ -106,9 +106,9 @@ function writeText (text: string): void {
   const size = scratch.write(text, start + plain, 'utf8')
   const head = headLength(size)
   if (head !== plain) scratch.copyWithin(start + head, start + plain, start + plain + size)
-  if (size < 32) scratch[at++] = 0xa0 | size
-  else if (size < 0x100) uint8(0xd9, size)
-  else if (size < 0x10000) uint16(0xda, size)
+  if (head === 1) scratch[at++] = 0xa0 | size
+  else if (head === 2) uint8(0xd9, size)
+  else if (head === 3) uint16(0xda, size)
   else uint32(0xdb, size)
   at += size
 }

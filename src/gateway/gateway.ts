@@ -258,6 +258,7 @@ export class Gateway implements SocketEvents {
   }
 
   #read (session: Session, bytes: Uint8Array, isBinary: boolean, from = 0, end = bytes.length): void {
+    // Not by `tell`: it would take a function for each message.
     try {
       session.message(bytes, isBinary, from, end)
     } catch (error) {

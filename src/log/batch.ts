@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { encodeEntries, entryLength, type EntryDraft } from '../../proto/entry.ts'
 import { AppError } from '../base/errors.ts'
 import { packState, type HeadRecord } from './layout.ts'
-import { StateConflict, type Draft, type Head, type Outcome, type Rewriting, type RoomState, type StatePatch } from './log.ts'
+import { StateConflict, warnOfUntold, type Draft, type Head, type Outcome, type Rewriting, type RoomState, type StatePatch } from './log.ts'
 import type { NonceHash } from './nonce-filter.ts'
 import type { Append, Change, Rewrite, Span } from './record.ts'
 
@@ -135,7 +135,7 @@ export class Batch implements Change {
     }
   }
 
-  /** The batch is durable: answers every act, in order. One who cannot be told is a fault of ours: it is said aloud, and the others are still told. */
+  /** The batch is durable: answers every act, in order. */
   resolve (): void {
     for (let at = 0; at < this.#acts.length; at++) {
       const act = this.#acts[at] as Act
@@ -144,7 +144,7 @@ export class Batch implements Change {
         if (result instanceof Refused) act.reject(result.error)
         else act.resolve(result as never)
       } catch (error) {
-        process.emitWarning(new Error('what became of a publish could not be told', { cause: error }))
+        warnOfUntold(error)
       }
     }
   }

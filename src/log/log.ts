@@ -54,6 +54,11 @@ export interface Outcome {
   reject (error: unknown): void
 }
 
+/** What an engine does with an outcome that threw: a fault of ours is said aloud, and the others of its commit are still told. */
+export function warnOfUntold (error: unknown): void {
+  process.emitWarning(new Error('what became of a publish could not be told', { cause: error }))
+}
+
 /** A room's extent. An empty log has `first` 1 and `seq` 0; one trimmed whole has `first` = `seq` + 1. */
 export interface Head {
   readonly epoch: string

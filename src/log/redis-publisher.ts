@@ -17,7 +17,7 @@ import type { Metrics } from '../base/metrics.ts'
 import { RedisFault, type Redis, type RedisWord } from '../base/redis.ts'
 import { callFunction } from '../base/redis-functions.ts'
 import { GROUP, packBatch, readReply, type BatchResult, type GroupResult, type PackedDraft } from './redis-layout.ts'
-import { StateConflict, type Outcome } from './log.ts'
+import { StateConflict, warnOfUntold, type Outcome } from './log.ts'
 import type { Shard } from './redis-shard.ts'
 
 /** What waits: a draft to append, or (draft null) a log to end. */
@@ -222,13 +222,13 @@ export class RedisPublisher {
     return new AppError('not_found', 'the room was deleted')
   }
 
-  /** Answers an act, which makes room for another. One who cannot be told is a fault of ours: it is said aloud, and the others are still told. */
+  /** Answers an act, which makes room for another. */
   #settle (answer: () => void): void {
     this.#options.metrics.set('uproar_log_queue', --this.#options.backlog.size)
     try {
       answer()
     } catch (error) {
-      process.emitWarning(new Error('what became of a publish could not be told', { cause: error }))
+      warnOfUntold(error)
     }
   }
 }
