@@ -38,7 +38,7 @@ export interface ViewersReport {
 const OPENING_MAX = 256
 const SAMPLED_ONE_IN = 20
 const VIEWERS_PER_ADDRESS = 15_000
-/** As the thin client does it: a viewer that hears nothing pings, and each does at every third look, however much it hears. */
+/** As the thin client does it: a viewer that hears nothing pings, and each does every three looks, with the next message it hears. */
 const PING_MS = 10_000
 const REPORT_LOOKS = 3
 const PING_PARTS = 200
@@ -147,6 +147,7 @@ class Viewer implements LinkOwner, Hearer {
   isStalled = false
   #looks: number
   #receivedBefore = 0
+  #isReportDue = false
   readonly #shared: Shared
   readonly #room: number
   readonly #isSampled: boolean
@@ -198,9 +199,11 @@ class Viewer implements LinkOwner, Hearer {
       else if (first < next) this.repeated += Math.min(after, next) - first
       this.#next[voice] = Math.max(next, after)
     }
-    if (!this.#isSampled) return
-    const now = clockMs()
-    for (let index = 0; index < told.size; index++) this.#shared.latency.add(now - told.timeMs(index))
+    if (this.#isSampled) {
+      const now = clockMs()
+      for (let index = 0; index < told.size; index++) this.#shared.latency.add(now - told.timeMs(index))
+    }
+    if (this.#isReportDue) this.#report()
   }
 
   skipped (first: number, last: number): void {
@@ -223,7 +226,12 @@ class Viewer implements LinkOwner, Hearer {
     const isSilent = this.received === this.#receivedBefore
     this.#receivedBefore = this.received
     this.#looks = (this.#looks + 1) % REPORT_LOOKS
-    if (!isSilent && this.#looks > 0) return
+    if (isSilent) this.#report()
+    else if (this.#looks === 0) this.#isReportDue = true
+  }
+
+  #report (): void {
+    this.#isReportDue = false
     const frames = this.isStalled ? null : this.#shared.dialect.ping(this.#room, Math.max(0, (this.#next[0] as number) - 1))
     if (frames !== null) this.link.write(frames)
   }

@@ -71,6 +71,19 @@ t.test('where much is heard, pings only tell how far we are', async (t) => {
   t.ok(performance.now() - since > 2700)
 })
 
+t.test('a ping that only tells how far we are goes with the next message, or by itself where none comes', async (t) => {
+  const { server, room } = await stage(t, { timing: { pingMs: 60_000, reportMs: 200 } })
+  await room.ready()
+  const since = performance.now()
+  await until(() => performance.now() - since > 250)
+  t.same(server.peer.of(IN.PING), [], 'it is due, and waits')
+  server.say('and on')
+  await until(() => server.peer.of(IN.PING).length === 1)
+  t.same(server.peer.of(IN.PING)[0], [IN.PING, null, { [ROOM]: 1 }])
+  await until(() => server.peer.of(IN.PING).length === 2)
+  t.same(server.peer.of(IN.PING)[1], [IN.PING, null, { [ROOM]: 1 }])
+})
+
 t.test('no welcome in time is a failure too', async (t) => {
   const { server, client } = await stage(t, { timing: { openMs: 50, socketFailures: 9 } }, (server) => {
     server.twists[IN.HELLO] = () => server.peers.length < 3

@@ -8,6 +8,8 @@ import { unanswered, type Draft, type Link, type LinkSink, type Place } from './
 import { decodeAll, encode } from './wire.ts'
 
 const REQUESTS_MAX = 1000
+/** How long a PING that only reports waits for a message to go with. */
+const REPORT_GRACE_MS = 1000
 /** No message of a room is longer inflated. */
 const INFLATED_BYTES_MAX = 16_384
 
@@ -103,10 +105,13 @@ export class SocketLink implements Link {
     this.#watch()
   }
 
-  /** Until the next PING is due: after silence, and now and then in any case. */
+  /**
+   * Until the next PING is due: after silence, and now and then in any case. That one goes with the next message that
+   * comes, when the radio is on and the server at work anyway, and by itself where none comes soon.
+   */
   #watch (): void {
     const { pingMs, reportMs } = this.#dial.timing
-    const waitMs = Math.min(Math.max(this.#heardAt, this.#pingedAt) + pingMs, this.#pingedAt + reportMs) - performance.now()
+    const waitMs = Math.min(Math.max(this.#heardAt, this.#pingedAt) + pingMs, this.#pingedAt + reportMs + REPORT_GRACE_MS) - performance.now()
     clearTimeout(this.#timers.ping as number)
     if (waitMs <= 0) this.probe()
     else this.#timers.ping = setTimeout(() => this.#watch(), waitMs)
@@ -193,6 +198,7 @@ export class SocketLink implements Link {
         if (op === OUT.ROOM) at = [room, epoch]
         else if (at === null || !this.#hearInRoom(frame as unknown[], at)) this.#hearOne(frame as unknown[], at?.[0] ?? null)
       }
+      if (!this.#isOver && performance.now() - this.#pingedAt >= this.#dial.timing.reportMs) this.probe()
     } catch (error) {
       this.#unreadable(error)
     }
