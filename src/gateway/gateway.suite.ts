@@ -36,7 +36,7 @@ class FakeSocket implements Socket {
   }
 
   buffered (): number { return this.held }
-  cork (work: () => void): void { work() }
+  sendAlong (bytes: Uint8Array): void { this.send(bytes) }
   subscribe (topic: string): void { this.topics.add(topic) }
   unsubscribe (topic: string): void { this.topics.delete(topic) }
   end (code: number, reason: string): void { this.ended = { code, reason } }

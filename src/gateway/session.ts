@@ -234,11 +234,8 @@ export class Session implements Viewer {
     this.#isPatient = false
     if (this.isClosed) return
     if (this.#isUnread()) return this.tooSlow()
-    const bytes = encodeAll(answers)
-    let isSent = true
     this.#context.socketWrites.value++
-    this.socket.cork(() => { isSent = this.socket.send(bytes) })
-    if (!isSent) this.tooSlow()
+    this.socket.sendAlong(encodeAll(answers))
   }
 
   #answerBytes (bytes: Uint8Array): void {

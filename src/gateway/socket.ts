@@ -8,8 +8,8 @@ export interface Socket {
   send (bytes: Uint8Array): boolean
   /** Bytes handed over and not written yet. */
   buffered (): number
-  /** Gathers what is sent meanwhile, and what was published to its topics before, into one write. */
-  cork (work: () => void): void
+  /** Hands over a binary message that goes in one write with what is published to its topics in this turn of the loop, in the order of the calls. */
+  sendAlong (bytes: Uint8Array): void
   subscribe (topic: string): void
   unsubscribe (topic: string): void
   /** Closes with a code after what was sent before. */

@@ -1,7 +1,9 @@
 // uWebSockets.js behind our own small faces; the only file that imports it. What it must know of the library's traps:
 // - a message's memory is taken back when the handler returns: sessions decode at once and keep copies;
 // - touching a closed socket throws: every call checks `isClosed` first;
-// - a publish to a socket past maxBackpressure is dropped without a word: rooms/delivery.ts keeps sockets below it;
+// - a publish to a socket past maxBackpressure is dropped without a word: rooms/delivery.ts and sessions keep sockets below it;
+// - what was published is written when the loop's turn ends, or before a send to that socket, and then by itself, for that
+//   ends a cork too: what is to go along with it must be published as well;
 // - an invalid idleTimeout aborts the process: config checks its range;
 // - it ends a handshake that is not whole after some 10 s, and says neither whose it was nor that a request came of it;
 // - listen() shares a port that is taken: the exclusive option makes it fail as one expects. Workers want to share.
@@ -25,6 +27,8 @@ export interface ListenerOptions {
   readonly backpressureMax: number
 }
 
+/** The topic of one socket at a time, for the length of a call. */
+const OWN = 'own'
 /** The library drops the connection of a client that sends more than this at once; the session refuses far less. */
 const PAYLOAD_MAX = 16_384
 
@@ -36,10 +40,12 @@ const { DISABLED, SHARED_COMPRESSOR, LIBUS_LISTEN_EXCLUSIVE_PORT } = library as 
 interface Held { uproar: Session | string }
 
 class UwsSocket implements Socket {
+  readonly #app: TemplatedApp
   readonly #ws: WebSocket<Held>
   isClosed = false
 
-  constructor (ws: WebSocket<Held>) {
+  constructor (app: TemplatedApp, ws: WebSocket<Held>) {
+    this.#app = app
     this.#ws = ws
   }
 
@@ -52,8 +58,12 @@ class UwsSocket implements Socket {
     return this.isClosed ? 0 : this.#ws.getBufferedAmount()
   }
 
-  cork (work: () => void): void {
-    if (!this.isClosed) this.#ws.cork(work)
+  sendAlong (bytes: Uint8Array): void {
+    if (this.isClosed) return
+    // What is published is noted for the topic's sockets at once, so the topic need not outlast the call.
+    this.#ws.subscribe(OWN)
+    this.#app.publish(OWN, bytes, true)
+    this.#ws.unsubscribe(OWN)
   }
 
   subscribe (topic: string): void {
@@ -134,7 +144,7 @@ export class Listener implements Fanout {
       upgrade: (res, req, context) => upgrade(events, res, req, context),
       open: (ws) => {
         const held = ws.getUserData()
-        held.uproar = events.open(new UwsSocket(ws), held.uproar as string)
+        held.uproar = events.open(new UwsSocket(app, ws), held.uproar as string)
       },
       message: (ws, message, isBinary) => events.message(ws.getUserData().uproar as Session, new Uint8Array(message), isBinary),
       ping: (ws) => events.ping(ws.getUserData().uproar as Session),
