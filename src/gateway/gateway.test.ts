@@ -275,8 +275,10 @@ t.test('an expired token ends writing, then the connection; AUTH renews it, for 
   await gateway.start()
   t.teardown(() => gateway.stop())
   const { socket, say } = connect()
+  const other = connect()
+  other.say([IN.HELLO, await token('cat', 300), null])
   say([IN.HELLO, await token('ann', 60), null], [IN.JOIN, 1, 'a', null])
-  await until(() => socket.frames.some((frame) => frame[0] === OUT.JOINED))
+  await until(() => socket.frames.some((frame) => frame[0] === OUT.JOINED) && other.socket.frames.length > 0)
   socket.take()
   clock.advance(61_000)
   say([IN.SEND, 2, 'a', 'n', 0, 'late', null])
@@ -289,6 +291,9 @@ t.test('an expired token ends writing, then the connection; AUTH renews it, for 
   t.equal(socket.ended, null)
   clock.advance(31_000)
   t.match(socket.ended, { code: 4401 })
+  t.equal(other.socket.ended, null)
+  clock.advance(177_000)
+  t.match(other.socket.ended, { code: 4401 }, 'each at its own time')
 })
 
 t.test('an anonymous viewer may become a user', async (t) => {

@@ -118,6 +118,8 @@ export class Gateway implements SocketEvents {
   #toFlush: Session[] = []
   /** What may wait for another write: since the last look, and since the one before. */
   #toFlushLater: [Session[], Session[]] = [[], []]
+  /** No token here expires before; looked for again once it is over. */
+  #expiryAt = Infinity
   readonly #inbox: Inbox | null
 
   constructor (options: GatewayOptions) {
@@ -369,6 +371,7 @@ export class Gateway implements SocketEvents {
 
   #identified (session: Session): void {
     this.#unwelcomed.delete(session)
+    this.#expiryAt = Math.min(this.#expiryAt, session.identity?.expiresAt ?? Infinity)
     const id = session.identity?.id
     if (id === undefined || session.address === PROBE_ADDRESS) return
     const own = this.#perUser.get(id) ?? []
@@ -407,9 +410,15 @@ export class Gateway implements SocketEvents {
       this.#toFlushLater = [others, []]
       this.#flushLate(late)
     }
-    if (this.#ticks % TICKS_PER_EXPIRY_CHECK !== 0) return
+    if (this.#ticks % TICKS_PER_EXPIRY_CHECK === 0 && this.#expiryAt + EXPIRY_GRACE_MS < now) this.#closeExpired(now)
+  }
+
+  #closeExpired (now: number): void {
+    this.#expiryAt = Infinity
     for (const session of this.#sessions) {
-      if (session.identity !== null && session.identity.expiresAt + EXPIRY_GRACE_MS < now) session.close('expired', 'the token has expired')
+      if (session.identity === null) continue
+      if (session.identity.expiresAt + EXPIRY_GRACE_MS < now) session.close('expired', 'the token has expired')
+      else this.#expiryAt = Math.min(this.#expiryAt, session.identity.expiresAt)
     }
   }
 
