@@ -236,8 +236,8 @@ export class Writer implements Rhythm {
       setImmediate(async () => {
         while (this.#hasWork()) {
           if (this.#isSettleDue) this.#beginSettling()
-          await this.#between.shift()?.()
-          await this.#turn(await this.#pace())
+          if (this.#between.length > 0) await this.#between.shift()?.()
+          await this.#turn(this.#mayPace() && await this.#pace())
         }
         this.#running = null
         resolve()
@@ -245,13 +245,12 @@ export class Writer implements Rhythm {
     })
   }
 
-  /** Lets drafts gather while many come; false: it was time already. In an even rhythm: a timer that fires late does not move the next. */
+  /** Lets drafts gather; false: it was time already. In an even rhythm: a timer that fires late does not move the next. */
   async #pace (): Promise<boolean> {
-    const isPacing = this.#mayPace()
     for (let hasRested = false; ; hasRested = true) {
       const now = performance.now()
       const due = Math.max(this.#turnAt + PACE_MS, Math.min(this.#wantedAt, this.#turnAt + GATHER_MS_MAX))
-      const isDue = !isPacing || now >= due || this.#queue.size >= BATCH_ACTS_MAX || this.#closed
+      const isDue = now >= due || this.#queue.size >= BATCH_ACTS_MAX || this.#closed
       if (!isDue && !await this.#sleep(due - now)) continue
       this.#turnAt = isDue ? now : due
       return hasRested || !isDue
@@ -271,6 +270,7 @@ export class Writer implements Rhythm {
     })
   }
 
+  /** Whether many come, so that drafts may gather; where not, a commit begins at once. */
   #mayPace (): boolean {
     const now = performance.now()
     if (!this.#isPacing && now >= this.#paceFrom && this.#perMs * PACE_MS >= PACE_DRAFTS * 2) {
