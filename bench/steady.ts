@@ -10,7 +10,8 @@ const TURNS = 9
 /**
  * V8's threads are busiest from the 300th to the 600th message on, up to 50 ms a second, and V8 tidies up once some 34 s
  * after a start, which takes 110 ms. At 20 messages a second those of our server took 10 ms a second until the 1,200th, and
- * 3 until the 1,600th, for what is called less than once a message. As many a second as a room of 1,000 still sends at once (src/rooms/window.ts) bring it there in less time.
+ * 3 until the 1,600th, for what is called less than once a message. As many a second as a room of 1,000 still sends at once
+ * (src/rooms/window.ts) bring it there in less time.
  */
 const WARM = { ours: { warmS: 60, warmPerSecond: 35 }, bare: { warmS: 4 } }
 
