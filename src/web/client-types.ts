@@ -187,7 +187,7 @@ export type TokenProvider = () => string | null | Promise<string | null>
 export interface Timing {
   /** A PING goes out after so long without a frame. Default 10 s. */
   pingMs: number
-  /** And however much comes, one goes out this often, to tell how far we are. Default 30 s. */
+  /** And however much comes, one goes out this often, to tell how far we are: with the next message, or within a second. Default 30 s. */
   reportMs: number
   /** No frame for so long after a PING (and on the fallback: pingMs + this without a byte) and the link is dead. Default 5 s. */
   pongMs: number
