@@ -25,7 +25,7 @@ export const systemClock: Clock = {
     return { cancel: () => clearTimeout(timer) }
   },
   every (ms, call) {
-    if (ms % BEAT_MS === 0) return beat.add(ms / BEAT_MS, call)
+    if (ms >= BEAT_MS && ms % BEAT_MS === 0) return beat.add(ms / BEAT_MS, call)
     const timer = setInterval(call, ms).unref()
     return { cancel: () => clearInterval(timer) }
   }
