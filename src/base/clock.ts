@@ -36,19 +36,22 @@ const BEAT_MS = 250
 /** Within a second the calls are dealt out to its beats, so that no turn of the loop has them all. */
 const BEATS_DEALT = 4
 
+/** What is called every `beats`, next in `left`. */
+interface Periodic { readonly beats: number, left: number, readonly call: () => void }
+
 class Beat {
-  readonly #calls = new Set<{ readonly beats: number, left: number, readonly call: () => void }>()
+  readonly #calls = new Set<Periodic>()
   #timer: NodeJS.Timeout | null = null
   #dealt = 0
 
   add (beats: number, call: () => void): Timer {
-    const entry = { beats, left: beats - this.#dealt++ % Math.min(beats, BEATS_DEALT), call }
+    const entry: Periodic = { beats, left: beats - this.#dealt++ % Math.min(beats, BEATS_DEALT), call }
     this.#calls.add(entry)
     this.#timer ??= setInterval(() => this.#turn(), BEAT_MS).unref()
     return { cancel: () => this.#remove(entry) }
   }
 
-  #remove (entry: { readonly beats: number, left: number, readonly call: () => void }): void {
+  #remove (entry: Periodic): void {
     this.#calls.delete(entry)
     if (this.#calls.size > 0 || this.#timer === null) return
     clearInterval(this.#timer)

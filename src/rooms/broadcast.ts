@@ -102,8 +102,8 @@ interface Work {
 }
 
 /**
- * A room of no more slices than these is done in one turn of the loop: each turn more costs it as much as ten viewers and
- * spares others some milliseconds.
+ * A room of no more viewers than so many full slices hold is done in one turn of the loop: each turn more costs it as much
+ * as some ten viewers and spares others some milliseconds.
  */
 const TURN_SLICES = 4
 /** Instances' clocks may differ by this much. */
