@@ -113,24 +113,35 @@ export class Journal {
   get #file (): File { return this.#files[this.#current] }
 
   /**
-   * Writes a record: `bytes` has RECORD_HEAD free bytes and the payload, and must not change until this resolves. One at
-   * a time. Rejects with AppError `unavailable`, and then the record is not there, unless `isBroken` says otherwise.
+   * Writes a record: `bytes` has RECORD_HEAD free bytes and the payload, and must not change until this resolves; null: it
+   * is done. One at a time. Rejects with AppError `unavailable`, and then the record is not there, unless `isBroken` says otherwise.
    */
-  async append (commit: number, bytes: Buffer): Promise<void> {
+  append (commit: number, bytes: Buffer): Promise<void> | null {
     const file = this.#file
     bytes.writeUInt32LE(bytes.length - RECORD_HEAD, 0)
     bytes.writeUIntLE(commit, 8, 6)
     bytes.writeUInt32LE(crc32(bytes.subarray(8)), 4)
-    try {
-      if (this.#mayWriteHere()) this.#writeHere(file, bytes)
-      else await writeWhole(file.fd, bytes, file.position)
-    } catch (error) {
-      await this.#takeBack(file)
-      throw new AppError('unavailable', 'the store could not write; try again', { cause: error })
+    if (!this.#mayWriteHere()) {
+      return writeWhole(file.fd, bytes, file.position).then(() => this.#appended(file, commit, bytes), (error: unknown) => this.#notAppended(file, error))
     }
-    file.position += bytes.length
+    try {
+      this.#writeHere(file, bytes)
+    } catch (error) {
+      return this.#notAppended(file, error)
+    }
+    this.#appended(file, commit, bytes)
+    return null
+  }
+
+  #appended (file: File, commit: number, { length }: Buffer): void {
+    file.position += length
     file.newest = commit
     if (!this.#isSynced) this.#dirty.add(file)
+  }
+
+  async #notAppended (file: File, cause: unknown): Promise<never> {
+    await this.#takeBack(file)
+    throw new AppError('unavailable', 'the store could not write; try again', { cause })
   }
 
   /** Whether a sync is under way. */

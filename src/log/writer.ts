@@ -92,7 +92,9 @@ export class Writer implements Rhythm {
   /** Works on the journal that must not meet a write. */
   readonly #between: (() => Promise<void>)[] = []
   #settling: Promise<void> = Promise.resolve()
-  #running: Promise<void> | null = null
+  #isAwake = false
+  /** Told when the work is done. */
+  #onAsleep: (() => void) | null = null
   /** Drafts a millisecond, and what a paced commit had, on average. */
   #perMs = 0
   #gathered = 0
@@ -184,7 +186,7 @@ export class Writer implements Rhythm {
     this.#closed = true
     for (const timer of this.#timers) timer.cancel()
     this.#rouse?.()
-    while (this.#running !== null) await this.#running
+    while (this.#isAwake) await new Promise<void>((resolve) => { this.#onAsleep = resolve })
     this.#stallWatch.cancel()
     await this.#settling
     // Twice at most: what could not be settled before may still lie beneath what came since.
@@ -226,23 +228,31 @@ export class Writer implements Rhythm {
     return this.#queue.size > 0 || this.#wantedAt < Infinity || this.#isSettleDue || this.#between.length > 0 || (this.#mayTidy && !this.#closed && this.#retention.hasWork)
   }
 
-  /** Starts at the end of this turn of the loop, so that all its publishes share the first batch, or when it is wanted. */
+  /**
+   * Starts when it is wanted, or at once, which is at the end of this turn of the loop, so that all its publishes share the
+   * first batch. What comes alone does not wait for that end: whoever publishes is let finish, no more.
+   */
   #wake (at = -Infinity): void {
     if (at < this.#wantedAt - SOONER_MS_MIN) {
       this.#wantedAt = at
       this.#rouse?.()
     }
-    this.#running ??= new Promise((resolve) => {
-      setImmediate(async () => {
-        while (this.#hasWork()) {
-          if (this.#isSettleDue) this.#beginSettling()
-          if (this.#between.length > 0) await this.#between.shift()?.()
-          await this.#turn(this.#mayPace() && await this.#pace())
-        }
-        this.#running = null
-        resolve()
-      })
-    })
+    if (this.#isAwake) return
+    this.#isAwake = true
+    if (performance.now() - this.#countedAt > PACE_MS) void DONE.then(this.#run)
+    else setImmediate(this.#run)
+  }
+
+  /** Batch after batch until there is no work. Never rejects. */
+  readonly #run = async (): Promise<void> => {
+    while (this.#hasWork()) {
+      if (this.#isSettleDue) this.#beginSettling()
+      if (this.#between.length > 0) await this.#between.shift()?.()
+      const turn = this.#turn(this.#mayPace() && await this.#pace())
+      if (turn !== null) await turn
+    }
+    this.#isAwake = false
+    this.#onAsleep?.()
   }
 
   /** Lets drafts gather; false: it was time already. In an even rhythm: a timer that fires late does not move the next. */
@@ -290,8 +300,8 @@ export class Writer implements Rhythm {
     this.#countedAt = now
   }
 
-  /** One batch from queue to answer. Never rejects. */
-  async #turn (hasGathered: boolean): Promise<void> {
+  /** One batch from queue to answer; null: it is done. Never throws or rejects. */
+  #turn (hasGathered: boolean): Promise<void> | null {
     for (const call of this.#listeners) call()
     const acts = this.#queue.take(BATCH_ACTS_MAX)
     if (this.#queue.size === 0) this.#wantedAt = Infinity
@@ -299,14 +309,20 @@ export class Writer implements Rhythm {
     this.#count(acts.length, performance.now())
     try {
       const batch = this.#stage(acts)
-      await this.#write(batch)
+      const writing = this.#write(batch)
+      if (writing !== null) return writing.then(() => this.#apply(batch)).catch((error: unknown) => this.#failed(acts, error))
       this.#apply(batch)
     } catch (error) {
-      this.#mayTidy = false
-      this.#options.metrics.add('uproar_log_failures_total')
-      const reason = error instanceof AppError ? error : new AppError('unavailable', 'the store could not be read', { cause: error })
-      for (const act of acts) act.reject(reason)
+      this.#failed(acts, error)
     }
+    return null
+  }
+
+  #failed (acts: readonly Act[], error: unknown): void {
+    this.#mayTidy = false
+    this.#options.metrics.add('uproar_log_failures_total')
+    const reason = error instanceof AppError ? error : new AppError('unavailable', 'the store could not be read', { cause: error })
+    for (const act of acts) act.reject(reason)
   }
 
   #stage (acts: readonly Act[]): Batch {
@@ -324,14 +340,21 @@ export class Writer implements Rhythm {
     return batch
   }
 
-  async #write (batch: Batch): Promise<void> {
-    if (batch.isEmpty) return
+  /** Brings a batch to the journal; null: that is done. Throws or rejects when it could not be. */
+  #write (batch: Batch): Promise<void> | null {
+    if (batch.isEmpty) return null
     if (!this.#journal.hasSpace) throw new AppError('unavailable', 'the journal is full, since the store cannot be written; try again')
-    const commit = this.#commits + 1
     const began = systemClock.elapsed()
+    const writing = this.#journal.append(this.#commits + 1, this.#records.encode(batch))
+    if (writing !== null) return this.#await(writing, batch, began)
+    this.#written(batch, began)
+    return null
+  }
+
+  async #await (writing: Promise<void>, batch: Batch, began: number): Promise<void> {
     this.#writingSince = began
     try {
-      await this.#journal.append(commit, this.#records.encode(batch))
+      await writing
     } catch (error) {
       if (this.#journal.isBroken) this.#fault = new AppError('unavailable', 'the store could not take a failed write back; restart the server', { cause: error })
       throw error
@@ -339,8 +362,12 @@ export class Writer implements Rhythm {
       this.#writingSince = Infinity
       if (this.#fault?.message === STALLED) this.#fault = null
     }
-    this.#commits = commit
-    this.#layers.add(commit, batch)
+    this.#written(batch, began)
+  }
+
+  /** The journal has the batch, for which it was asked at `began`. */
+  #written (batch: Batch, began: number): void {
+    this.#layers.add(++this.#commits, batch)
     if (this.#layers.current.bytes > SETTLE_BYTES) this.#isSettleDue = true
     this.#options.metrics.add('uproar_log_commits_total')
     this.#options.metrics.observe('uproar_log_commit_seconds', (systemClock.elapsed() - began) / 1000)
@@ -403,3 +430,4 @@ export class Writer implements Rhythm {
 }
 
 const STALLED = 'the store does not answer'
+const DONE = Promise.resolve()
