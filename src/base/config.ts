@@ -77,7 +77,7 @@ export const SETTINGS = {
   roomsActiveMax: { group: 'rooms', env: 'ROOMS_ACTIVE_MAX', type: 'int', default: 100_000, min: 1, max: 10_000_000, doc: 'rooms in memory at once; beyond it joins get `overloaded`' },
   windowMsMax: { group: 'rooms', env: 'WINDOW_MS_MAX', type: 'int', default: 50, min: 0, max: 1000, doc: 'longest window in which a busy room\'s entries are gathered, below 5,000 local viewers' },
   windowBigMsMax: { group: 'rooms', env: 'WINDOW_BIG_MS_MAX', type: 'int', default: 250, min: 0, max: 5000, doc: 'the same from 5,000 local viewers on' },
-  sliceViewers: { group: 'rooms', env: 'SLICE_VIEWERS', type: 'int', default: 300, min: 1, max: 100_000, doc: 'viewers per topic; one topic is published per turn of the loop, which takes 7 to 20 µs a viewer; a room of up to four is done in one turn' },
+  sliceViewers: { group: 'rooms', env: 'SLICE_VIEWERS', type: 'int', default: 300, min: 1, max: 100_000, doc: 'viewers per topic; one topic is published per turn of the loop, which takes 7 to 20 µs a viewer; a room of up to four times as many has one topic' },
   deflateBytesMin: { group: 'rooms', env: 'DEFLATE_BYTES_MIN', type: 'int', default: 500, min: 0, max: 16_384, doc: 'a room\'s messages from this length on are deflated, once for all viewers who can inflate them; 0: none' },
   deflateViewersMin: { group: 'rooms', env: 'DEFLATE_VIEWERS_MIN', type: 'int', default: 100, min: 1, max: 1_000_000, doc: 'with fewer viewers here who can inflate a room deflates nothing, for that takes up to 0.5 ms a message' },
   slowKb: { group: 'rooms', env: 'SLOW_KB', type: 'int', default: 256, min: 16, max: 65_536, doc: 'unsent kilobytes from which a viewer counts as slow and is served from the ring' },

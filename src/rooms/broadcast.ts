@@ -1,6 +1,6 @@
 // From a room's ring to its live viewers. Entries are gathered for a window (window.ts), joined once into messages under
-// 16 KB, and published to one slice of viewers after the other, a slice per turn of the loop (or four, where there are no
-// more), so that a big room never blocks it:
+// 16 KB, and published to one slice of viewers after the other, a slice per turn of the loop, so that a big room never
+// blocks it. A room of up to four slices' viewers is not cut up, and is written to in one turn:
 //
 //   ring ──▶ window ──┬─▶ full: [ROOM e e e] [ROOM e e] ──▶ slice 0 │ turn │ slice 1 │ turn │ slice 2 …
 //                     └─▶ live: [ROOM SKIPPED e SKIPPED e] ──▶ slice 0 │ turn │ …
@@ -102,8 +102,8 @@ interface Work {
 }
 
 /**
- * A room of no more viewers than so many full slices hold is done in one turn of the loop: each turn more costs it as much
- * as some ten viewers and spares others some milliseconds.
+ * A room of no more viewers than so many slices hold is done in one turn of the loop: each turn more costs it as much
+ * as some ten viewers and spares others some milliseconds. Nor is it cut up before it has more, for a topic costs too.
  */
 const TURN_SLICES = 4
 /** Instances' clocks may differ by this much. */
@@ -117,6 +117,8 @@ export class Broadcast {
   readonly #ring: Ring
   readonly #frame: Uint8Array
   readonly #topic = `r${topics++}`
+  /** Viewers of a room that is not cut up. */
+  readonly #uncutMax: number
   readonly #slices: Readonly<Record<View, Slice[]>> = { full: [], live: [] }
   readonly #window: WindowEnd
   readonly #sampler = new Sampler()
@@ -139,6 +141,7 @@ export class Broadcast {
     this.#hooks = hooks
     this.#ring = ring
     this.#frame = frame
+    this.#uncutMax = context.sliceViewers * TURN_SLICES
     this.#window = new WindowEnd(context.clock, context.window)
     this.#flushed = hooks.delayMs() === 0 ? ring.last : ring.first - 1
     this.#flushed = this.#horizon()
@@ -182,7 +185,8 @@ export class Broadcast {
   /** The slice of that view and encoding with room for one more. */
   sliceFor (view: View, encoding: Encoding): Slice {
     const slices = this.#slices[view]
-    for (const slice of slices) if (slice.encoding === encoding && slice.members.length < this.#context.sliceViewers) return slice
+    const most = this.#size < this.#uncutMax ? this.#uncutMax : this.#context.sliceViewers
+    for (const slice of slices) if (slice.encoding === encoding && slice.members.length < most) return slice
     // A flush that is past this view will not come by any more: the slice stands where that flush ends.
     const isPast = view === 'full' && this.#work?.view === 'live'
     const slice = new Slice(`${this.#topic}${view}${slices.length}`, encoding, isPast ? this.#work?.last ?? this.#flushed : this.#flushed)
@@ -261,6 +265,18 @@ export class Broadcast {
     this.#flush()
   }
 
+  /** A room that has grown too big for one turn: slices of before are cut to size. Between two flushes, when all stand at the same entry. */
+  #cutUp (): void {
+    const most = this.#context.sliceViewers
+    for (const view of VIEWS) {
+      for (const slice of this.#slices[view].filter(({ members }) => members.length > most)) {
+        // What waits goes first: a viewer that turns out to be too slow for it leaves.
+        slice.release()
+        for (const member of slice.members.slice(most)) slice.hand(member, this.sliceFor(view, slice.encoding))
+      }
+    }
+  }
+
   /** How long until the oldest entry that waits may be shown, milliseconds. */
   #dueIn (): number {
     const delay = this.#hooks.delayMs()
@@ -300,6 +316,7 @@ export class Broadcast {
       this.#releaseAll()
       return this.#ring.last > this.#flushed ? this.#schedule() : undefined
     }
+    if (this.#size > this.#uncutMax) this.#cutUp()
     const veil = entries.some(isVeiled) ? this.#veil(entries) : null
     const sample = this.#holds('live') ? this.#sample(entries, veil) : null
     const tail = extra === null ? [] : [new Message(Buffer.concat([this.#frame, extra]), 0, 0)]
@@ -346,7 +363,7 @@ export class Broadcast {
 
   /** Whether this turn of the loop does more: of a small room the other slices, of any the end. */
   #mayGoOn ({ view, slice, message }: Work): boolean {
-    if (message === 0 && this.#size <= this.#context.sliceViewers * TURN_SLICES) return true
+    if (message === 0 && this.#size <= this.#uncutMax) return true
     return !this.#slices[view].slice(slice).some(hasMembers) && (view === 'live' || !this.#holds('live'))
   }
 

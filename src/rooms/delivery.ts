@@ -73,6 +73,15 @@ export class Slice {
     if (isOpen) member.viewer.flush()
   }
 
+  /** Hands a member, for whom nothing is held, over to another slice that stands at the same entry. */
+  hand (member: Member, other: Slice): void {
+    this.remove(member)
+    member.slice = other
+    other.add(member)
+    // What it may hold unsent of this one counts there.
+    other.#sinceSweep = Math.max(other.#sinceSweep, this.#sinceSweep)
+  }
+
   /** The member's viewer has something to send that goes along with the next write to it. */
   hold (member: Member): void {
     if (member.isWaiting) return

@@ -167,7 +167,7 @@ t.test('an even stream that fills a message before the window is over ends it th
   t.ok(room.seq - messages > 20 * 8, 'well filled')
 })
 
-t.test('four slices are written to in one turn of the loop, and where there are more each has its own', async (t) => {
+t.test('a room of up to four slices is written to in one piece and turn, and one that has grown beyond has slices with a turn each', async (t) => {
   const { say, open, enter, settle, wire } = await setUp(t, { SLICE_VIEWERS: '2' })
   const room = await open('a')
   let turn = 0
@@ -181,21 +181,25 @@ t.test('four slices are written to in one turn of the loop, and where there are 
     turns.set(bytes, [...turns.get(bytes) ?? [], turn])
     publish(topic, bytes)
   }
+  const viewers: ReturnType<typeof enter>[] = []
   const enterAndSay = async (count: number): Promise<number[]> => {
-    const viewers = Array.from({ length: count }, () => enter(room))
+    for (let left = count; left > 0; left--) viewers.push(enter(room))
     await settle()
     turns.clear()
     await say('a', 1)
     await settle()
     t.same(viewers.map((viewer) => viewer.account().faults), viewers.map(() => []))
+    t.equal(new Set(viewers.map((viewer) => viewer.account().last)).size, 1, 'everybody has the newest')
     return [...turns.values()][0] as number[]
   }
-  const small = await enterAndSay(8)
-  t.equal(small.length, 4)
-  t.equal(new Set(small).size, 1)
+  t.equal((await enterAndSay(8)).length, 1)
   const larger = await enterAndSay(1)
   t.equal(larger.length, 5)
   t.equal(new Set(larger).size, 5)
+  for (const viewer of viewers.splice(0, 4)) room.leave(viewer.member as NonNullable<typeof viewer.member>)
+  const smaller = await enterAndSay(0)
+  t.equal(new Set(smaller).size, 1, 'it stays cut up, in one turn')
+  t.equal((await enterAndSay(5)).length, 5, 'and is cut to size again')
 })
 
 t.test('what is long is deflated once, for those who asked for it', async (t) => {
