@@ -406,7 +406,8 @@ export class Session implements Viewer {
   ping (value: unknown, positions: unknown): void {
     this.#pong([OUT.PONG, value ?? null], value == null)
     if (!isMap(positions)) return
-    for (const member of [...this.#members]) {
+    // Whoever is too slow leaves, which makes a new list.
+    for (const member of this.#members) {
       const seq = Object.hasOwn(positions, member.room.name) ? positions[member.room.name] : undefined
       if (isUint(seq)) member.room.reported(member, seq)
     }
