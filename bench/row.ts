@@ -70,26 +70,33 @@ export async function alternate<K extends string> (bench: Bench, kinds: Readonly
 }
 
 /**
- * The same on one start of each kind: all are warmed up, then counted in turns, each while the others rest. Where what the machine
- * does from minute to minute is more than what is asked for, seconds lie between two counts and not a minute.
+ * The same on `starts` starts of each kind: all are warmed up, those of one kind together, then counted in turns, each while the
+ * others rest, the first start of each kind in the first turn, the second in the second. Where what the machine does from
+ * minute to minute is more than what is asked for, seconds lie between two counts and not a minute; and where one start
+ * differs from the next by as much, more than one has a say.
  */
-export async function inTurns<K extends string> (bench: Bench, kinds: Readonly<Record<K, SubjectKind>>, plan: (key: K) => DeliveryPlan): Promise<Record<K, Delivery[]>> {
-  const all: { readonly key: K, readonly subject: Subject, readonly crowd: MeasuredCrowd }[] = []
+export async function inTurns<K extends string> (bench: Bench, kinds: Readonly<Record<K, SubjectKind>>, plan: (key: K) => DeliveryPlan, starts = 1): Promise<Record<K, Delivery[]>> {
+  const all: { readonly key: K, readonly start: number, readonly subject: Subject, readonly crowd: MeasuredCrowd }[] = []
   const measured = noneYet(kinds)
   try {
     for (const [key, kind] of Object.entries(kinds) as [K, SubjectKind][]) {
-      bench.progress(`warming up ${kind.name}`)
-      const planned = plan(key)
-      const subject = await Subject.start(kind, optionsOf(bench, kind))
-      const crowd = new MeasuredCrowd(subject, subject, planned)
-      all.push({ key, subject, crowd })
-      await crowd.open()
-      await crowd.rest()
+      bench.progress(`warming up ${starts === 1 ? '' : `${starts} starts of `}${kind.name}`)
+      const crowds: MeasuredCrowd[] = []
+      for (let start = 0; start < starts; start++) {
+        const subject = await Subject.start(kind, optionsOf(bench, kind))
+        const crowd = new MeasuredCrowd(subject, subject, plan(key))
+        all.push({ key, start, subject, crowd })
+        crowds.push(crowd)
+      }
+      await Promise.all(crowds.map(async (crowd) => {
+        await crowd.open()
+        await crowd.rest()
+      }))
     }
-    for (let turn = 1; turn <= bench.rounds; turn++) {
-      for (const { key, subject, crowd } of all) {
+    for (let turn = 0; turn < bench.rounds; turn++) {
+      for (const { key, subject, crowd } of all.filter(({ start }) => start === turn % starts)) {
         const delivery = await crowd.count()
-        bench.progress(`turn ${turn} of ${bench.rounds}: ${subject.kind.name}: ${inWords(delivery)}`)
+        bench.progress(`turn ${turn + 1} of ${bench.rounds}: ${subject.kind.name}: ${inWords(delivery)}`)
         measured[key].push(delivery)
       }
     }

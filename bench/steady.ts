@@ -5,7 +5,9 @@ import { cpuPercent, cpuPerDelivery, figure, inTurns, isComplete, ratio, spread,
 import { bareUws, uproar } from './subject.ts'
 
 /** Some seconds of one and of the other, time and again: what a thousand writes take moves by a tenth from one to the next. */
-const TURNS = 9
+const TURNS = 8
+/** And what they take moves by a twentieth from one start to the next, for as long as it runs: by where its memory came to lie. */
+const STARTS = 2
 
 /**
  * V8's threads are busiest from the 300th to the 600th message on, up to 50 ms a second, and V8 tidies up once some 34 s
@@ -22,9 +24,9 @@ export const steady: Row = {
   async run (bench: Bench): Promise<Finding[]> {
     const measured = await inTurns(bench, { ours: uproar(), bare: bareUws(0) }, (key) => ({
       viewers: 1000, perSecond: 20, countS: 6, ...(bench.isQuick ? { warmS: 4 } : WARM[key])
-    }))
+    }), STARTS)
     const { ours, bare } = measured
-    const conditions = '1,000 viewers (20 of them write), 20 messages a second of 130 bytes'
+    const conditions = '1,000 viewers (20 of them write), 20 messages a second of 130 bytes; two starts of each server, in turns'
     const p99 = ratio(figure(ours, (delivery) => delivery.p99), figure(bare, (delivery) => delivery.p99))
     const cpu = ratio(figure(ours, cpuPerDelivery), figure(bare, cpuPerDelivery))
     const whole = ours.every(isComplete)
