@@ -71,7 +71,8 @@ export async function alternate<K extends string> (bench: Bench, kinds: Readonly
 
 /**
  * The same on `starts` starts of each kind: all are warmed up, those of one kind together, then counted in turns, each while the
- * others rest, the first start of each kind in the first turn, the second in the second. Where what the machine does from
+ * others rest: the first start of each kind in the first turn, the second in the second, and in every second round of
+ * starts the kinds in the other order, so that what grows or falls meanwhile meets both. Where what the machine does from
  * minute to minute is more than what is asked for, seconds lie between two counts and not a minute; and where one start
  * differs from the next by as much, more than one has a say.
  */
@@ -94,7 +95,9 @@ export async function inTurns<K extends string> (bench: Bench, kinds: Readonly<R
       }))
     }
     for (let turn = 0; turn < bench.rounds; turn++) {
-      for (const { key, subject, crowd } of all.filter(({ start }) => start === turn % starts)) {
+      const pair = all.filter(({ start }) => start === turn % starts)
+      if (Math.floor(turn / starts) % 2 === 1) pair.reverse()
+      for (const { key, subject, crowd } of pair) {
         const delivery = await crowd.count()
         bench.progress(`turn ${turn + 1} of ${bench.rounds}: ${subject.kind.name}: ${inWords(delivery)}`)
         measured[key].push(delivery)

@@ -5,7 +5,7 @@ import { cpuPercent, cpuPerDelivery, figure, inTurns, isComplete, ratio, spread,
 import { bareUws, uproar } from './subject.ts'
 
 /** Some seconds of one and of the other, time and again: what a thousand writes take moves by a tenth from one to the next. */
-const TURNS = 8
+const TURNS = 12
 /** And what they take moves by a twentieth from one start to the next, for as long as it runs: by where its memory came to lie. */
 const STARTS = 2
 
@@ -23,7 +23,7 @@ export const steady: Row = {
   rounds: TURNS,
   async run (bench: Bench): Promise<Finding[]> {
     const measured = await inTurns(bench, { ours: uproar(), bare: bareUws(0) }, (key) => ({
-      viewers: 1000, perSecond: 20, countS: 6, ...(bench.isQuick ? { warmS: 4 } : WARM[key])
+      viewers: 1000, perSecond: 20, countS: 4, ...(bench.isQuick ? { warmS: 4 } : WARM[key])
     }), STARTS)
     const { ours, bare } = measured
     const conditions = '1,000 viewers (20 of them write), 20 messages a second of 130 bytes; two starts of each server, in turns'
