@@ -331,9 +331,9 @@ async function lives (t: Test, open: OpenEngine): Promise<void> {
   await third.stop()
 }
 
-/** Retention has a round of its clock to begin, and some of ours to end. */
+/** Retention has two seconds of its clock to begin, and some of ours to end. */
 async function trimmed (log: Log, clock: ManualClock, room: string, first: number): Promise<void> {
-  clock.advance(6000)
+  clock.advance(2000)
   await until(`${room} starts at ${first}`, async () => (await log.head(room)).first === first)
 }
 

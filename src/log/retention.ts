@@ -6,7 +6,7 @@
 //   ├ too old, too many or too much ┤├ kept ────────┤    never cut: the newest 10,000 that are also younger than 10
 //                                       ├ never cut ┤    minutes, so that a viewer can resume, whatever is configured
 //
-// Bounds: 10,000 rooms noted as due, 64 rooms looked at a second and each once in 5 seconds, one slice a batch.
+// Bounds: 10,000 rooms noted as due, 64 rooms looked at a second, one slice a batch.
 
 import { entryTs } from '../../proto/entry.ts'
 import { keyName, type Store } from '../base/store.ts'
@@ -22,11 +22,6 @@ const HOUR_MS = 3_600_000
 const DUE_MAX = 10_000
 /** Each costs a look at its oldest entry, some 20 µs. */
 const SWEEP_ROOMS = 64
-/** Where there are few, they are all looked at so often. */
-const ROUND_MS = 5000
-
-/** Before the key of every room. */
-const FIRST = new Uint8Array([0])
 
 /** Limits per room; whichever is met first. `apart`: of rooms that have limits of their own; Infinity is none. */
 export interface RetentionOptions {
@@ -43,9 +38,7 @@ export class Retention {
   readonly #due = new Set<string>()
   /** The last entry of a room that may go: the feed's consumers may need the later ones. */
   floor: (room: string, head: HeadRecord) => number = (_room, head) => head.seq
-  /** Where the round through all rooms stands; null: it is over. */
-  #sweepFrom: Uint8Array | null = null
-  #roundAt = -Infinity
+  #sweepFrom: Uint8Array = new Uint8Array([0])
   #hasRemoved = true
 
   constructor (store: Store, layers: Layers, options: RetentionOptions) {
@@ -67,21 +60,17 @@ export class Retention {
     this.#hasRemoved = true
   }
 
-  /** Looks at the next rooms of the tables in the order of their names, and after the last from the start again when it is time. */
+  /** Looks at the next rooms of the tables in the order of their names, from the start again after the last. */
   sweep (now: number): void {
-    // Either way: the clock may have been set back.
-    if (this.#sweepFrom === null && Math.abs(now - this.#roundAt) < ROUND_MS) return
-    if (this.#sweepFrom === null) this.#roundAt = now
-    const start = this.#sweepFrom ?? FIRST
     let rooms = 0
-    for (const { key, value } of this.#tables.heads.getRange({ start, limit: SWEEP_ROOMS })) {
+    for (const { key, value } of this.#tables.heads.getRange({ start: this.#sweepFrom, limit: SWEEP_ROOMS })) {
       rooms++
       this.#sweepFrom = Buffer.concat([key, Buffer.alloc(1)])
       const head = unpackHead(value)
       const room = keyName(key)
       if (isOver(head, this.#of(room)) || surplus(this.#layers, head, this.#of(room), { now, slice: 1, last: this.floor(room, head) }).count > 0) this.#noteDue(room)
     }
-    if (rooms < SWEEP_ROOMS) this.#sweepFrom = null
+    if (rooms < SWEEP_ROOMS) this.#sweepFrom = new Uint8Array([0])
   }
 
   /** Stages that the oldest entries of one due room go, `slice` at most. */
