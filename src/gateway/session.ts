@@ -11,7 +11,7 @@ import { closeCode, type CloseName } from '../../proto/codes.ts'
 import { encodePage } from '../../proto/entry.ts'
 import { IN, OUT, type InOp } from '../../proto/ops.ts'
 import { checkFrame, ridOf } from '../../proto/shape.ts'
-import { isMap, isPosition, isUint, LIMITS } from '../../proto/values.ts'
+import { isMap, isUint, LIMITS } from '../../proto/values.ts'
 import type { Identity } from '../auth/auth.ts'
 import { TOKEN_EXPIRED, type Authenticator } from '../auth/authenticator.ts'
 import { TokenBucket } from '../base/bounded.ts'
@@ -21,7 +21,8 @@ import { Refusal, refusalOf } from '../base/errors.ts'
 import type { Counting, Tally } from '../base/metrics.ts'
 import { Author, Held, type Ingest, type Moderator } from '../ingest/ingest.ts'
 import type { Published } from '../log/log.ts'
-import { SWEEP_BYTES, type JoinOptions, type Member, type Rooms, type Viewer } from '../rooms/rooms.ts'
+import { SWEEP_BYTES, type Member, type Rooms, type Viewer } from '../rooms/rooms.ts'
+import { isDear, parseJoin, reportIn, type FramesIn } from './frames.ts'
 import type { Socket } from './socket.ts'
 
 export interface SessionContext {
@@ -49,6 +50,8 @@ export interface SessionContext {
 }
 
 const PENDING_MAX = 64
+const REPORT: Frame = [IN.PING]
+const PONG: Frame = [OUT.PONG, null]
 /** Stands for none: most sessions never send, and need no array of their own. */
 const NO_ANSWERS: Frame[] = []
 /** With so many answers waiting a PONG waits no longer. */
@@ -103,6 +106,9 @@ export class Session implements Viewer {
   /** A message arrived: the bytes from `from` up to `end`, which are good until this returns. */
   message (bytes: Uint8Array, isBinary: boolean, from = 0, end = bytes.length): void {
     if (this.isClosed) return
+    const member = this.#members.length === 1 && this.#pending === null && isBinary ? this.#members[0] : undefined
+    const seq = member === undefined ? null : reportIn(bytes, from, end, member.room.name)
+    if (member !== undefined && seq !== null) return this.#reported(member, seq)
     const { metrics, config } = this.#context
     const frames = !isBinary
       ? new BadFrame('messages are binary')
@@ -413,6 +419,15 @@ export class Session implements Viewer {
     }
   }
 
+  /** A PING without a value that reports on one room. */
+  #reported (member: Member, seq: number): void {
+    if (!this.#mayGoOn(REPORT)) return
+    const { known } = this.#context.framesIn
+    ;(known[IN.PING] as Tally).value++
+    this.#pong(PONG, true)
+    if (!member.isGone) member.room.reported(member, seq)
+  }
+
   moderate (frame: Frame): void {
     const [, rid, name, action, args] = frame as [number, number, string, string, Record<string, unknown>]
     this.#context.moderator.act(name, this.identity, action, args).then((result) => {
@@ -458,34 +473,6 @@ const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
   [IN.REPLAY]: (session, frame) => session.replay(frame)
 }
 
-/** Frames that came, by op. */
-export interface FramesIn { readonly known: Readonly<Record<number, Tally | undefined>>, readonly unknown: Tally }
-
-export function framesIn (metrics: Pick<Counting, 'tally'>): FramesIn {
-  const known = Object.fromEntries(Object.entries(IN).map(([name, op]) => [op, metrics.tally('uproar_frames_in_total', name)]))
-  return { known, unknown: metrics.tally('uproar_frames_in_total', 'unknown') }
-}
-
-/** Whether a frame of a client, whose fields are not checked yet, is a JOIN with a position, or a REPLAY whose place has to be found. */
-function isDear (frame: Frame): boolean {
-  if (frame[0] === IN.REPLAY) return frame[4] == null
-  return frame[0] === IN.JOIN && isMap(frame[3]) && frame[3]['position'] != null
-}
-
 function notJoined (name: string): Refusal {
   return new Refusal('not_joined', `join ${name.slice(0, LIMITS.roomCharacters)} first`)
-}
-
-function parseJoin (value: unknown): JoinOptions | Refusal {
-  const options = isMap(value) ? value : {}
-  const position = options['position'] ?? null
-  if (position !== null && !isPosition(position)) return new Refusal('bad_request', 'options.position must be [epoch, seq]')
-  const history = options['history'] ?? LIMITS.historyEntriesDefault
-  if (!isUint(history) || history > LIMITS.historyEntries) return new Refusal('bad_request', `options.history must be a whole number from 0 to ${LIMITS.historyEntries}`)
-  const view = options['view'] ?? 'full'
-  if (view !== 'full' && view !== 'live') return new Refusal('bad_request', 'options.view must be full or live')
-  const encoding = options['encoding'] ?? 'plain'
-  if (typeof encoding !== 'string') return new Refusal('bad_request', 'options.encoding must be a string')
-  // One that this version does not know is no fault: such a viewer gets messages as they are.
-  return { position, history, view, encoding: encoding === 'deflate' ? encoding : 'plain' }
 }
