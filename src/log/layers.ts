@@ -124,17 +124,20 @@ export class Layers {
   async settle (retention: Retention, now: number): Promise<void> {
     const settling = this.#settling
     if (settling === null) return
-    // One after the other: what is rewritten may expire, and each reads what the one before has written.
-    if (settling.runs.size > 0) await this.#inSlices(this.#putRuns(settling))
-    if (settling.rewrites.size > 0) await this.#inSlices(this.#putRewrites(settling))
-    if (settling.expired.size > 0) await this.#inSlices(this.#expire(settling))
-    await this.#inSlices(this.#putHeads(settling))
     const over = this.#nonces.over(now, [settling.generation, this.#current.generation])
-    if (over.length > 0) await this.#inSlices(this.#nonces.drop(over))
-    this.#nonces.forget(over)
     const made = settling.nonces.size === 0 ? null : await inTurns(this.#nonces.make(settling.nonces))
-    if (made !== null) await this.#inSlices(this.#nonces.write(made))
-    await this.#finish(settling, made)
+    const last = [this.#putHeads(settling), this.#nonces.drop(over), ...(made === null ? [] : [this.#nonces.write(made)])]
+    if (settling.rewrites.size === 0 && settling.expired.size === 0) {
+      last.unshift(this.#putRuns(settling))
+    } else {
+      // One after the other: what is rewritten may expire, and each reads what the one before has written.
+      await this.#inSlices([this.#putRuns(settling)])
+      if (settling.rewrites.size > 0) await this.#inSlices([this.#putRewrites(settling)])
+      if (settling.expired.size > 0) await this.#inSlices([this.#expire(settling)])
+    }
+    // These read nothing of one another. What a quiet server has is one transaction, which costs as much as many writes.
+    await this.#inSlices(last, () => this.#finish(settling, made))
+    this.#nonces.forget(over)
     if (made !== null) this.#nonces.settled(made.part, settling.generation)
     this.#settled = settling.commit
     this.#settling = null
@@ -148,15 +151,13 @@ export class Layers {
     return head !== undefined ? head : this.#settling?.heads.get(room)
   }
 
-  /** The last transaction of a settling: from here on the tables have all of it. */
-  async #finish (settling: Unsettled, made: Made | null): Promise<void> {
+  /** The end of a settling's last transaction: from here on the tables have all of it. */
+  #finish (settling: Unsettled, made: Made | null): void {
     const { meta, removed } = this.#store.tables
-    await this.#store.commit(() => {
-      for (const number of settling.removed) void removed.put(numberKey(number), PRESENT)
-      if (made !== null) this.#nonces.finish(made)
-      void meta.put(META.next, numberKey(settling.next))
-      void meta.put(META.commit, numberKey(settling.commit))
-    })
+    for (const number of settling.removed) void removed.put(numberKey(number), PRESENT)
+    if (made !== null) this.#nonces.finish(made)
+    void meta.put(META.next, numberKey(settling.next))
+    void meta.put(META.commit, numberKey(settling.commit))
   }
 
   * #putRuns ({ runs }: Unsettled): Generator<void> {
@@ -183,10 +184,16 @@ export class Layers {
     }
   }
 
-  /** Makes all steps, SLICE_MS of them a transaction. */
-  async #inSlices (steps: Generator<void>): Promise<void> {
+  /** Makes all steps, SLICE_MS of them a transaction; `end` is in the last one. */
+  async #inSlices (works: readonly Generator<void>[], end = (): void => {}): Promise<void> {
+    const steps = inOrder(works)
     let isDone = false
-    while (!isDone) await this.#store.commit(() => { isDone = slice(steps).done === true })
+    while (!isDone) {
+      await this.#store.commit(() => {
+        isDone = slice(steps).done === true
+        if (isDone) end()
+      })
+    }
   }
 
   async #deleteRemoved (retention: Retention): Promise<void> {
@@ -205,6 +212,10 @@ export class Layers {
 
 function byUnits (a: string, b: string): number {
   return a < b ? -1 : 1
+}
+
+function * inOrder (works: readonly Generator<void>[]): Generator<void> {
+  for (const work of works) yield * work
 }
 
 /** Makes all steps, SLICE_MS of them a turn of the loop, and returns what they come to. */
