@@ -23,6 +23,8 @@ const DUE_MAX = 10_000
 /** Each costs a look at its oldest entry, some 20 µs. */
 const SWEEP_ROOMS = 64
 
+const BEGIN = new Uint8Array([0])
+
 /** Limits per room; whichever is met first. `apart`: of rooms that have limits of their own; Infinity is none. */
 export interface RetentionOptions {
   readonly hours: number
@@ -38,7 +40,10 @@ export class Retention {
   readonly #due = new Set<string>()
   /** The last entry of a room that may go: the feed's consumers may need the later ones. */
   floor: (room: string, head: HeadRecord) => number = (_room, head) => head.seq
-  #sweepFrom: Uint8Array = new Uint8Array([0])
+  #sweepFrom: Uint8Array = BEGIN
+  /** Nothing can fall due from then until then, whatever the time is in between, unless the tables change. */
+  #restFrom = 0
+  #restUntil = -Infinity
   #hasRemoved = true
 
   constructor (store: Store, layers: Layers, options: RetentionOptions) {
@@ -60,17 +65,31 @@ export class Retention {
     this.#hasRemoved = true
   }
 
-  /** Looks at the next rooms of the tables in the order of their names, from the start again after the last. */
+  /** The tables have other heads than before. */
+  settled (): void {
+    this.#restUntil = -Infinity
+  }
+
+  /** Looks at the next rooms of the tables in the order of their names, from the start again after the last. Where one look finds all of them, the next is when one can be due. */
   sweep (now: number): void {
+    if (now >= this.#restFrom && now < this.#restUntil) return
+    const isFromBegin = this.#sweepFrom === BEGIN
     let rooms = 0
+    let soonest = Infinity
     for (const { key, value } of this.#tables.heads.getRange({ start: this.#sweepFrom, limit: SWEEP_ROOMS })) {
       rooms++
       this.#sweepFrom = Buffer.concat([key, Buffer.alloc(1)])
       const head = unpackHead(value)
       const room = keyName(key)
-      if (isOver(head, this.#of(room)) || surplus(this.#layers, head, this.#of(room), { now, slice: 1, last: this.floor(room, head) }).count > 0) this.#noteDue(room)
+      const options = this.#of(room)
+      const last = this.floor(room, head)
+      if (isOver(head, options) || surplus(this.#layers, head, options, { now, slice: 1, last }).count > 0) this.#noteDue(room)
+      soonest = Math.min(soonest, isOver(head, options) || last < head.seq ? -Infinity : dueAt(this.#layers, head, options, now))
     }
-    if (rooms < SWEEP_ROOMS) this.#sweepFrom = new Uint8Array([0])
+    if (rooms === SWEEP_ROOMS) return
+    this.#sweepFrom = BEGIN
+    this.#restFrom = now
+    this.#restUntil = isFromBegin ? soonest : -Infinity
   }
 
   /** Stages that the oldest entries of one due room go, `slice` at most. */
@@ -129,4 +148,13 @@ function surplus (layers: Layers, head: HeadRecord, options: RetentionOptions, {
     count++
   }
   return { count, bytes }
+}
+
+/** The first time at which age alone could make the oldest entry of a log due; it may turn out not to be. */
+function dueAt (layers: Layers, head: HeadRecord, options: RetentionOptions, now: number): number {
+  if (head.first > head.seq) return Infinity
+  const entry = layers.entry(head.number, head.first)
+  if (entry === undefined) return -Infinity
+  const times = [entryTs(entry) + KEPT_MS, entryTs(entry) + options.hours * HOUR_MS].filter((time) => time >= now)
+  return times.length === 0 ? -Infinity : Math.min(...times)
 }

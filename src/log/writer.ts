@@ -401,6 +401,7 @@ export class Writer implements Rhythm {
       // The tables must have nothing that a loss of power could take from the journal: numbers, and seqs, would be given twice.
       await this.#journal.sync()
       await layers.settle(this.#retention, this.#options.clock.now())
+      this.#retention.settled()
       if (!this.#closed) this.#sweep()
     } catch (error) {
       this.#options.metrics.add('uproar_log_failures_total')
