@@ -1,7 +1,7 @@
 // What a row of the benches is and what it hands back; how rounds alternate and how their figures are summed up. A row
 // answers one question; bench.ts runs it and adds the machine.
 
-import { MeasuredCrowd, measureDelivery, type Delivery, type DeliveryPlan } from './delivery.ts'
+import { MeasuredCrowd, measureDelivery, sleep, type Delivery, type DeliveryPlan } from './delivery.ts'
 import { Subject, type SubjectKind } from './subject.ts'
 
 /** A figure over the rounds. */
@@ -70,18 +70,17 @@ export async function alternate<K extends string> (bench: Bench, kinds: Readonly
 }
 
 /**
- * The same on `starts` starts of each kind: all are warmed up, those of one kind together, then counted in turns, each while the
- * others rest: the first start of each kind in the first turn, the second in the second, and in every second round of
- * starts the kinds in the other order, so that what grows or falls meanwhile meets both. Where what the machine does from
- * minute to minute is more than what is asked for, seconds lie between two counts and not a minute; and where one start
- * differs from the next by as much, more than one has a say.
+ * The same on `starts` starts of each kind, counted in the same seconds: all are warmed up, those of one kind together, then
+ * one start of each is counted at a time, next to the other, the others resting. What the machine does from second to
+ * second moves a count by a tenth and more, and meets both alike; where one start differs from the next, more than one has a say.
+ * Their authors write in the middle between each other's messages, so that no viewer waits for another server's writes.
  */
-export async function inTurns<K extends string> (bench: Bench, kinds: Readonly<Record<K, SubjectKind>>, plan: (key: K) => DeliveryPlan, starts = 1): Promise<Record<K, Delivery[]>> {
+export async function sideBySide<K extends string> (bench: Bench, kinds: Readonly<Record<K, SubjectKind>>, plan: (key: K) => DeliveryPlan, starts: number): Promise<Record<K, Delivery[]>> {
   const all: { readonly key: K, readonly start: number, readonly subject: Subject, readonly crowd: MeasuredCrowd }[] = []
   const measured = noneYet(kinds)
   try {
     for (const [key, kind] of Object.entries(kinds) as [K, SubjectKind][]) {
-      bench.progress(`warming up ${starts === 1 ? '' : `${starts} starts of `}${kind.name}`)
+      bench.progress(`warming up ${starts} starts of ${kind.name}`)
       const crowds: MeasuredCrowd[] = []
       for (let start = 0; start < starts; start++) {
         const subject = await Subject.start(kind, optionsOf(bench, kind))
@@ -94,12 +93,15 @@ export async function inTurns<K extends string> (bench: Bench, kinds: Readonly<R
         await crowd.rest()
       }))
     }
-    for (let turn = 0; turn < bench.rounds; turn++) {
-      const pair = all.filter(({ start }) => start === turn % starts)
-      if (Math.floor(turn / starts) % 2 === 1) pair.reverse()
-      for (const { key, subject, crowd } of pair) {
-        const delivery = await crowd.count()
-        bench.progress(`turn ${turn + 1} of ${bench.rounds}: ${subject.kind.name}: ${inWords(delivery)}`)
+    for (let round = 0; round < bench.rounds; round++) {
+      const group = all.filter(({ start }) => start === round % starts)
+      const counted = await Promise.all(group.map(async ({ key, crowd }, at) => {
+        await sleep(1000 / plan(key).perSecond * at / group.length)
+        return await crowd.count()
+      }))
+      for (const [at, delivery] of counted.entries()) {
+        const { key, subject } = group[at] as typeof group[number]
+        bench.progress(`round ${round + 1} of ${bench.rounds}: ${subject.kind.name}: ${inWords(delivery)}`)
         measured[key].push(delivery)
       }
     }

@@ -1,32 +1,32 @@
 // The steady room, as most rooms are: does gathering cost time or work where there is little to gather? Held against bare
 // uWebSockets.js, which sends each message at once.
 
-import { cpuPercent, cpuPerDelivery, figure, inTurns, isComplete, ratio, spread, spreadText, type Bench, type Finding, type Row } from './row.ts'
+import { cpuPercent, cpuPerDelivery, figure, isComplete, ratio, sideBySide, spread, spreadText, type Bench, type Finding, type Row } from './row.ts'
 import { bareUws, uproar } from './subject.ts'
 
-/** Some seconds of one and of the other, time and again: what a thousand writes take moves by a tenth from one to the next. */
-const TURNS = 12
-/** And what they take moves by a twentieth from one start to the next, for as long as it runs: by where its memory came to lie. */
-const STARTS = 2
+/** Of some seconds each, in which both are counted: their ratio moves by a fortieth from one to the next. */
+const ROUNDS = 12
+/** And it moves by as much from one start to the next, for as long as that runs. */
+const STARTS = 3
 
 /**
  * V8's threads are busiest from the 300th to the 600th message on, up to 50 ms a second, and V8 tidies up once some 34 s
  * after a start, which takes 110 ms. At 20 messages a second those of our server took 10 ms a second until the 1,200th, and
- * 3 until the 1,600th, for what is called less than once a message. As many a second as a room of 1,000 still sends at once
- * (src/rooms/window.ts) bring it there in less time.
+ * 3 until the 1,600th, for what is called less than once a message. As many a second as the log still commits one by one
+ * (src/log/writer.ts) bring it there, then the pace that is measured.
  */
-const WARM = { ours: { warmS: 60, warmPerSecond: 35 }, bare: { warmS: 4 } }
+const WARM = { ours: { warmS: 50, warmPerSecond: 150 }, bare: { warmS: 4 } }
 
 export const steady: Row = {
   name: 'steady',
   about: 'steady room: 1,000 viewers, 20 messages a second, against bare uWS unbatched',
-  rounds: TURNS,
+  rounds: ROUNDS,
   async run (bench: Bench): Promise<Finding[]> {
-    const measured = await inTurns(bench, { ours: uproar(), bare: bareUws(0) }, (key) => ({
+    const measured = await sideBySide(bench, { ours: uproar(), bare: bareUws(0) }, (key) => ({
       viewers: 1000, perSecond: 20, countS: 4, ...(bench.isQuick ? { warmS: 4 } : WARM[key])
     }), STARTS)
     const { ours, bare } = measured
-    const conditions = '1,000 viewers (20 of them write), 20 messages a second of 130 bytes; two starts of each server, in turns'
+    const conditions = '1,000 viewers (20 of them write), 20 messages a second of 130 bytes; three starts of each server, counted in the same seconds'
     const p99 = ratio(figure(ours, (delivery) => delivery.p99), figure(bare, (delivery) => delivery.p99))
     const cpu = ratio(figure(ours, cpuPerDelivery), figure(bare, cpuPerDelivery))
     const whole = ours.every(isComplete)
