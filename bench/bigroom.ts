@@ -11,7 +11,6 @@ const PER_SECOND = 50
 export const bigroom: Row = {
   name: 'bigroom',
   about: 'big room: 18,000 viewers on one instance, 50 messages a second, against bare uWS in one topic',
-  roundsMax: 2,
   async run (bench: Bench): Promise<Finding[]> {
     const viewers = bench.isQuick ? 6000 : 18_000
     const probes: Probes[] = []
