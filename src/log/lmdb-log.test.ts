@@ -429,6 +429,22 @@ t.test('commits are made when they are wanted, at their pace, and what waits for
   await store.close()
 })
 
+t.test('when few come after many, commits are not paced any more', async (t) => {
+  const store = await openStore(fresh())
+  const log = createLmdbLog(store, { ...DEFAULTS, metrics: new Metrics() })
+  const rhythm = log.rhythm as Rhythm
+  while (!rhythm.isGathering) await Promise.all(Array.from({ length: 10 }, () => log.publish('r', message('many'))))
+  let count = 0
+  for (; rhythm.isGathering && count < 100; count++) {
+    await log.publish('r', message('one'))
+    // Longer than the pace: each finds its commit due.
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  t.ok(count < 100, `not after ${count} that came alone`)
+  await log.close()
+  await store.close()
+})
+
 t.test('a full disk: rejected, no hole, and on again when there is room', { skip: process.platform !== 'linux' && 'prlimit is Linux' }, async (t) => {
   const dir = fresh()
   const child = spawn('sh', ['-c', 'ulimit -S -f 4096 && exec "$@"', 'sh', process.execPath, new URL('full-disk.child.ts', import.meta.url).pathname, dir], { stdio: ['ignore', 'pipe', 'ignore'] })

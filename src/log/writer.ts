@@ -248,22 +248,23 @@ export class Writer implements Rhythm {
     while (this.#hasWork()) {
       if (this.#isSettleDue) this.#beginSettling()
       if (this.#between.length > 0) await this.#between.shift()?.()
-      const turn = this.#turn(this.#mayPace() && await this.#pace())
+      if (this.#mayPace()) await this.#pace()
+      const turn = this.#turn()
       if (turn !== null) await turn
     }
     this.#isAwake = false
     this.#onAsleep?.()
   }
 
-  /** Lets drafts gather; false: it was time already. In an even rhythm: a timer that fires late does not move the next. */
-  async #pace (): Promise<boolean> {
-    for (let hasRested = false; ; hasRested = true) {
+  /** Lets drafts gather, in an even rhythm: a timer that fires late does not move the next. */
+  async #pace (): Promise<void> {
+    for (;;) {
       const now = performance.now()
       const due = Math.max(this.#turnAt + PACE_MS, Math.min(this.#wantedAt, this.#turnAt + GATHER_MS_MAX))
       const isDue = now >= due || this.#queue.size >= BATCH_ACTS_MAX || this.#closed
       if (!isDue && !await this.#sleep(due - now)) continue
       this.#turnAt = isDue ? now : due
-      return hasRested || !isDue
+      return
     }
   }
 
@@ -301,11 +302,12 @@ export class Writer implements Rhythm {
   }
 
   /** One batch from queue to answer; null: it is done. Never throws or rejects. */
-  #turn (hasGathered: boolean): Promise<void> | null {
+  #turn (): Promise<void> | null {
     for (const call of this.#listeners) call()
     const acts = this.#queue.take(BATCH_ACTS_MAX)
     if (this.#queue.size === 0) this.#wantedAt = Infinity
-    if (hasGathered) this.#gathered = this.#gathered * 0.8 + acts.length * 0.2
+    // Those too that did not rest, for it was time already: where one comes now and then, none of them ever rests.
+    if (this.#isPacing && acts.length > 0) this.#gathered = this.#gathered * 0.8 + acts.length * 0.2
     this.#count(acts.length, performance.now())
     try {
       const batch = this.#stage(acts)
