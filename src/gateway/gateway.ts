@@ -67,6 +67,7 @@ const DRAIN_PER_SECOND_MIN = 200
 const DRAIN_SPREAD_MS = 500
 const IN_FLIGHT_MS = 2000
 const GOODBYE_MS = 1000
+const DONE = Promise.resolve()
 
 /** The listener that gateway and rooms share: rooms publish through it. */
 export function createListener (config: Config, options: { sharesPort?: boolean } = {}): Listener {
@@ -364,10 +365,13 @@ export class Gateway implements SocketEvents {
     session.close('replaced', 'a newer connection of the same user took its place')
   }
 
+  readonly #flushAll = (): void => { for (const waiting of this.#toFlush.splice(0)) waiting.flush() }
+
   #flushSoon (session: Session): void {
     if (this.#toFlush.push(session) > 1) return
-    // Once everything of this commit is answered, and before the library writes what was published meanwhile.
-    process.nextTick(() => { for (const waiting of this.#toFlush.splice(0)) waiting.flush() })
+    // Once everything of this commit is answered, and before the library writes what was published meanwhile. The tick queue
+    // would do as well, but is a call from C++ of its own.
+    void DONE.then(this.#flushAll)
   }
 
   #identified (session: Session): void {
