@@ -83,8 +83,9 @@ export class Retention {
       const room = keyName(key)
       const options = this.#of(room)
       const last = this.floor(room, head)
-      if (isOver(head, options) || surplus(this.#layers, head, options, { now, slice: 1, last }).count > 0) this.#noteDue(room)
-      soonest = Math.min(soonest, isOver(head, options) || last < head.seq ? -Infinity : dueAt(this.#layers, head, options, now))
+      const isDue = isOver(head, options) || surplus(this.#layers, head, options, { now, slice: 1, last }).count > 0
+      if (isDue) this.#noteDue(room)
+      soonest = Math.min(soonest, isDue || last < head.seq ? -Infinity : dueAt(this.#layers, head, options, now))
     }
     if (rooms === SWEEP_ROOMS) return
     this.#sweepFrom = BEGIN
