@@ -11,10 +11,9 @@ import { ManualClock } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
 import { Metrics } from '../base/metrics.ts'
 import { openStore, type Store } from '../base/store.ts'
-import { entriesOf } from './entry-table.ts'
 import { RECORD_HEAD } from './journal.ts'
 import { createLmdbLog, type LmdbLogOptions } from './lmdb-log.ts'
-import { DEFAULTS, freshPlaces } from './lmdb-log.suite.ts'
+import { DEFAULTS, freshPlaces, overheard, stored } from './lmdb-log.suite.ts'
 import type { Log, Rhythm } from './log.ts'
 import { rewritingSuite } from './rewriting.suite.ts'
 import { bodyOf, logSuite, message, readAll, type Engine, type EngineOptions } from './log.suite.ts'
@@ -42,11 +41,6 @@ await t.test('the contract, durable at flush', (t) => logSuite(t, opener('flush'
 /** What the journal and lmdb's file hold, the pages that are free included. */
 function keptAt (place: string): Buffer {
   return Buffer.concat([join('journal', 'journal-0'), join('journal', 'journal-1'), join('lmdb', 'data.mdb')].map((name) => readFileSync(join(place, name))))
-}
-
-/** How many entries the tables have. */
-function stored (store: Store): number {
-  return [...store.tables.entries.getRange({})].flatMap(({ value }) => entriesOf(value).filter((entry) => entry.length > 0)).length
 }
 
 /** Turns the clock and the loop until it holds. */
@@ -159,16 +153,7 @@ t.test('a settling that is cut short among its nonces leaves none behind, and fo
   let store = short
   const metrics = new Metrics()
   // So slow that they take several transactions.
-  const nonces = new Proxy(short.tables.nonces, {
-    get (table, name) {
-      const own: unknown = Reflect.get(table, name)
-      if (typeof own !== 'function') return own
-      return (...parts: unknown[]): unknown => {
-        for (const end = performance.now() + (name === 'put' ? 0.2 : 0); performance.now() < end;);
-        return own.apply(table, parts)
-      }
-    }
-  })
+  const nonces = overheard(short.tables.nonces, (name) => { for (const end = performance.now() + (name === 'put' ? 0.2 : 0); performance.now() < end;); })
   const broken = { ...short, tables: { ...short.tables, nonces }, commit: async (work: () => void) => {
     if (short.tables.nonces.getCount() > 0) throw new AppError('unavailable', 'of the test')
     await short.commit(work)

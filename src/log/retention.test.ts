@@ -5,9 +5,8 @@ import t from 'tap'
 import { ManualClock } from '../base/clock.ts'
 import { Metrics } from '../base/metrics.ts'
 import { openStore } from '../base/store.ts'
-import { entriesOf } from './entry-table.ts'
 import { createLmdbLog } from './lmdb-log.ts'
-import { DEFAULTS, freshPlaces } from './lmdb-log.suite.ts'
+import { DEFAULTS, freshPlaces, overheard, stored } from './lmdb-log.suite.ts'
 import { message } from './log.suite.ts'
 
 const HOUR_MS = 3_600_000
@@ -17,16 +16,7 @@ t.test('it looks when the oldest entry can be due, when the tables change, and w
   const clock = new ManualClock()
   const store = await openStore(fresh())
   let looks = 0
-  const heads = new Proxy(store.tables.heads, {
-    get (table, name) {
-      const own: unknown = Reflect.get(table, name)
-      if (typeof own !== 'function') return own
-      return (...parts: unknown[]): unknown => {
-        if (name === 'getRange') looks++
-        return own.apply(table, parts)
-      }
-    }
-  })
+  const heads = overheard(store.tables.heads, (name) => { if (name === 'getRange') looks++ })
   const log = createLmdbLog({ ...store, tables: { ...store.tables, heads } }, { ...DEFAULTS, retention: { ...DEFAULTS.retention, hours: 1 }, clock, metrics: new Metrics() })
   const first = async (): Promise<number> => (await log.head('r')).first
   const turn = async (): Promise<void> => { for (let count = 0; count < 20; count++) await new Promise((resolve) => setImmediate(resolve)) }
@@ -40,8 +30,7 @@ t.test('it looks when the oldest entry can be due, when the tables change, and w
   }
   /** Until the tables have so many entries: the disk has its own time. */
   const settled = async (count: number): Promise<void> => {
-    const has = (): number => [...store.tables.entries.getRange({})].flatMap(({ value }) => entriesOf(value).filter((entry) => entry.length > 0)).length
-    for (let waited = 0; has() < count; waited++) {
+    for (let waited = 0; stored(store) < count; waited++) {
       if (waited === 2000) throw new Error('nothing was settled')
       if (waited % 100 === 0) clock.advance(5000)
       await turn()
